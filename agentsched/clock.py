@@ -1,0 +1,23 @@
+"""The only module that reads a clock.
+
+Everything else receives ``now`` as an argument, so that the simulator and the tests can supply their own time.
+"""
+
+import time
+
+__all__ = ["cpu", "monotonic", "wall"]
+
+
+def monotonic() -> float:
+    """Seconds on this process's monotonic clock: what deadlines are measured on; it never leaves the process."""
+    return time.monotonic()
+
+
+def wall() -> float:
+    """Seconds since the Unix epoch: what logs are stamped with, never what a deadline is compared with."""
+    return time.time()
+
+
+def cpu() -> float:
+    """Seconds of CPU time, user and system, that this process has used: what the overhead bench measures."""
+    return time.process_time()

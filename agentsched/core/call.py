@@ -1,0 +1,195 @@
+"""One model call, one try of it, and what came of that try."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["Attempt", "AttemptLimits", "Failure", "FailureKind", "ModelCall", "Observation", "RunInfo", "Usage"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """One execution of a workflow, as the scheduler knows it.
+
+    ``deadline_at`` is an instant on the monotonic clock, None when unbounded or when ``on_late`` is ``ignore``;
+    ``deadline_s`` is what the user asked for, in seconds, whatever ``on_late`` says.
+    """
+
+    run_id: str
+    workflow: str
+    started_at: float
+    deadline_at: float | None = None
+    deadline_s: float | None = None
+    parent_run_id: str | None = None
+    tenant: str = "default"
+    percentile: float = 0.95
+    max_cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """One logical call of a model: what the agent asked for, whatever number of attempts it takes.
+
+    Attributes:
+        call_id: unique in the process.
+        run_id: the run it belongs to.
+        workflow: that run's workflow name; with ``step`` it keys what has been learned.
+        step: the named place in the workflow.
+        call_index: 0-based position among the run's calls, by arrival.
+        parents: the call_ids whose answers this call could have used (best knowledge).
+        model: the requested model name.
+        api: ``chat/completions``, ``completions`` or ``responses``.
+        stream: whether the caller reads a stream.
+        input_tokens: prompt tokens, estimated before, exact only afterwards.
+        max_tokens: the caller's cap on output tokens.
+        needs: capabilities the endpoint must have.
+        repeatable: whether it may be sent more than once.
+        pinned: the only endpoint that may serve it (stateful responses).
+        prefix: hash of the prompt's leading part (system message and tools), for prefix caches; 0: unknown.
+        deadline_at: instant by which the call must be answered (run deadline, inner scopes and reserves applied).
+        patience_s: the caller's own timeout without progress, seconds.
+        min_quality: endpoints below this are no candidates.
+        priority: see `SLO`.
+        tenant: see `SLO`.
+        tool_s: seconds between the parents' end and this call.
+        hinted_output_tokens: what the user said with ``hint``.
+        remaining_calls: what the user said is still to come after this call, serially.
+        cost_left_usd: what the run may still spend.
+        prompt_head: the first characters of the last message, for features and logs; empty unless logging is allowed.
+    """
+
+    call_id: str
+    run_id: str
+    workflow: str
+    step: str
+    call_index: int
+    model: str
+    api: str = "chat/completions"
+    stream: bool = False
+    input_tokens: int = 0
+    max_tokens: int | None = None
+    needs: frozenset[str] = frozenset()
+    repeatable: bool = True
+    pinned: str | None = None
+    prefix: int = 0
+    deadline_at: float | None = None
+    patience_s: float | None = None
+    min_quality: float = 0.0
+    priority: int = 0
+    tenant: str = "default"
+    parents: tuple[str, ...] = ()
+    tool_s: float = 0.0
+    hinted_output_tokens: int | None = None
+    remaining_calls: float | None = None
+    cost_left_usd: float | None = None
+    prompt_head: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptLimits:
+    """The clocks that the performer of an attempt keeps itself; all others are the scheduler's.
+
+    Attributes:
+        connect_s: time for the connection, seconds.
+        remaining_s: what is left of the call's budget when the attempt starts, seconds; for wire hints.
+    """
+
+    connect_s: float
+    remaining_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a call at one endpoint."""
+
+    attempt_id: str
+    call_id: str
+    endpoint: str
+    started_at: float
+
+
+class FailureKind(StrEnum):
+    """Why an attempt, or a call, failed; what may be tried next follows from it."""
+
+    CONNECT = "connect"
+    """No connection: refused, unknown host, connect clock spent."""
+    RESET = "reset"
+    """The connection broke before the answer was whole."""
+    STALE = "stale"
+    """A kept-alive connection turned out to be closed and nothing had been sent back: try again at once."""
+    SILENT = "silent"
+    """First-token clock spent."""
+    STALLED = "stalled"
+    """Idle clock spent after the first token."""
+    MALFORMED = "malformed"
+    """The bytes were no valid answer: truncated JSON, broken SSE."""
+    IN_BAND = "in_band"
+    """A 200 whose body or stream holds an error object."""
+    RATE_LIMITED = "limited"
+    """429."""
+    SERVER = "server"
+    """5xx, 408, 409, 425."""
+    CLIENT = "client"
+    """4xx that repeating cannot mend: handed to the caller unchanged."""
+    LEFT = "left"
+    """Given up while it was still silent, to keep time for another endpoint."""
+    CANCELLED = "cancelled"
+    """The caller went away, or the attempt lost."""
+    LOOP_CLOSED = "loop_closed"
+    """The event loop that owned it was closed."""
+    DEADLINE = "deadline"
+    """The deadline passed."""
+    PATIENCE = "patience"
+    """The caller's own timeout passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong with an attempt; ``detail`` is for people and holds no secret."""
+
+    kind: FailureKind
+    detail: str = ""
+    status: int | None = None
+    retry_after_s: float | None = None
+
+    def __str__(self) -> str:
+        text = self.kind.value if self.status is None else f"{self.kind.value} {self.status}"
+        return f"{text}: {self.detail}" if self.detail else text
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer: the server's own count where it gave one, else counted from the stream."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one finished attempt taught: the learner's and the log's raw material.
+
+    ``status`` is ``ok`` or a `FailureKind` value. Times are seconds since the attempt's start.
+    """
+
+    attempt_id: str
+    call_id: str
+    run_id: str
+    workflow: str
+    step: str
+    endpoint: str
+    model: str
+    started_at: float
+    ttft_s: float | None
+    e2e_s: float
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int | None
+    max_tokens: int | None
+    status: str
+    detail: str = ""
+    stream: bool = False
+    cost_usd: float = 0.0
+    predicted_ttft_s: float | None = None
+    predicted_e2e_s: float | None = None
+    in_flight: int = 0

@@ -1,0 +1,139 @@
+"""What a policy sees of the endpoints, and what it answers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentsched.core.call import ModelCall
+from agentsched.core.forecast import QuantileForecast
+
+__all__ = ["Choice", "Decision", "EndpointStates", "Situation"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EndpointStates:
+    """What this client knows of some endpoints, a struct of arrays: element i of each is one endpoint. Read only.
+
+    Attributes (all float64, shape (n,)):
+        in_flight: own calls running there.
+        prefill_tokens: own prompt tokens sent there that still await a first token.
+        tpot_s: believed time per output token as of the last look, seconds (prior where nothing was seen).
+        tpot_in_flight: the in-flight count at which ``tpot_s`` was seen.
+        seen_age_s: seconds since a token was last seen there (inf: never).
+        excess_ttft_s: believed TTFT beyond what the profile explains, seconds, decayed to now.
+        tpot_alone_s, tpot_per_batch_s: profile: a and b of a + b * batch, seconds.
+        prefill_tokens_per_s: profile.
+        ttft_idle_s: profile: time to first token of a short prompt on an idle endpoint, seconds.
+        ready_in_s: expected wait before a call may be sent there (slot, rate limit, breaker), 0: at once, inf: never.
+        price_input_usd, price_output_usd: USD per token.
+        quality: declared quality.
+        error_rate: recent share of failed attempts, in [0, 1].
+    """
+
+    in_flight: Array
+    prefill_tokens: Array
+    tpot_s: Array
+    tpot_in_flight: Array
+    seen_age_s: Array
+    excess_ttft_s: Array
+    tpot_alone_s: Array
+    tpot_per_batch_s: Array
+    prefill_tokens_per_s: Array
+    ttft_idle_s: Array
+    ready_in_s: Array
+    price_input_usd: Array
+    price_output_usd: Array
+    quality: Array
+    error_rate: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Situation:
+    """Everything a policy may look at when it places one call.
+
+    Attributes:
+        call: the call.
+        names: the candidates' names, in the order of the arrays.
+        states: the candidates' states.
+        cached_tokens: shape (n,), prompt tokens expected in each candidate's prefix cache.
+        output_tokens: forecast of the output length.
+        remainder_s: forecast of the serial time that follows this call in its run, seconds; None: unknown.
+        now: the instant of the decision.
+    """
+
+    call: ModelCall
+    names: tuple[str, ...]
+    states: EndpointStates
+    cached_tokens: Array
+    output_tokens: QuantileForecast
+    remainder_s: QuantileForecast | None
+    now: float
+
+    @property
+    def slack_s(self) -> float | None:
+        """Seconds until the call's deadline; None: no deadline."""
+        return None if self.call.deadline_at is None else self.call.deadline_at - self.now
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """A policy's answer.
+
+    Attributes:
+        index: which candidate.
+        scores: shape (n,), higher is better; what the choice was made by.
+        ttft_s: shape (n,), predicted time to first token at each candidate, seconds, waiting included.
+        latency: forecast of the chosen candidate's end-to-end seconds.
+        p_meet: probability that the chosen candidate answers by the deadline, remainder included; None: no deadline.
+    """
+
+    index: int
+    scores: Array
+    ttft_s: Array
+    latency: QuantileForecast
+    p_meet: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where a call was sent and why: what logs and ``run.decisions`` hold.
+
+    Attributes:
+        why: ``first``, ``retry``, ``left`` (a silent endpoint was left), ``queued`` (a wait ended), ``pinned``.
+        policy: the policy's name.
+        p_meet: probability of meeting the deadline, remainder included, at the time of the decision.
+        ttft_s, e2e_s, e2e_p95_s: predicted seconds at the chosen endpoint (median, median, 95th percentile).
+        output_tokens: predicted median output length.
+        rivals: the other candidates as (name, score), best first.
+    """
+
+    call_id: str
+    run_id: str
+    attempt_id: str
+    step: str
+    at: float
+    endpoint: str
+    why: str
+    policy: str
+    slack_s: float | None
+    p_meet: float | None
+    ttft_s: float
+    e2e_s: float
+    e2e_p95_s: float
+    output_tokens: float
+    score: float
+    waited_s: float
+    rivals: tuple[tuple[str, float], ...]
+
+    @property
+    def reason(self) -> str:
+        """One sentence for people."""
+        odds = "no deadline" if self.p_meet is None else f"P(meet) {self.p_meet:.2f}"
+        text = f"{self.why}: {self.endpoint} by {self.policy}, expects {self.e2e_s:.2f} s ({odds})"
+        if self.rivals:
+            name, score = self.rivals[0]
+            text += f"; next best {name} ({score - self.score:+.3g})"
+        return text

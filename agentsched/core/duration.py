@@ -1,0 +1,58 @@
+"""Durations as people write them, in seconds."""
+
+import math
+import re
+from datetime import timedelta
+
+from agentsched.errors import ConfigError
+
+__all__ = ["Duration", "parse_duration"]
+
+Duration = float | int | str | timedelta
+"""What is accepted where a duration is asked for: ``20``, ``"20s"``, ``"1m30s"``, ``timedelta(seconds=20)``."""
+
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h)", re.IGNORECASE)
+_ALLOWED = 'a positive number of seconds, a timedelta, or text such as "20s", "1.5m", "250ms", "1m30s"'
+
+
+def parse_duration(value: Duration, *, field: str) -> float:
+    """Turn a duration into seconds.
+
+    Args:
+        value: see `Duration`.
+        field: the name of the field, for the error.
+
+    Returns:
+        Seconds, finite and greater than zero.
+
+    Raises:
+        ConfigError: the value is of another type, not finite, zero or negative, or cannot be read.
+    """
+    seconds = _seconds(value)
+    if seconds is None or not math.isfinite(seconds) or seconds <= 0:
+        raise ConfigError("not a usable duration", field=field, given=value, allowed=_ALLOWED)
+    return seconds
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        return float(value)
+    if isinstance(value, str):
+        return _seconds_of_text(value.strip())
+    return None
+
+
+def _seconds_of_text(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    parts = _PART.findall(text)
+    if not parts or _PART.sub("", text).strip():
+        return None
+    return sum(float(number) * _UNIT_S[unit.lower()] for number, unit in parts)

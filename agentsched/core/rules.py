@@ -1,0 +1,107 @@
+"""The configurable rules by which the scheduler retries, waits and gives up; every default is here and nowhere else."""
+
+from dataclasses import dataclass, field
+
+from agentsched.errors import ConfigError
+
+__all__ = ["BreakerRules", "HedgeRules", "RetryRules", "Rules", "StreamRules"]
+
+
+def _check(where: str, values: dict[str, float | int | None], *, zero: frozenset[str] = frozenset()) -> None:
+    for name, value in values.items():
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0 or not value < 1e12:
+            raise ConfigError("out of range", field=f"{where}.{name}", given=value, allowed="a positive number")
+        if value == 0 and name not in zero:
+            raise ConfigError("out of range", field=f"{where}.{name}", given=value, allowed="more than zero")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRules:
+    """When a failed attempt is followed by another.
+
+    Attributes:
+        max_attempts: attempts per call, the first included.
+        budget: retries allowed as a share of all calls (a retry storm stops here), plus ``reserve``.
+        reserve: retries that are always saved up at the start, so that few calls may still retry.
+        backoff_s: wait before the same endpoint is tried again, doubled each time, seconds.
+        max_backoff_s: longest such wait, seconds.
+        max_wait_s: how long a call without a deadline may wait for capacity, seconds.
+    """
+
+    max_attempts: int = 4
+    budget: float = 0.2
+    reserve: float = 20.0
+    backoff_s: float = 0.1
+    max_backoff_s: float = 5.0
+    max_wait_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        _check("retry", {n: getattr(self, n) for n in self.__slots__}, zero=frozenset({"budget", "reserve"}))
+        if not isinstance(self.max_attempts, int):
+            raise ConfigError("not a count", field="retry.max_attempts", given=self.max_attempts, allowed="an integer")
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerRules:
+    """When an endpoint is left alone.
+
+    Attributes:
+        failures: failures in a row that open the breaker.
+        cooldown_s: time until one call may probe it again, seconds; doubled at each failed probe.
+        max_cooldown_s: longest such time, seconds.
+    """
+
+    failures: int = 5
+    cooldown_s: float = 2.0
+    max_cooldown_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        _check("breaker", {n: getattr(self, n) for n in self.__slots__})
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRules:
+    """The clocks of one attempt; each is also bounded by what is left of the call's budget.
+
+    Attributes:
+        connect_timeout: time for a connection, seconds.
+        first_token_timeout: time to the first token, seconds; None: learned (three times the 99th percentile).
+        idle_timeout: time without a token once they flow, seconds.
+    """
+
+    connect_timeout: float = 5.0
+    first_token_timeout: float | None = None
+    idle_timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        _check("stream", {n: getattr(self, n) for n in self.__slots__})
+
+
+@dataclass(frozen=True, slots=True)
+class HedgeRules:
+    """How much may be spent on second tries that are not yet necessary.
+
+    Attributes:
+        max_extra: extra attempts as a share of all calls.
+        min_gain: gain in the probability of meeting the deadline that leaving a silent endpoint must promise.
+        margin_s: time kept between the end of the fallback's 95th percentile and the deadline, seconds.
+    """
+
+    max_extra: float = 0.05
+    min_gain: float = 0.15
+    margin_s: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check("hedge", {n: getattr(self, n) for n in self.__slots__}, zero=frozenset({"max_extra", "min_gain"}))
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """All of them."""
+
+    retry: RetryRules = field(default_factory=RetryRules)
+    breaker: BreakerRules = field(default_factory=BreakerRules)
+    stream: StreamRules = field(default_factory=StreamRules)
+    hedge: HedgeRules = field(default_factory=HedgeRules)

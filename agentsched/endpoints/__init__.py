@@ -1,0 +1,1 @@
+"""OpenAI-compatible servers over HTTP: requests, streams, limits, health."""
