@@ -2,20 +2,16 @@
 
 from dataclasses import dataclass
 
-from agentsched.core.call import AttemptLimits, Failure, ModelCall, Observation, RunInfo
-from agentsched.core.decision import Decision
+from agentsched.core.call import AttemptLimits, Failure
+from agentsched.core.records import Recordable
 
 __all__ = [
     "Action",
-    "CallEnded",
     "Cancel",
     "Deliver",
     "Fail",
-    "Note",
     "Record",
-    "Recordable",
     "ReviewAt",
-    "RunClosed",
     "Start",
 ]
 
@@ -68,52 +64,6 @@ class Fail:
     passthrough: str | None = None
     saturated: bool = False
     attempts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CallEnded:
-    """A record: how a call ended. Seconds are measured from its arrival; ``status`` is ok or a failure kind."""
-
-    call: ModelCall
-    arrived_at: float
-    ended_at: float
-    status: str
-    endpoint: str | None
-    attempts: int
-    retries: int
-    queued_s: float
-    ttft_s: float | None
-    input_tokens: int
-    output_tokens: int
-    cached_input_tokens: int | None
-    cost_usd: float
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RunClosed:
-    """A record: how a run ended."""
-
-    run: RunInfo
-    ended_at: float
-    outcome: str
-    calls: int
-    attempts: int
-    input_tokens: int
-    output_tokens: int
-    cost_usd: float
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A record: something an operator should know, e.g. a breaker that opened."""
-
-    at: float
-    subject: str
-    text: str
-
-
-Recordable = Decision | Observation | CallEnded | RunClosed | Note
 
 
 @dataclass(frozen=True, slots=True)

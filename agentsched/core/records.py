@@ -1,0 +1,71 @@
+"""What happened, as the log and the learner are told: frozen records, emitted on the hot path, written elsewhere."""
+
+from dataclasses import dataclass
+
+from agentsched.core.call import ModelCall, Observation, RunInfo
+from agentsched.core.decision import Decision
+
+__all__ = ["CallEnded", "Feedback", "Note", "Recordable", "RunClosed", "RunOpened"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOpened:
+    """A run began: from here on the log can tell a call's time within its run."""
+
+    run: RunInfo
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """How a call ended. Seconds are measured from its arrival; ``status`` is ok or a `FailureKind` value."""
+
+    call: ModelCall
+    arrived_at: float
+    ended_at: float
+    status: str
+    endpoint: str | None
+    attempts: int
+    retries: int
+    queued_s: float
+    ttft_s: float | None
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int | None
+    cost_usd: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunClosed:
+    """How a run ended; ``outcome`` is ok, deadline, error or cancelled."""
+
+    run: RunInfo
+    ended_at: float
+    outcome: str
+    calls: int
+    attempts: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something an operator should know, e.g. a breaker that opened."""
+
+    at: float
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """How good a run's result was, as its user judged it (``agentsched.feedback``); higher is better."""
+
+    run_id: str
+    score: float
+    at: float
+
+
+Recordable = Decision | Observation | RunOpened | CallEnded | RunClosed | Note | Feedback
+"""What a `Sink` takes."""
