@@ -7,6 +7,7 @@ from agentsched.engine.hosted import HostedApi
 from agentsched.engine.instance import Instance, Scheduling
 from agentsched.engine.prefix import PrefixCache, block_chain
 from agentsched.engine.profile import EngineProfile, HardwareProfile, HostedProfile
+from agentsched.engine.profiles import all_profiles, load_profile, profile_from_mapping
 from agentsched.engine.ratelimit import RateLimit
 from agentsched.engine.request import Emission, Load, Rejection, Request, ServingModel, Span
 
@@ -25,5 +26,8 @@ __all__ = [
     "Scheduling",
     "ServingModel",
     "Span",
+    "all_profiles",
     "block_chain",
+    "load_profile",
+    "profile_from_mapping",
 ]

@@ -21,8 +21,8 @@ class HardwareProfile:
     A step with ``B`` decoding sequences that read ``KV`` cached tokens and with ``P`` prompt tokens being prefilled
     takes ``step_base_s + step_per_sequence_s * B + step_per_kv_token_s * KV + prefill`` seconds, where ``prefill`` is
     ``max(0, P / prefill_tokens_per_s - prefill_hidden_s)`` plus ``prefill_attention_s`` for every (prompt token,
-    earlier token) pair. The first three terms are the usual memory-bound decode model; the last says that a chunk of prompt
-    hides behind the weight read until the arithmetic dominates (a roofline). ``prefill_hidden_s = 0`` and
+    earlier token) pair. The first three terms are the usual memory-bound decode model; the last says that a chunk of
+    prompt hides behind the weight read until the arithmetic dominates (a roofline). ``prefill_hidden_s = 0`` and
     ``prefill_attention_s = 0`` give the plain linear model.
 
     Attributes:

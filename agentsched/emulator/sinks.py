@@ -1,0 +1,114 @@
+"""Where an engine's tokens go: counted for a whole answer, or written straight to a connection for a stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from agentsched import clock
+from agentsched.emulator.wire import Wire
+
+__all__ = ["SlowStreamSink", "StreamSink", "WholeSink"]
+
+
+class WholeSink:
+    """Counts tokens until the answer is complete; ``done`` then tells whether it failed."""
+
+    paced = False
+
+    def __init__(self) -> None:
+        self.cached_tokens = 0
+        self.count = 0
+        self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def token(self, due_s: float) -> None:
+        """Count the token."""
+        self.count += 1
+
+    def end(self, *, failed: bool) -> None:
+        """Wake who waits."""
+        if not self.done.done():
+            self.done.set_result(failed)
+
+
+class StreamSink:
+    """Writes each token's event, framed as an HTTP chunk, the moment it exists.
+
+    Args:
+        wire: makes the events.
+        stop_after: tokens after which nothing more is written (a fault begins there); None is no stop.
+    """
+
+    paced = True
+
+    def __init__(self, wire: Wire, stop_after: int | None = None) -> None:
+        self.cached_tokens = 0
+        self.count = 0
+        self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._wire = wire
+        self._stop_after = stop_after
+        self._early: list[bytes] = []
+        self._write: Callable[[bytes], object] = self._early.append
+        if stop_after == 0:
+            self.end(failed=False)
+
+    def attach(self, write: Callable[[bytes], object]) -> None:
+        """Write to the connection from now on: the response's headers are out."""
+        self._write = write
+        for data in self._early:
+            write(data)
+        self._early.clear()
+
+    def token(self, due_s: float) -> None:
+        """Write the next token."""
+        index = self.count
+        if index == self._stop_after:
+            return
+        self.count = index + 1
+        data = self._wire.token(index)
+        if index == 0:
+            data = self._wire.opening() + data
+        self._write(b"%x\r\n%b\r\n" % (len(data), data))
+        if self.count == self._stop_after:
+            self.end(failed=False)
+
+    def end(self, *, failed: bool) -> None:
+        """Wake who waits."""
+        if not self.done.done():
+            self.done.set_result(failed)
+
+
+class SlowStreamSink(StreamSink):
+    """Writes everything ``factor`` times later than it exists (the fault ``slow``)."""
+
+    paced = False
+
+    def __init__(self, wire: Wire, factor: float) -> None:
+        super().__init__(wire)
+        self._factor = factor
+        self._start_s = clock.monotonic()
+        self._last_s = self._start_s
+        self._timers: set[asyncio.TimerHandle] = set()
+
+    def token(self, due_s: float) -> None:
+        """Write the next token when the slow connection would carry it."""
+        self._last_s = self._start_s + (due_s - self._start_s) * self._factor
+        self._later(lambda: StreamSink.token(self, due_s))
+
+    def end(self, *, failed: bool) -> None:
+        """Wake who waits once the last token is written."""
+        self._later(lambda: StreamSink.end(self, failed=failed))
+
+    def cancel(self) -> None:
+        """Drop what is not written yet."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def _later(self, act: Callable[[], None]) -> None:
+        def run() -> None:
+            self._timers.discard(timer)
+            act()
+
+        timer = asyncio.get_running_loop().call_later(max(0.0, self._last_s - clock.monotonic()), run)
+        self._timers.add(timer)

@@ -1,0 +1,59 @@
+"""Named profiles: measured, assumed and scenario figures, read from ``profiles.json`` beside this module.
+
+The fitted entries are written by ``python -m agentsched.engine.fit``; the others are edited by hand. Each entry says
+where its figures come from.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from agentsched.engine.profile import EngineProfile, HardwareProfile, HostedProfile
+from agentsched.errors import ConfigError
+
+__all__ = ["all_profiles", "load_profile", "profile_from_mapping"]
+
+
+@cache
+def all_profiles() -> dict[str, EngineProfile]:
+    """Return every named profile, by name."""
+    data = json.loads(files("agentsched.engine").joinpath("profiles.json").read_text(encoding="utf-8"))
+    profiles = [profile_from_mapping(entry) for entry in data["profiles"]]
+    return {profile.name: profile for profile in profiles}
+
+
+def load_profile(name: str) -> EngineProfile:
+    """Return the named profile.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    try:
+        return all_profiles()[name]
+    except KeyError:
+        allowed = ", ".join(sorted(all_profiles()))
+        raise ConfigError("unknown hardware profile", field="profile", given=name, allowed=allowed) from None
+
+
+def profile_from_mapping(entry: dict[str, Any]) -> EngineProfile:
+    """Build a profile from a mapping; one with ``ttft_median_s`` is a hosted API, any other an instance.
+
+    Raises:
+        ConfigError: a key is unknown, missing or out of range.
+    """
+    kind: type[HardwareProfile] | type[HostedProfile]
+    kind = HostedProfile if "ttft_median_s" in entry else HardwareProfile
+    known = {field.name for field in fields(kind)}
+    values = {key: value for key, value in entry.items() if key not in ("fit", "assumption")}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ConfigError("unknown key", field="profile", given=unknown[0], allowed=", ".join(sorted(known)))
+    try:
+        return kind(**values)
+    except TypeError as error:
+        missing = str(error).split("missing", 1)[-1].strip()
+        raise ConfigError(f"incomplete profile: missing {missing}", field="profile") from error
