@@ -53,7 +53,6 @@ class ModelCall:
         tool_s: seconds between the parents' end and this call.
         hinted_output_tokens: what the user said with ``hint``.
         remaining_calls: what the user said is still to come after this call, serially.
-        cost_left_usd: what the run may still spend.
         prompt_head: the first characters of the last message, for features and logs; empty unless logging is allowed.
     """
 
@@ -80,7 +79,6 @@ class ModelCall:
     tool_s: float = 0.0
     hinted_output_tokens: int | None = None
     remaining_calls: float | None = None
-    cost_left_usd: float | None = None
     prompt_head: str = ""
 
 
@@ -130,8 +128,6 @@ class FailureKind(StrEnum):
     """5xx, 408, 409, 425."""
     CLIENT = "client"
     """4xx that repeating cannot mend: handed to the caller unchanged."""
-    LEFT = "left"
-    """Given up while it was still silent, to keep time for another endpoint."""
     CANCELLED = "cancelled"
     """The caller went away, or the attempt lost."""
     LOOP_CLOSED = "loop_closed"
@@ -140,6 +136,10 @@ class FailureKind(StrEnum):
     """The deadline passed."""
     PATIENCE = "patience"
     """The caller's own timeout passed."""
+    COST = "cost"
+    """The run has no money left for it."""
+    INCAPABLE = "incapable"
+    """No endpoint can serve a request of this kind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,9 @@ class Situation:
         names: the candidates' names, in the order of the arrays.
         states: the candidates' states.
         cached_tokens: shape (n,), prompt tokens expected in each candidate's prefix cache.
-        output_tokens: forecast of the output length.
+        ttft_s: shape (n,), predicted time to first token if the call joins, seconds, waiting included.
+        tpot_s: shape (n,), predicted time per output token if the call joins, seconds.
+        output_tokens: forecast of the output length, capped by the call's ``max_tokens``.
         remainder_s: forecast of the serial time that follows this call in its run, seconds; None: unknown.
         now: the instant of the decision.
     """
@@ -68,6 +70,8 @@ class Situation:
     names: tuple[str, ...]
     states: EndpointStates
     cached_tokens: Array
+    ttft_s: Array
+    tpot_s: Array
     output_tokens: QuantileForecast
     remainder_s: QuantileForecast | None
     now: float
@@ -77,6 +81,11 @@ class Situation:
         """Seconds until the call's deadline; None: no deadline."""
         return None if self.call.deadline_at is None else self.call.deadline_at - self.now
 
+    @property
+    def uncached_tokens(self) -> Array:
+        """Shape (n,): prompt tokens each candidate would have to read."""
+        return np.maximum(0.0, self.call.input_tokens - self.cached_tokens)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
@@ -85,16 +94,10 @@ class Choice:
     Attributes:
         index: which candidate.
         scores: shape (n,), higher is better; what the choice was made by.
-        ttft_s: shape (n,), predicted time to first token at each candidate, seconds, waiting included.
-        latency: forecast of the chosen candidate's end-to-end seconds.
-        p_meet: probability that the chosen candidate answers by the deadline, remainder included; None: no deadline.
     """
 
     index: int
     scores: Array
-    ttft_s: Array
-    latency: QuantileForecast
-    p_meet: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ class Decision:
     """Where a call was sent and why: what logs and ``run.decisions`` hold.
 
     Attributes:
-        why: ``first``, ``retry``, ``left`` (a silent endpoint was left), ``queued`` (a wait ended), ``pinned``.
+        why: ``first``, ``retry``, ``left`` (a silent endpoint was left), ``hedge`` or ``queued`` (a wait ended).
         policy: the policy's name.
         p_meet: probability of meeting the deadline, remainder included, at the time of the decision.
         ttft_s, e2e_s, e2e_p95_s: predicted seconds at the chosen endpoint (median, median, 95th percentile).

@@ -84,17 +84,21 @@ class HedgeRules:
     """How much may be spent on second tries that are not yet necessary.
 
     Attributes:
-        max_extra: extra attempts as a share of all calls.
+        max_extra: extra attempts as a share of all calls, plus ``reserve``.
+        reserve: extra attempts that are always saved up at the start.
         min_gain: gain in the probability of meeting the deadline that leaving a silent endpoint must promise.
         margin_s: time kept between the end of the fallback's 95th percentile and the deadline, seconds.
     """
 
     max_extra: float = 0.05
+    reserve: float = 5.0
     min_gain: float = 0.15
     margin_s: float = 0.1
 
     def __post_init__(self) -> None:
-        _check("hedge", {n: getattr(self, n) for n in self.__slots__}, zero=frozenset({"max_extra", "min_gain"}))
+        _check(
+            "hedge", {n: getattr(self, n) for n in self.__slots__}, zero=frozenset({"max_extra", "min_gain", "reserve"})
+        )
 
 
 @dataclass(frozen=True, slots=True)

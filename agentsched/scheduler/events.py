@@ -13,7 +13,6 @@ __all__ = [
     "EndpointLimited",
     "Event",
     "ForecastsReplaced",
-    "HeadersReceived",
     "ReviewDue",
     "RunEnded",
     "RunStarted",
@@ -49,13 +48,6 @@ class CallCancelled:
 
     call_id: str
     loop_closed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class HeadersReceived:
-    """A 2xx answer has begun."""
-
-    attempt_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +108,6 @@ Event = (
     | RunEnded
     | CallArrived
     | CallCancelled
-    | HeadersReceived
     | TokensProgressed
     | AttemptFinished
     | AttemptFailed

@@ -1,0 +1,46 @@
+"""Latency at each candidate if one more call joins it: TTFT and TPOT from black-box signals (DESIGN.md section 10)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentsched.core.decision import EndpointStates
+from agentsched.core.forecast import QUANTILES, normal_quantiles
+
+__all__ = ["completion_samples", "tpot_if_joined", "ttft_if_joined"]
+
+Array = NDArray[np.float64]
+
+_MEMORY_S = 8.0
+"""How long a seen token pace is believed before the profile takes over again, seconds."""
+
+_SPREAD = 0.15
+"""Relative spread of a latency around its prediction when length and load are known."""
+
+_NOISE: Array = 1.0 + _SPREAD * normal_quantiles(QUANTILES)[np.argsort((np.arange(QUANTILES) * 19 + 7) % QUANTILES)]
+"""Noise factors in a fixed permutation: sorted ones would add up comonotonically with sorted lengths."""
+
+
+def tpot_if_joined(states: EndpointStates) -> Array:
+    """Predicted time per output token once the call has joined, seconds, shape (n,).
+
+    d = w * max(.8 a, tpot + b (n + 1 - n_seen)) + (1 - w) (a + b (n + 1)), w = exp(-age / 8 s).
+    """
+    fresh = np.exp(states.seen_age_s / -_MEMORY_S)
+    alone, per_batch, joined = states.tpot_alone_s, states.tpot_per_batch_s, states.in_flight + 1.0
+    seen = np.maximum(0.8 * alone, states.tpot_s + per_batch * (joined - states.tpot_in_flight))
+    result: Array = fresh * seen + (1.0 - fresh) * (alone + per_batch * joined)
+    return result
+
+
+def ttft_if_joined(states: EndpointStates, uncached_tokens: Array) -> Array:
+    """Predicted time to first token once the call has joined, waiting for a place included, seconds, shape (n,)."""
+    speed = states.prefill_tokens_per_s
+    queue = np.maximum(states.prefill_tokens / speed, states.excess_ttft_s)
+    result: Array = states.ready_in_s + states.ttft_idle_s + queue + uncached_tokens / speed
+    return result
+
+
+def completion_samples(ttft_s: float, tpot_s: float, output_tokens: Array) -> Array:
+    """Equally likely end-to-end times, seconds, unsorted, for equally likely output lengths of the same shape."""
+    samples: Array = (ttft_s + np.maximum(0.0, output_tokens - 1.0) * tpot_s) * _NOISE
+    return samples

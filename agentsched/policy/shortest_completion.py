@@ -1,0 +1,36 @@
+"""Shortest expected completion, with the toll that a newcomer's load takes from those already running."""
+
+import numpy as np
+
+from agentsched.core.decision import Choice, Situation
+
+__all__ = ["ShortestExpectedCompletion"]
+
+_WORST_ERROR_RATE = 0.8
+"""Error rates above this count as this: a penalty without a cap would never let an endpoint come back."""
+
+
+class ShortestExpectedCompletion:
+    """argmin of T_i / (1 - e_i) + toll * n_i (b_i L + N_i / prate_i), in seconds.
+
+    T_i is the expected completion time of this call at i, e_i its recent error rate (a failed try is repeated, so the
+    expected time is that of a geometric series), n_i the calls in flight there, each of which is slowed by b_i per
+    token of this one and by the time its prompt is read: the latency toll of DESIGN.md section 10.
+
+    Args:
+        toll: weight of the harm done to others; 0 is the selfish rule.
+    """
+
+    name = "shortest_expected_completion"
+
+    def __init__(self, toll: float = 1.0) -> None:
+        self._toll = toll
+
+    def choose(self, situation: Situation) -> Choice:
+        """Place the call."""
+        states, tokens = situation.states, situation.output_tokens.mean
+        completion = situation.ttft_s + max(0.0, tokens - 1.0) * situation.tpot_s
+        expected = completion / (1.0 - np.minimum(_WORST_ERROR_RATE, states.error_rate))
+        harm = states.tpot_per_batch_s * tokens + situation.uncached_tokens / states.prefill_tokens_per_s
+        scores = -(expected + self._toll * states.in_flight * harm)
+        return Choice(int(np.argmax(scores)), scores)

@@ -1,0 +1,226 @@
+"""What this client knows of every endpoint: one row each, kept as arrays so that a decision reads them at once."""
+
+import heapq
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentsched.core.decision import EndpointStates
+from agentsched.core.endpoint import Endpoint
+from agentsched.core.rules import BreakerRules
+from agentsched.scheduler.rate_window import RateWindow, Spend
+
+__all__ = ["EndpointTable"]
+
+Array = NDArray[np.float64]
+
+_TPOT_TAU_S = 1.0
+"""Time constant of the token-pace average, seconds (DESIGN.md section 10)."""
+
+_EXCESS_DECAY_S = 5.0
+"""How fast an observed excess of TTFT over its prediction is forgotten, seconds."""
+
+_SLOW_COUNT = 40.0
+"""Calls over which the slow corrections of a profile (pace, idle TTFT) average."""
+
+_ERROR_COUNT = 8.0
+"""Attempts over which the error rate averages."""
+
+_FIRST_REST_S = 1.0
+"""Rest after a 429 that does not say for how long, seconds; doubled at each further one."""
+
+_LONGEST_REST_S = 30.0
+"""Longest such rest, seconds."""
+
+_MIN_TOKENS_FOR_PACE = 4
+"""A pace needs at least this many tokens between two looks."""
+
+
+class EndpointTable:
+    """Ledger rows of a pool's endpoints. Pure state: every method that needs the time is given it."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], breaker: BreakerRules) -> None:
+        self.endpoints = tuple(endpoints)
+        self.index = {endpoint.name: i for i, endpoint in enumerate(self.endpoints)}
+        self._breaker = breaker
+        count = len(self.endpoints)
+
+        def row(value: float = 0.0) -> Array:
+            return np.full(count, value)
+
+        def column(*values: float) -> Array:
+            return np.array(values, dtype=np.float64)
+
+        self.in_flight, self.prefill_tokens = row(), row()
+        self.tpot_s = column(*(e.profile.tpot_s for e in self.endpoints))
+        self.tpot_in_flight, self.seen_at, self.excess_ttft_s, self.excess_at = row(1.0), row(-np.inf), row(), row()
+        self.pace_scale, self.pace_count, self.ttft_count = row(1.0), row(), row()
+        self.tpot_alone_s = self.tpot_s.copy()
+        self.tpot_per_batch_s = column(*(e.profile.tpot_per_batch_s for e in self.endpoints))
+        self.prefill_tokens_per_s = column(*(e.profile.prefill_tokens_per_s for e in self.endpoints))
+        self.ttft_idle_s = column(*(e.profile.ttft_s for e in self.endpoints))
+        self.price_input_usd = column(*(e.price.input * 1e-6 for e in self.endpoints))
+        self.price_output_usd = column(*(e.price.output * 1e-6 for e in self.endpoints))
+        self.quality = column(*(e.quality for e in self.endpoints))
+        self.slots = column(*(e.max_concurrency or np.inf for e in self.endpoints))
+        self.service_s, self.waiting, self.error_rate = row(1.0), row(), row()
+        self.limits_in_row = row()
+        self.blocked_until, self.failures_in_row, self.cooldown_s = row(-np.inf), row(), row(breaker.cooldown_s)
+        self.open_until = row(-np.inf)
+        self.probing = [False] * count
+        self.request_windows = [None if e.rpm is None else RateWindow(e.rpm) for e in self.endpoints]
+        self.token_windows = [None if e.tpm is None else RateWindow(e.tpm) for e in self.endpoints]
+        self._limited = [i for i, e in enumerate(self.endpoints) if e.rpm is not None or e.tpm is not None]
+        self._unseen_prefill: list[tuple[float, int, float, int]] = []
+        self._emptied = [0] * count
+
+    def states(self, indices: NDArray[np.intp], ready_in_s: Array, now: float) -> EndpointStates:
+        """The rows ``indices`` as a policy sees them."""
+        self._drop_finished_prefill(now)
+        scale = self.pace_scale[indices]
+        return EndpointStates(
+            in_flight=self.in_flight[indices],
+            prefill_tokens=self.prefill_tokens[indices],
+            tpot_s=self.tpot_s[indices],
+            tpot_in_flight=self.tpot_in_flight[indices],
+            seen_age_s=np.minimum(now - self.seen_at[indices], 1e6),
+            excess_ttft_s=self.excess_ttft_s[indices] * np.exp((self.excess_at[indices] - now) / _EXCESS_DECAY_S),
+            tpot_alone_s=self.tpot_alone_s[indices] * scale,
+            tpot_per_batch_s=self.tpot_per_batch_s[indices] * scale,
+            prefill_tokens_per_s=self.prefill_tokens_per_s[indices],
+            ttft_idle_s=self.ttft_idle_s[indices],
+            ready_in_s=ready_in_s,
+            price_input_usd=self.price_input_usd[indices],
+            price_output_usd=self.price_output_usd[indices],
+            quality=self.quality[indices],
+            error_rate=self.error_rate[indices],
+        )
+
+    # -- readiness ---------------------------------------------------------------------------------------------------
+
+    def ready_in_s(self, indices: NDArray[np.intp], tokens: float, now: float) -> Array:
+        """Seconds until each row may take one more call of ``tokens`` tokens: slots, limits, breaker. 0: now."""
+        until = np.maximum(self.blocked_until[indices], self.open_until[indices])
+        ready: Array = np.maximum(0.0, until - now)
+        full = self.in_flight[indices] >= self.slots[indices]
+        if full.any():
+            queue = (1.0 + self.waiting[indices]) * self.service_s[indices] / self.slots[indices]
+            ready = np.where(full, np.maximum(ready, np.maximum(queue, 1e-3)), ready)
+        if self._limited:
+            for k, i in enumerate(indices):
+                ready[k] = max(ready[k], self._limit_wait_s(int(i), tokens, now))
+        return ready
+
+    def _limit_wait_s(self, i: int, tokens: float, now: float) -> float:
+        requests, total = self.request_windows[i], self.token_windows[i]
+        return max(
+            0.0 if requests is None else requests.wait_s(now, 1.0),
+            0.0 if total is None else total.wait_s(now, tokens),
+        )
+
+    # -- attempts ----------------------------------------------------------------------------------------------------
+
+    def begin(self, i: int, input_tokens: float, tokens: float, now: float) -> Spend | None:
+        """An attempt starts: it takes a slot, a request and its expected tokens; returns the tokens to be corrected."""
+        self.in_flight[i] += 1.0
+        self.prefill_tokens[i] += input_tokens
+        requests, total = self.request_windows[i], self.token_windows[i]
+        if requests is not None:
+            requests.spend(now, 1.0)
+        if self.failures_in_row[i] >= self._breaker.failures:
+            self.probing[i] = True
+            self.open_until[i] = now + self.cooldown_s[i]
+        return None if total is None else total.spend(now, tokens)
+
+    def expect_prefill_done(self, i: int, input_tokens: float, at: float) -> None:
+        """For an answer whose first token will not be seen: take its prompt as read at ``at``."""
+        heapq.heappush(self._unseen_prefill, (at, i, input_tokens, self._emptied[i]))
+
+    def _drop_finished_prefill(self, now: float) -> None:
+        unseen = self._unseen_prefill
+        while unseen and unseen[0][0] <= now:
+            _, i, tokens, emptied = heapq.heappop(unseen)
+            if emptied == self._emptied[i]:
+                self.prefill_done(i, tokens)
+
+    def prefill_done(self, i: int, input_tokens: float) -> None:
+        """A first token came, or the attempt ended without one."""
+        self.prefill_tokens[i] = max(0.0, self.prefill_tokens[i] - input_tokens)
+
+    def end(self, i: int, spend: Spend | None, tokens: float | None) -> None:
+        """An attempt ended: its slot is free; its tokens are corrected to ``tokens`` where they are known."""
+        self.in_flight[i] = max(0.0, self.in_flight[i] - 1.0)
+        window = self.token_windows[i]
+        if window is not None and spend is not None and tokens is not None:
+            window.correct(spend, tokens)
+        if self.in_flight[i] == 0.0:
+            self.prefill_tokens[i] = 0.0
+            self._emptied[i] += 1
+
+    # -- learning ----------------------------------------------------------------------------------------------------
+
+    def saw_first_token(self, i: int, ttft_s: float, unloaded_s: float, crowd: float, now: float) -> None:
+        """TTFT seen: the excess over ``unloaded_s`` (idle base + own prefill) is load; without a crowd it is base."""
+        excess = ttft_s - unloaded_s
+        held = self.excess_ttft_s[i] * np.exp((self.excess_at[i] - now) / _EXCESS_DECAY_S)
+        self.excess_ttft_s[i] = max(0.0, 0.5 * held + 0.5 * excess)
+        self.excess_at[i] = now
+        self.seen_at[i] = now
+        if crowd <= 2.0:
+            self.ttft_count[i] = min(self.ttft_count[i] + 1.0, _SLOW_COUNT)
+            self.ttft_idle_s[i] = max(1e-3, self.ttft_idle_s[i] + excess / self.ttft_count[i])
+
+    def saw_pace(self, i: int, tokens: float, seconds: float, now: float) -> None:
+        """``tokens`` came in ``seconds`` on one stream: the pace of everybody there, averaged over about a second."""
+        if tokens < _MIN_TOKENS_FOR_PACE or seconds <= 0.0:
+            return
+        pace, joined = seconds / tokens, max(1.0, self.in_flight[i])
+        believed = 0.0 if self.seen_at[i] == -np.inf else float(np.exp((self.seen_at[i] - now) / _TPOT_TAU_S))
+        weight = max(1.0 - believed, min(1.0, seconds / _TPOT_TAU_S) / joined)
+        self.tpot_s[i] += weight * (pace - self.tpot_s[i])
+        self.tpot_in_flight[i] += weight * (joined - self.tpot_in_flight[i])
+        self.seen_at[i] = now
+        expected = self.tpot_alone_s[i] + self.tpot_per_batch_s[i] * joined
+        self.pace_count[i] = min(self.pace_count[i] + 1.0, _SLOW_COUNT)
+        ratio = min(50.0, max(0.02, pace / expected))
+        self.pace_scale[i] *= (ratio / self.pace_scale[i]) ** (1.0 / self.pace_count[i])
+
+    def saw_service(self, i: int, seconds: float) -> None:
+        """An answer took ``seconds``: what a waiting call may expect of a full endpoint."""
+        self.service_s[i] += 0.1 * (seconds - self.service_s[i])
+
+    # -- health ------------------------------------------------------------------------------------------------------
+
+    def succeeded(self, i: int) -> bool:
+        """An attempt came to a good end; answers whether this closed an open breaker."""
+        was_open = bool(self.failures_in_row[i] >= self._breaker.failures)
+        self.error_rate[i] -= self.error_rate[i] / _ERROR_COUNT
+        self.failures_in_row[i] = self.limits_in_row[i] = 0.0
+        self.cooldown_s[i] = self._breaker.cooldown_s
+        self.open_until[i] = -np.inf
+        self.probing[i] = False
+        return was_open
+
+    def failed(self, i: int, now: float) -> bool:
+        """An attempt failed through the endpoint's fault; answers whether this opened (or kept open) the breaker."""
+        self.error_rate[i] += (1.0 - self.error_rate[i]) / _ERROR_COUNT
+        self.failures_in_row[i] += 1.0
+        if self.failures_in_row[i] < self._breaker.failures:
+            return False
+        if self.probing[i]:
+            self.cooldown_s[i] = min(2.0 * self.cooldown_s[i], self._breaker.max_cooldown_s)
+        self.probing[i] = False
+        self.open_until[i] = now + self.cooldown_s[i]
+        return True
+
+    def limited(self, i: int, retry_after_s: float | None, now: float) -> None:
+        """A 429: the endpoint is left in peace for as long as it asked, or for ever longer if it does not say."""
+        if retry_after_s is None:
+            retry_after_s = min(_LONGEST_REST_S, _FIRST_REST_S * 2.0 ** self.limits_in_row[i])
+        self.limits_in_row[i] += 1.0
+        self.rest(i, retry_after_s, now)
+
+    def rest(self, i: int, seconds: float, now: float) -> None:
+        """Nothing is sent to the endpoint for this long."""
+        self.blocked_until[i] = max(self.blocked_until[i], now + max(0.0, seconds))

@@ -1,0 +1,294 @@
+"""The scheduler's books: open runs, calls and attempts, the waiting room, slots, tokens and money.
+
+Every change of state that must balance goes through here; `check_invariants` says whether it does.
+"""
+
+from bisect import insort
+from collections.abc import Iterator
+
+import numpy as np
+
+from agentsched.core.call import Failure, FailureKind, ModelCall, Observation, RunInfo, Usage
+from agentsched.core.endpoint import Pool
+from agentsched.core.forecast import QuantileForecast
+from agentsched.core.records import CallEnded, RunClosed
+from agentsched.core.rules import BreakerRules
+from agentsched.errors import InvariantViolated
+from agentsched.scheduler.call_state import AttemptState, CallState, RunState
+from agentsched.scheduler.endpoint_table import EndpointTable
+from agentsched.scheduler.placing import Placement
+
+__all__ = ["Ledger"]
+
+_UNCHARGED = frozenset(
+    {FailureKind.CONNECT, FailureKind.STALE, FailureKind.RATE_LIMITED, FailureKind.CLIENT, FailureKind.SERVER}
+)
+"""Failures before which the endpoint did no work."""
+
+
+class Ledger:
+    """Pure state; times are arguments. Records that a change produces are returned, not kept."""
+
+    def __init__(self, pool: Pool, breaker: BreakerRules) -> None:
+        self.pool = pool
+        self.table = EndpointTable(pool.endpoints, breaker)
+        self.runs: dict[str, RunState] = {}
+        self.calls: dict[str, CallState] = {}
+        self.waiting: list[tuple[tuple[float, int], str]] = []
+        self.freed: set[int] = set()
+        self._owner: dict[str, str] = {}
+        self._arrivals = 0
+
+    # -- runs --------------------------------------------------------------------------------------------------------
+
+    def open_run(self, run: RunInfo) -> RunState:
+        """A run begins; one that is open already keeps its books."""
+        return self.runs.setdefault(run.run_id, RunState(run))
+
+    def end_run(self, run_id: str, outcome: str, now: float) -> RunClosed | None:
+        """A run is over. Its record comes now, or with the end of the last call that outlives it."""
+        run = self.runs.get(run_id)
+        if run is None or run.outcome is not None:
+            return None
+        run.outcome, run.ended_at = outcome, now
+        return self._settle_run(run)
+
+    def _settle_run(self, run: RunState) -> RunClosed | None:
+        if run.outcome is None or run.calls:
+            return None
+        del self.runs[run.run.run_id]
+        return RunClosed(
+            run=run.run,
+            ended_at=run.ended_at,
+            outcome=run.outcome,
+            calls=run.call_count,
+            attempts=run.attempt_count,
+            input_tokens=run.input_tokens,
+            output_tokens=run.output_tokens,
+            cost_usd=run.cost_usd,
+        )
+
+    # -- calls -------------------------------------------------------------------------------------------------------
+
+    def open_call(self, call: ModelCall, lengths: QuantileForecast, now: float) -> CallState:
+        """A call arrives; a run nobody announced is opened for it."""
+        if call.call_id in self.calls:
+            raise InvariantViolated(f"call {call.call_id} arrived twice")
+        run = self.runs.get(call.run_id) or self.open_run(RunInfo(call.run_id, call.workflow, now))
+        self._arrivals += 1
+        order = (np.inf if call.deadline_at is None else call.deadline_at, self._arrivals)
+        state = CallState(call, now, run, lengths, order)
+        self.calls[call.call_id] = state
+        run.calls.add(call.call_id)
+        run.call_count += 1
+        return state
+
+    def end_call(
+        self, state: CallState, status: str, now: float, *, winner: AttemptState | None, usage: Usage, detail: str
+    ) -> Iterator[CallEnded | RunClosed]:
+        """A call is over, its attempts are closed: yields its record, and its run's if that was waiting for it."""
+        self.leave_waiting(state, now)
+        call, run = state.call, state.run
+        del self.calls[call.call_id]
+        run.calls.discard(call.call_id)
+        yield CallEnded(
+            call=call,
+            arrived_at=state.arrived_at,
+            ended_at=now,
+            status=status,
+            endpoint=None if winner is None else self.name(winner.endpoint),
+            attempts=state.made,
+            retries=state.retries,
+            queued_s=state.queued_s,
+            ttft_s=None if winner is None or winner.first_at is None else winner.first_at - state.arrived_at,
+            input_tokens=usage.input_tokens if usage.input_tokens is not None else call.input_tokens,
+            output_tokens=usage.output_tokens or 0,
+            cached_input_tokens=usage.cached_input_tokens,
+            cost_usd=state.spent_usd,
+            detail=detail,
+        )
+        closed = self._settle_run(run)
+        if closed is not None:
+            yield closed
+
+    # -- the waiting room --------------------------------------------------------------------------------------------
+
+    def enter_waiting(self, state: CallState, endpoint: int, now: float) -> None:
+        """A call waits for ``endpoint``, or changes which one it waits for."""
+        if state.waiting_since is None:
+            state.waiting_since = now
+            insort(self.waiting, (state.order, state.call.call_id))
+        self._wait_at(state, endpoint)
+
+    def leave_waiting(self, state: CallState, now: float) -> None:
+        """A call stops waiting, if it does."""
+        if state.waiting_since is None:
+            return
+        self.waiting.remove((state.order, state.call.call_id))
+        self._wait_at(state, None)
+        state.queued_s += now - state.waiting_since
+        state.waiting_since = None
+
+    def _wait_at(self, state: CallState, endpoint: int | None) -> None:
+        if state.waiting_for is not None:
+            self.table.waiting[state.waiting_for] -= 1.0
+        if endpoint is not None:
+            self.table.waiting[endpoint] += 1.0
+        state.waiting_for = endpoint
+
+    # -- attempts ----------------------------------------------------------------------------------------------------
+
+    def attempt(self, attempt_id: str) -> tuple[CallState, AttemptState] | None:
+        """An open attempt and its call; None when it is over."""
+        call_id = self._owner.get(attempt_id)
+        if call_id is None:
+            return None
+        state = self.calls[call_id]
+        return state, state.attempts[attempt_id]
+
+    def begin_attempt(self, state: CallState, placement: Placement, now: float) -> AttemptState:
+        """An attempt starts: it takes a slot, its share of the limits, and money that it is expected to cost."""
+        call, table, i = state.call, self.table, placement.endpoint
+        self.leave_waiting(state, now)
+        state.made += 1
+        uncached = float(placement.situation.uncached_tokens[placement.position])
+        attempt = AttemptState(
+            attempt_id=f"{call.call_id}.{state.made}",
+            endpoint=i,
+            started_at=now,
+            spend=table.begin(i, uncached, call.input_tokens + state.lengths.mean, now),
+            uncached_tokens=uncached,
+            in_flight=int(table.in_flight[i]),
+            committed_usd=self.expected_cost_usd(i, call, state.lengths),
+            predicted_ttft_s=placement.ttft_s,
+            predicted_tpot_s=placement.tpot_s,
+            predicted_e2e_s=float(np.median(placement.samples)),
+            unloaded_ttft_s=float(table.ttft_idle_s[i]) + uncached / float(table.prefill_tokens_per_s[i]),
+            progress_at=now,
+        )
+        if not call.stream:
+            table.expect_prefill_done(i, uncached, now + placement.ttft_s)
+        state.attempts[attempt.attempt_id] = attempt
+        self._owner[attempt.attempt_id] = call.call_id
+        state.run.attempt_count += 1
+        state.run.committed_usd += attempt.committed_usd
+        return attempt
+
+    def close_attempt(
+        self, state: CallState, attempt: AttemptState, usage: Usage | None, failure: Failure | None, now: float
+    ) -> Observation:
+        """An attempt is over, well (``usage``) or not (``failure``): slot, limits and money are settled."""
+        call, i, run = state.call, attempt.endpoint, state.run
+        del state.attempts[attempt.attempt_id], self._owner[attempt.attempt_id]
+        if attempt.first_at is None and call.stream:
+            self.table.prefill_done(i, attempt.uncached_tokens)
+        read, written, cached = _settled(call, attempt, usage, failure)
+        cancelled = failure is not None and failure.kind is FailureKind.CANCELLED
+        self.table.end(i, attempt.spend, None if cancelled else float(read + written))
+        self.freed.add(i)
+        cost = self.pool.endpoints[i].price.cost_usd(read, written)
+        state.spent_usd += cost
+        run.committed_usd = max(0.0, run.committed_usd - attempt.committed_usd)
+        run.cost_usd += cost
+        run.input_tokens += read
+        run.output_tokens += written
+        return Observation(
+            attempt_id=attempt.attempt_id,
+            call_id=call.call_id,
+            run_id=call.run_id,
+            workflow=call.workflow,
+            step=call.step,
+            endpoint=self.name(i),
+            model=call.model,
+            started_at=attempt.started_at,
+            ttft_s=None if attempt.first_at is None else attempt.first_at - attempt.started_at,
+            e2e_s=now - attempt.started_at,
+            input_tokens=read,
+            output_tokens=written,
+            cached_input_tokens=cached,
+            max_tokens=call.max_tokens,
+            status="ok" if failure is None else failure.kind.value,
+            detail="" if failure is None else failure.detail,
+            stream=call.stream,
+            cost_usd=cost,
+            predicted_ttft_s=attempt.predicted_ttft_s,
+            predicted_e2e_s=attempt.predicted_e2e_s,
+            in_flight=attempt.in_flight,
+        )
+
+    def saw_progress(self, attempt: AttemptState, tokens: int, now: float, *, paused: bool) -> None:
+        """Tokens came: learn the endpoint's TTFT or its pace, and move the attempt's idle clock."""
+        if attempt.first_at is None:
+            attempt.first_at = now
+            self.table.prefill_done(attempt.endpoint, attempt.uncached_tokens)
+            ttft_s = now - attempt.started_at
+            self.table.saw_first_token(attempt.endpoint, ttft_s, attempt.unloaded_ttft_s, attempt.in_flight, now)
+        elif tokens > attempt.tokens and not attempt.paused and not paused:
+            self.table.saw_pace(attempt.endpoint, tokens - attempt.tokens, now - attempt.progress_at, now)
+        attempt.tokens, attempt.progress_at, attempt.paused = tokens, now, paused
+
+    def saw_answer(self, state: CallState, attempt: AttemptState, usage: Usage, now: float) -> None:
+        """A whole answer came: learn the service time, the rest of the pace, and what the prefix cache now holds."""
+        tokens, elapsed = usage.output_tokens or 0, now - attempt.started_at
+        self.table.saw_service(attempt.endpoint, elapsed)
+        if attempt.first_at is not None:
+            if tokens > attempt.tokens and not attempt.paused:
+                self.table.saw_pace(attempt.endpoint, tokens - attempt.tokens, now - attempt.progress_at, now)
+        elif tokens > 1:
+            self.table.saw_pace(attempt.endpoint, tokens - 1, elapsed - attempt.predicted_ttft_s, now)
+        if state.call.prefix:
+            state.run.last_endpoint[state.call.prefix] = (attempt.endpoint, (usage.input_tokens or 0) + tokens)
+
+    # -- money and names ---------------------------------------------------------------------------------------------
+
+    def expected_cost_usd(self, i: int, call: ModelCall, lengths: QuantileForecast) -> float:
+        """What the call is expected to cost at endpoint ``i``, USD."""
+        return self.pool.endpoints[i].price.cost_usd(call.input_tokens, lengths.mean)
+
+    def name(self, i: int) -> str:
+        """The name of endpoint ``i``."""
+        return self.pool.endpoints[i].name
+
+    # -- invariants --------------------------------------------------------------------------------------------------
+
+    def check_invariants(self) -> None:
+        """Raise `InvariantViolated` if the books contradict themselves; for tests, linear in what is open."""
+        in_flight = np.zeros(len(self.pool.endpoints))
+        for call_id, state in self.calls.items():
+            self._check_call(call_id, state)
+            for attempt_id, attempt in state.attempts.items():
+                _check(self._owner.get(attempt_id) == call_id, f"attempt {attempt_id} has no owner")
+                in_flight[attempt.endpoint] += 1
+        table = self.table
+        _check(len(self._owner) == int(in_flight.sum()), "attempts without a call")
+        _check(bool((in_flight == table.in_flight).all()), f"slots taken {table.in_flight}, attempts {in_flight}")
+        _check(bool((table.in_flight <= table.slots).all()), "more attempts than slots")
+        _check(bool((table.prefill_tokens >= 0).all()), "negative prefill")
+        _check(self.waiting == sorted(self.waiting), "waiting room out of order")
+        waiting = {call_id for call_id, state in self.calls.items() if state.waiting}
+        _check({call_id for _, call_id in self.waiting} == waiting, "waiting room differs from the calls")
+        _check(int(table.waiting.sum()) == len(waiting), "waiting counts differ")
+        _check({c for run in self.runs.values() for c in run.calls} == set(self.calls), "runs and calls differ")
+
+    @staticmethod
+    def _check_call(call_id: str, state: CallState) -> None:
+        _check(state.waiting != bool(state.attempts), f"call {call_id} must either wait or run")
+        _check(len(state.attempts) <= 2, f"call {call_id} has {len(state.attempts)} attempts")
+        _check(state.delivered is None or state.delivered in state.attempts, f"call {call_id} lost its answer")
+        bounded = state.call.deadline_at is not None or state.waiting
+        _check(state.review_at < np.inf or not bounded, f"call {call_id} has no clock")
+
+
+def _check(good: bool, what: str) -> None:
+    if not good:
+        raise InvariantViolated(what)
+
+
+def _settled(
+    call: ModelCall, attempt: AttemptState, usage: Usage | None, failure: Failure | None
+) -> tuple[int, int, int | None]:
+    """Prompt tokens, output tokens and cached tokens that an attempt is charged for."""
+    if usage is not None:
+        return usage.input_tokens or 0, usage.output_tokens or 0, usage.cached_input_tokens
+    uncharged = failure is not None and failure.kind in _UNCHARGED
+    return (0 if uncharged else call.input_tokens), attempt.tokens, None

@@ -1,0 +1,153 @@
+"""Where a call goes: gathers what is known, asks the policy, and says what it expects."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentsched.core.call import ModelCall
+from agentsched.core.decision import Choice, Decision, Situation
+from agentsched.core.protocols import Policy
+from agentsched.forecast.latency import completion_samples, tpot_if_joined, ttft_if_joined
+from agentsched.scheduler.call_state import CallState, RunState
+from agentsched.scheduler.endpoint_table import EndpointTable
+
+__all__ = ["Placement", "Placer"]
+
+Array = NDArray[np.float64]
+
+_RIVALS_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placement:
+    """The policy's choice with the forecasts behind it; ``position`` indexes the arrays, ``endpoint`` the table."""
+
+    situation: Situation
+    choice: Choice
+    position: int
+    endpoint: int
+    ready_in_s: float
+    ttft_s: float
+    tpot_s: float
+    samples: Array
+
+    @property
+    def name(self) -> str:
+        """The chosen endpoint's name."""
+        return self.situation.names[self.position]
+
+    def p_meet(self) -> float | None:
+        """Probability that the answer comes before the call's deadline; None without one."""
+        slack = self.situation.slack_s
+        return None if slack is None else float(np.count_nonzero(self.samples <= slack)) / self.samples.size
+
+    def decision(self, state: CallState, attempt_id: str, why: str, policy: str, now: float) -> Decision:
+        """The record of this placement."""
+        samples = np.sort(self.samples)
+        order = np.argsort(-self.choice.scores, kind="stable")
+        names, scores = self.situation.names, self.choice.scores
+        rivals = tuple((names[k], float(scores[k])) for k in order[: _RIVALS_SHOWN + 1] if k != self.position)
+        return Decision(
+            call_id=state.call.call_id,
+            run_id=state.call.run_id,
+            attempt_id=attempt_id,
+            step=state.call.step,
+            at=now,
+            endpoint=self.name,
+            why=why,
+            policy=policy,
+            slack_s=self.situation.slack_s,
+            p_meet=self.p_meet(),
+            ttft_s=self.ttft_s,
+            e2e_s=float(samples[samples.size // 2]),
+            e2e_p95_s=float(samples[int(0.95 * samples.size)]),
+            output_tokens=self.situation.output_tokens.quantile(0.5),
+            score=float(scores[self.position]),
+            waited_s=now - state.arrived_at,
+            rivals=rivals[:_RIVALS_SHOWN],
+        )
+
+
+class Placer:
+    """Asks one policy about the endpoints of one table."""
+
+    def __init__(self, table: EndpointTable, policy: Policy) -> None:
+        self._table = table
+        self._policy = policy
+        self._index_arrays: dict[tuple[int, ...], tuple[NDArray[np.intp], tuple[str, ...]]] = {}
+
+    @property
+    def policy_name(self) -> str:
+        """The policy's name."""
+        return self._policy.name
+
+    def place(self, state: CallState, now: float, *, without: int | None = None) -> Placement | None:
+        """The best place for the call as things stand; None when no candidate may ever be ready.
+
+        Endpoints that failed this call before are avoided while another one can be had. ``without`` leaves one out.
+        """
+        candidates = state.candidates if without is None else tuple(i for i in state.candidates if i != without)
+        if not candidates:
+            return None
+        indices, names = self._indices(candidates)
+        call = state.call
+        expected = call.input_tokens + state.lengths.mean
+        ready = self._table.ready_in_s(indices, expected, now)
+        if state.not_before:
+            self._avoid_failed(state, candidates, ready, now)
+        if not np.isfinite(ready).any():
+            return None
+        states = self._table.states(indices, ready, now)
+        cached = self._cached(candidates, call, state.run)
+        uncached = np.maximum(0.0, call.input_tokens - cached)
+        situation = Situation(
+            call=call,
+            names=names,
+            states=states,
+            cached_tokens=cached,
+            ttft_s=ttft_if_joined(states, uncached),
+            tpot_s=tpot_if_joined(states),
+            output_tokens=state.lengths,
+            remainder_s=None,
+            now=now,
+        )
+        choice = self._policy.choose(situation)
+        position = choice.index
+        ttft_s, tpot_s = float(situation.ttft_s[position]), float(situation.tpot_s[position])
+        return Placement(
+            situation=situation,
+            choice=choice,
+            position=position,
+            endpoint=candidates[position],
+            ready_in_s=float(ready[position]),
+            ttft_s=ttft_s,
+            tpot_s=tpot_s,
+            samples=completion_samples(ttft_s, tpot_s, state.lengths.values),
+        )
+
+    def _indices(self, candidates: tuple[int, ...]) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+        known = self._index_arrays.get(candidates)
+        if known is None:
+            names = tuple(self._table.endpoints[i].name for i in candidates)
+            known = (np.array(candidates, dtype=np.intp), names)
+            if len(self._index_arrays) > 1024:
+                self._index_arrays.clear()
+            self._index_arrays[candidates] = known
+        return known
+
+    @staticmethod
+    def _avoid_failed(state: CallState, candidates: tuple[int, ...], ready: Array, now: float) -> None:
+        fresh = [k for k, i in enumerate(candidates) if i not in state.not_before and np.isfinite(ready[k])]
+        for k, i in enumerate(candidates):
+            if i in state.not_before:
+                usable_elsewhere = any(ready[other] <= 0.0 for other in fresh)
+                ready[k] = np.inf if usable_elsewhere else max(ready[k], state.not_before[i] - now)
+
+    @staticmethod
+    def _cached(candidates: tuple[int, ...], call: ModelCall, run: RunState) -> Array:
+        cached = np.zeros(len(candidates))
+        held = run.last_endpoint.get(call.prefix)
+        if held is not None and held[0] in candidates:
+            cached[candidates.index(held[0])] = min(held[1], call.input_tokens)
+        return cached

@@ -1,0 +1,468 @@
+"""The scheduler: one pure function of what happened and when, from events to actions.
+
+A call is *waiting* for a place, *trying* (one attempt, two while hedging) or *delivered* (one attempt's answer flows
+to the caller). It ends exactly once: by `Deliver` and the end of that attempt, or by `Fail`. One `ReviewAt` per call
+stands for all of its clocks.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from agentsched.core.call import AttemptLimits, Failure, FailureKind, ModelCall, Usage
+from agentsched.core.endpoint import Pool
+from agentsched.core.forecast import QuantileForecast
+from agentsched.core.protocols import LengthPredictor, Policy
+from agentsched.core.records import Note
+from agentsched.core.rules import Rules
+from agentsched.policy.rectify import Verdict, judge_silence
+from agentsched.scheduler import clocks
+from agentsched.scheduler.actions import Action, Cancel, Deliver, Fail, Record, ReviewAt, Start
+from agentsched.scheduler.call_state import AttemptState, CallState
+from agentsched.scheduler.events import (
+    AttemptFailed,
+    AttemptFinished,
+    CallArrived,
+    CallCancelled,
+    EndpointLimited,
+    Event,
+    ForecastsReplaced,
+    ReviewDue,
+    RunEnded,
+    RunStarted,
+    TokensProgressed,
+)
+from agentsched.scheduler.ledger import Ledger
+from agentsched.scheduler.placing import Placement, Placer
+from agentsched.scheduler.retry_budget import ShareBudget
+
+__all__ = ["Scheduler"]
+
+_MOST_LIMITED_TRIES = 16
+"""A call without a deadline gives up after this many answers of 429."""
+
+_MOST_REPLACED = 8
+"""Waiting calls looked at when a place becomes free: bounds the work of one event."""
+
+_FULL_LOOK_S = 0.05
+"""A call waiting for a slot is looked at no more often than this, seconds: the slot's release wakes it anyway."""
+
+_FAULTS = frozenset(
+    {
+        FailureKind.CONNECT,
+        FailureKind.RESET,
+        FailureKind.SILENT,
+        FailureKind.STALLED,
+        FailureKind.MALFORMED,
+        FailureKind.IN_BAND,
+        FailureKind.SERVER,
+    }
+)
+"""Failures that speak against the endpoint, not against the call."""
+
+
+class Scheduler:
+    """Decides for one pool. Not thread-safe: its owner calls `handle` under one lock.
+
+    Args:
+        pool: the endpoints.
+        policy: places calls.
+        lengths: forecasts output lengths, until a `ForecastsReplaced` brings others.
+        rules: retries, breaker, clocks.
+    """
+
+    def __init__(self, pool: Pool, policy: Policy, lengths: LengthPredictor, rules: Rules | None = None) -> None:
+        self.pool = pool
+        self.rules = rules or Rules()
+        self.ledger = Ledger(pool, self.rules.breaker)
+        self._placer = Placer(self.ledger.table, policy)
+        self._lengths = lengths
+        self._retry_budget = ShareBudget(self.rules.retry.budget, self.rules.retry.reserve)
+        self._hedge_budget = ShareBudget(self.rules.hedge.max_extra, self.rules.hedge.reserve)
+        self._actions: list[Action] = []
+        self._handlers: dict[type, Callable[[Any, float], None]] = {
+            RunStarted: self._run_started,
+            RunEnded: self._run_ended,
+            CallArrived: self._call_arrived,
+            CallCancelled: self._call_cancelled,
+            TokensProgressed: self._tokens_progressed,
+            AttemptFinished: self._attempt_finished,
+            AttemptFailed: self._attempt_failed,
+            ReviewDue: self._review_due,
+            EndpointLimited: self._endpoint_limited,
+            ForecastsReplaced: self._forecasts_replaced,
+        }
+
+    def handle(self, event: Event, *, now: float) -> list[Action]:
+        """Take one event and answer what is to be done, in this order.
+
+        Args:
+            event: what happened. Events about calls, attempts or runs that are over are ignored: they crossed an
+                action on its way.
+            now: the instant it happened, seconds on the monotonic clock; never before an earlier event's.
+        """
+        actions: list[Action] = []
+        self._actions = actions
+        self._handlers[type(event)](event, now)
+        if self.ledger.freed:
+            self._serve_waiting(now)
+        return actions
+
+    # -- runs and the pool -------------------------------------------------------------------------------------------
+
+    def _run_started(self, event: RunStarted, now: float) -> None:
+        self.ledger.open_run(event.run)
+
+    def _run_ended(self, event: RunEnded, now: float) -> None:
+        closed = self.ledger.end_run(event.run_id, event.outcome, now)
+        if closed is not None:
+            self._actions.append(Record(closed))
+
+    def _endpoint_limited(self, event: EndpointLimited, now: float) -> None:
+        i = self.ledger.table.index.get(event.endpoint)
+        if i is None:
+            return
+        limits = ((event.remaining_requests, event.reset_requests_s), (event.remaining_tokens, event.reset_tokens_s))
+        for remaining, reset_s in limits:
+            if remaining is not None and remaining <= 0 and reset_s is not None:
+                self.ledger.table.rest(i, reset_s, now)
+
+    def _forecasts_replaced(self, event: ForecastsReplaced, now: float) -> None:
+        self._lengths = event.lengths
+
+    def _note(self, i: int, text: str, now: float) -> None:
+        name = self.ledger.name(i)
+        self._actions.append(Record(Note(now, name, f"endpoint {name} {text}")))
+
+    # -- calls -------------------------------------------------------------------------------------------------------
+
+    def _call_arrived(self, event: CallArrived, now: float) -> None:
+        call = event.call
+        lengths = self._lengths.predict(call)
+        if call.max_tokens is not None:
+            lengths = QuantileForecast(np.minimum(lengths.values, float(call.max_tokens)))
+        state = self.ledger.open_call(call, lengths, now)
+        self._retry_budget.deposit()
+        self._hedge_budget.deposit()
+        if call.deadline_at is not None and now >= call.deadline_at:
+            self._fail(state, Failure(FailureKind.DEADLINE, "no time was left when the call was made"), now)
+            return
+        lack = self._find_candidates(state)
+        if lack is not None:
+            self._fail(state, lack, now)
+        else:
+            self._try(state, "first", now)
+
+    def _find_candidates(self, state: CallState) -> Failure | None:
+        """Fill in who may serve the call; answers why nobody may."""
+        call = state.call
+        serving = self.pool.serving(call.model)
+        if call.pinned is not None:
+            serving = tuple(i for i in serving if self.ledger.name(i) == call.pinned)
+        able = tuple(i for i in serving if self._able(i, call))
+        if not able:
+            return _incapable(call)
+        cap = state.run.run.max_cost_usd
+        if cap is not None:
+            left = cap - state.run.cost_usd - state.run.committed_usd
+            able = tuple(i for i in able if self.ledger.expected_cost_usd(i, call, state.lengths) <= left)
+            if not able:
+                return Failure(FailureKind.COST, f"{max(0.0, left):.6f} of {cap:.6f} USD are left")
+        state.candidates = able
+        return None
+
+    def _able(self, i: int, call: ModelCall) -> bool:
+        endpoint = self.pool.endpoints[i]
+        room = endpoint.context_tokens
+        return (
+            endpoint.can(call.needs)
+            and endpoint.quality >= call.min_quality
+            and (room is None or call.input_tokens + (call.max_tokens or 0) <= room)
+        )
+
+    def _call_cancelled(self, event: CallCancelled, now: float) -> None:
+        state = self.ledger.calls.get(event.call_id)
+        if state is None:
+            return
+        kind = FailureKind.LOOP_CLOSED if event.loop_closed else FailureKind.CANCELLED
+        self._cancel_attempts(state, kind.value, now)
+        self._end(state, kind.value, now, detail="the caller went away")
+
+    def _fail(self, state: CallState, failure: Failure, now: float, *, passthrough: str | None = None) -> None:
+        saturated = failure.kind is FailureKind.RATE_LIMITED and state.only_limits
+        self._cancel_attempts(state, failure.kind.value, now)
+        self._actions.append(Fail(state.call.call_id, failure, passthrough, saturated, tuple(state.story)))
+        self._end(state, failure.kind.value, now, detail=failure.detail)
+
+    def _end(
+        self,
+        state: CallState,
+        status: str,
+        now: float,
+        *,
+        winner: AttemptState | None = None,
+        usage: Usage | None = None,
+        detail: str = "",
+    ) -> None:
+        for record in self.ledger.end_call(state, status, now, winner=winner, usage=usage or Usage(), detail=detail):
+            self._actions.append(Record(record))
+
+    # -- trying ------------------------------------------------------------------------------------------------------
+
+    def _try(self, state: CallState, why: str, now: float) -> None:
+        """Start an attempt at the best place, or wait for it, or give up when waiting cannot help."""
+        placement = self._placer.place(state, now)
+        if placement is None:
+            self._give_up(state, now)
+        elif placement.ready_in_s <= 0.0:
+            self._start(state, placement, why, now)
+        else:
+            self._wait(state, placement, now)
+
+    def _wait(self, state: CallState, placement: Placement, now: float) -> None:
+        table, i = self.ledger.table, placement.endpoint
+        self.ledger.enter_waiting(state, i, now)
+        assert state.waiting_since is not None
+        full = bool(table.in_flight[i] >= table.slots[i])
+        ready_at = now + (max(_FULL_LOOK_S, placement.ready_in_s) if full else placement.ready_in_s)
+        latest = state.waiting_since + self.rules.retry.max_wait_s
+        if state.call.deadline_at is not None:
+            latest = state.call.deadline_at
+        if ready_at >= latest and not full:
+            self._give_up(state, now)
+        elif full and state.call.deadline_at is None:
+            self._review_at(state, ready_at, now)
+        else:
+            self._review_at(state, min(ready_at, latest), now)
+
+    def _give_up(self, state: CallState, now: float) -> None:
+        """No place can be had before the budget is spent: say so now rather than at the deadline."""
+        failure = state.last_failure
+        if failure is None:
+            down = bool((self.ledger.table.open_until[list(state.candidates)] > now).any())
+            failure = (
+                Failure(FailureKind.SERVER, "the endpoints that may serve the call are out of order")
+                if down
+                else Failure(FailureKind.RATE_LIMITED, "no endpoint has room before the budget is spent")
+            )
+        self._fail(state, failure, now)
+
+    def _start(self, state: CallState, placement: Placement, why: str, now: float) -> None:
+        call = state.call
+        why = "queued" if why == "first" and state.waiting else why
+        attempt = self.ledger.begin_attempt(state, placement, now)
+        connect_s, remaining = self.rules.stream.connect_timeout, None
+        if call.deadline_at is not None:
+            remaining = call.deadline_at - now
+            connect_s = min(connect_s, remaining)
+        limits = AttemptLimits(connect_s, remaining)
+        self._actions.append(Start(call.call_id, attempt.attempt_id, placement.name, limits))
+        decision = placement.decision(state, attempt.attempt_id, why, self._placer.policy_name, now)
+        self._actions.append(Record(decision))
+        self._schedule_review(state, now)
+
+    # -- attempts ----------------------------------------------------------------------------------------------------
+
+    def _tokens_progressed(self, event: TokensProgressed, now: float) -> None:
+        found = self.ledger.attempt(event.attempt_id)
+        if found is None:
+            return
+        state, attempt = found
+        self.ledger.saw_progress(attempt, event.output_tokens, now, paused=event.paused)
+        if state.delivered is None and state.call.stream:
+            state.delivered = attempt.attempt_id
+            self._actions.append(Deliver(state.call.call_id, attempt.attempt_id))
+            self._cancel_rivals(state, attempt, now)
+            self._schedule_review(state, now)
+
+    def _attempt_finished(self, event: AttemptFinished, now: float) -> None:
+        found = self.ledger.attempt(event.attempt_id)
+        if found is None:
+            return
+        state, attempt = found
+        said = event.usage
+        usage = Usage(
+            state.call.input_tokens if said.input_tokens is None else said.input_tokens,
+            attempt.tokens if said.output_tokens is None else said.output_tokens,
+            said.cached_input_tokens,
+        )
+        if state.delivered is None:
+            self._actions.append(Deliver(state.call.call_id, attempt.attempt_id))
+            self._cancel_rivals(state, attempt, now)
+        self.ledger.saw_answer(state, attempt, usage, now)
+        if self.ledger.table.succeeded(attempt.endpoint):
+            self._note(attempt.endpoint, "is back", now)
+        self._actions.append(Record(self.ledger.close_attempt(state, attempt, usage, None, now)))
+        self._end(state, "ok", now, winner=attempt, usage=usage)
+
+    def _cancel_rivals(self, state: CallState, winner: AttemptState, now: float) -> None:
+        """The others lost; one that had given no sign of life when it was long due also loses its good name."""
+        for attempt in tuple(state.attempts.values()):
+            if attempt is not winner:
+                if clocks.long_due(state, attempt, now):
+                    self._blame(attempt.endpoint, Failure(FailureKind.SILENT, "no sign of life"), now)
+                self._cancel(state, attempt, "another attempt answered first", now)
+
+    def _cancel_attempts(self, state: CallState, reason: str, now: float) -> None:
+        for attempt in tuple(state.attempts.values()):
+            self._cancel(state, attempt, reason, now)
+
+    def _cancel(self, state: CallState, attempt: AttemptState, reason: str, now: float) -> None:
+        self._actions.append(Cancel(state.call.call_id, attempt.attempt_id, reason))
+        failure = Failure(FailureKind.CANCELLED, reason)
+        self._actions.append(Record(self.ledger.close_attempt(state, attempt, None, failure, now)))
+        if state.delivered == attempt.attempt_id:
+            state.delivered = None
+
+    def _attempt_failed(self, event: AttemptFailed, now: float) -> None:
+        found = self.ledger.attempt(event.attempt_id)
+        if found is not None:
+            self._failed(*found, event.failure, now)
+
+    def _failed(self, state: CallState, attempt: AttemptState, failure: Failure, now: float) -> None:
+        """One attempt is over without an answer: blame, then hand over, wait for its rival, or try again."""
+        delivered = state.delivered == attempt.attempt_id
+        self._blame(attempt.endpoint, failure, now)
+        self._actions.append(Record(self.ledger.close_attempt(state, attempt, None, failure, now)))
+        state.story.append(f"{self.ledger.name(attempt.endpoint)}: {failure} after {now - attempt.started_at:.2f} s")
+        state.last_failure = failure
+        state.only_limits = state.only_limits and failure.kind is FailureKind.RATE_LIMITED
+        if delivered:
+            state.delivered = None
+            self._fail(state, failure, now)
+        elif failure.kind is FailureKind.CLIENT:
+            self._fail(state, failure, now, passthrough=attempt.attempt_id)
+        elif state.attempts:
+            self._schedule_review(state, now)
+        else:
+            self._retry(state, attempt.endpoint, failure, now)
+
+    def _blame(self, i: int, failure: Failure, now: float) -> None:
+        table = self.ledger.table
+        if failure.kind in _FAULTS:
+            if table.failed(i, now):
+                self._note(i, f"is left alone for {table.open_until[i] - now:.1f} s ({failure})", now)
+        elif failure.kind is FailureKind.RATE_LIMITED:
+            table.limited(i, failure.retry_after_s, now)
+
+    def _retry(self, state: CallState, i: int, failure: Failure, now: float) -> None:
+        """Try again elsewhere, or here after a pause, within the call's and the pool's budgets."""
+        retry, limited = self.rules.retry, failure.kind is FailureKind.RATE_LIMITED
+        if failure.kind is FailureKind.STALE and i not in state.failed_at and state.call.repeatable:
+            state.failed_at[i] = 0
+            self._try(state, "retry", now)
+        elif not self._may_retry(state, failure):
+            self._fail(state, failure, now)
+        else:
+            if not limited:
+                self._retry_budget.take()
+            times = state.failed_at.get(i, 0)
+            state.failed_at[i] = times + 1
+            state.not_before[i] = now + min(retry.max_backoff_s, retry.backoff_s * 2.0**times)
+            state.retries += 1
+            self._try(state, "left" if failure.kind is FailureKind.SILENT else "retry", now)
+
+    def _may_retry(self, state: CallState, failure: Failure) -> bool:
+        """Whether the call may be sent once more: never twice if it must not be repeated and may have been read."""
+        if failure.kind is FailureKind.RATE_LIMITED:
+            return state.made < _MOST_LIMITED_TRIES
+        repeatable = state.call.repeatable or failure.kind is FailureKind.CONNECT
+        return repeatable and state.made < self.rules.retry.max_attempts and self._retry_budget.available
+
+    # -- reviews -----------------------------------------------------------------------------------------------------
+
+    def _review_due(self, event: ReviewDue, now: float) -> None:
+        state = self.ledger.calls.get(event.call_id)
+        if state is None:
+            return
+        state.review_at = np.inf
+        overdue = clocks.overdue_call(state, now)
+        if overdue is not None:
+            self._fail(state, overdue, now)
+        elif state.waiting:
+            self._try(state, "first" if state.made == 0 else "retry", now)
+        else:
+            self._review_attempts(state, now)
+
+    def _review_attempts(self, state: CallState, now: float) -> None:
+        for attempt in tuple(state.attempts.values()):
+            failure = clocks.overdue_attempt(state, attempt, self.rules.stream, now)
+            if failure is not None:
+                self._leave(state, attempt, failure, now)
+        if len(state.attempts) == 1 and state.delivered is None:
+            self._second_thoughts(state, next(iter(state.attempts.values())), now)
+        if state.attempts:
+            self._schedule_review(state, now)
+
+    def _leave(self, state: CallState, attempt: AttemptState, failure: Failure, now: float) -> None:
+        self._actions.append(Cancel(state.call.call_id, attempt.attempt_id, failure.kind.value))
+        self._failed(state, attempt, failure, now)
+
+    def _second_thoughts(self, state: CallState, attempt: AttemptState, now: float) -> None:
+        """Leave a silent attempt, or try a second one beside it, where that makes an answer in time likelier."""
+        if attempt.first_at is not None or not state.call.repeatable or state.made >= self.rules.retry.max_attempts:
+            return
+        rival = self._placer.place(state, now, without=attempt.endpoint)
+        if rival is None or rival.ready_in_s > 0.0:
+            return
+        may_hedge, may_retry = self._hedge_budget.available, self._retry_budget.available
+        silence = clocks.silence(state, attempt, rival, self.ledger.table, self.rules, now)
+        verdict = judge_silence(silence, min_gain=self.rules.hedge.min_gain, may_hedge=may_hedge)
+        if verdict is Verdict.HEDGE or (verdict is Verdict.RESTART and not may_retry and may_hedge):
+            self._hedge_budget.take()
+            self._start(state, rival, "hedge", now)
+        elif verdict is Verdict.RESTART and may_retry:
+            waited = now - attempt.started_at
+            self._leave(state, attempt, Failure(FailureKind.SILENT, f"no sign of life for {waited:.2f} s"), now)
+
+    def _schedule_review(self, state: CallState, now: float) -> None:
+        self._review_at(state, clocks.next_review(state, self.ledger.table, self.rules, now), now)
+
+    def _review_at(self, state: CallState, at: float, now: float) -> None:
+        if at != state.review_at and at < np.inf:
+            state.review_at = at
+            self._actions.append(ReviewAt(state.call.call_id, max(at, now)))
+
+    # -- the waiting room --------------------------------------------------------------------------------------------
+
+    def _serve_waiting(self, now: float) -> None:
+        """Places became free: let waiting calls choose again, most urgent first."""
+        ledger, looked = self.ledger, 0
+        freed = set(ledger.freed)
+        for _, call_id in tuple(ledger.waiting):
+            if looked >= _MOST_REPLACED or not freed:
+                break
+            state = ledger.calls[call_id]
+            if freed.isdisjoint(state.candidates):
+                continue
+            looked += 1
+            self._try(state, "first" if state.made == 0 else "retry", now)
+            freed = {i for i in freed if ledger.table.in_flight[i] < ledger.table.slots[i]}
+        ledger.freed.clear()
+
+    # -- for tests and people ----------------------------------------------------------------------------------------
+
+    def check_invariants(self) -> None:
+        """Raise `InvariantViolated` if the ledger contradicts itself."""
+        self.ledger.check_invariants()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call is open."""
+        return not self.ledger.calls
+
+    def __repr__(self) -> str:
+        ledger = self.ledger
+        running, waiting = int(ledger.table.in_flight.sum()), len(ledger.waiting)
+        return f"<Scheduler runs={len(ledger.runs)} calls={len(ledger.calls)} running={running} waiting={waiting}>"
+
+
+def _incapable(call: ModelCall) -> Failure:
+    needs = ", ".join(sorted(call.needs)) or "nothing special"
+    where = f" at endpoint {call.pinned!r}" if call.pinned else ""
+    return Failure(
+        FailureKind.INCAPABLE,
+        f"nobody{where} serves model {call.model!r} with {needs}, {call.input_tokens} prompt tokens"
+        f" and quality of at least {call.min_quality:g}",
+    )
