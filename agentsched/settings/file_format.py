@@ -1,0 +1,365 @@
+"""The format of the configuration file, version 1. The descriptions are what an editor shows."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from agentsched.core.endpoint import CAPABILITIES, Endpoint, Group, Pool, Price, Profile
+from agentsched.core.rules import BreakerRules, HedgeRules, RetryRules, Rules, StreamRules
+from agentsched.errors import ConfigError
+from agentsched.policy.table import POLICIES, make_policy
+from agentsched.settings.fields import (
+    Bytes,
+    Count,
+    Flag,
+    Number,
+    NumberOrZero,
+    Seconds,
+    SecondsOrZero,
+    Share,
+    Text,
+    Url,
+    WholeOrZero,
+)
+from agentsched.settings.problems import shown
+from agentsched.settings.profiles import profile_names, profile_prior
+from agentsched.settings.values import InterceptSettings, LogSettings, PolicySettings, StateSettings
+
+__all__ = ["KINDS", "PoolFile"]
+
+Kind = Literal["openai", "azure", "vllm", "sglang", "llama_cpp", "llm-d", "dynamo", "tensorrt_llm", "aibrix", "envoy"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+_PROFILE, _RETRY, _BREAKER, _STREAM, _HEDGE = Profile(), RetryRules(), BreakerRules(), StreamRules(), HedgeRules()
+_LOG = LogSettings()
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class ProfileFile(_Section):
+    """Explicit priors of an endpoint's speed; what was observed soon outweighs them."""
+
+    ttft_s: SecondsOrZero = _PROFILE.ttft_s
+    """Time to first token of a short prompt on the idle endpoint, network included."""
+    tpot_s: Seconds = _PROFILE.tpot_s
+    """Time per output token of a call that is alone."""
+    tpot_per_batch_s: SecondsOrZero = _PROFILE.tpot_per_batch_s
+    """What each further call in the batch adds to the time per output token."""
+    prefill_tokens_per_s: Number = _PROFILE.prefill_tokens_per_s
+    """Prompt tokens read per second."""
+
+    def core(self) -> Profile:
+        """As the rest of agentsched knows it."""
+        return Profile(self.ttft_s, self.tpot_s, self.tpot_per_batch_s, self.prefill_tokens_per_s)
+
+
+class PriceFile(_Section):
+    """USD per million tokens."""
+
+    input: NumberOrZero = 0.0
+    """USD per million prompt tokens."""
+    output: NumberOrZero = 0.0
+    """USD per million output tokens."""
+
+    def core(self) -> Price:
+        """As the rest of agentsched knows it."""
+        return Price(self.input, self.output)
+
+
+def _known_profile(value: object) -> object:
+    if isinstance(value, str):
+        profile_prior(value)
+    return value
+
+
+def _known_capability(value: object) -> object:
+    if isinstance(value, str) and value not in CAPABILITIES:
+        raise ConfigError("unknown capability", given=shown(value), allowed=", ".join(sorted(CAPABILITIES)))
+    return value
+
+
+def _tag_of_profile(value: object) -> str:
+    return "<name>" if isinstance(value, str) else "<values>"
+
+
+ProfileName = Annotated[
+    str, BeforeValidator(_known_profile), Field(json_schema_extra=lambda schema: schema.update(enum=[*profile_names()]))
+]
+Capability = Annotated[
+    str, BeforeValidator(_known_capability), Field(json_schema_extra={"enum": [*sorted(CAPABILITIES)]})
+]
+
+
+class EndpointFile(_Section):
+    """One OpenAI-compatible server."""
+
+    name: Text
+    """Unique within the pool; what logs, reports and groups call it."""
+    base_url: Url
+    """As the OpenAI SDK takes it, e.g. http://10.0.0.5:8000/v1."""
+    model: Text
+    """The model name that this server knows."""
+    api_key: str | None = None
+    """Sent to this endpoint only, never shown. Write ${NAME} to read it from the environment."""
+    kind: Kind = "openai"
+    """The server's dialect: decides which priority and deadline hints are sent."""
+    profile: Annotated[
+        Annotated[ProfileName, Tag("<name>")] | Annotated[ProfileFile, Tag("<values>")], Discriminator(_tag_of_profile)
+    ] = ProfileFile()
+    """What is believed of its speed at first: the name of a hardware profile, or figures (see `agentsched probe`)."""
+    max_concurrency: Count | None = None
+    """Calls in flight at most; unbounded when left out."""
+    rpm: Number | None = None
+    """Requests per minute at most; unbounded when left out."""
+    tpm: Number | None = None
+    """Tokens, prompt and output, per minute at most; unbounded when left out."""
+    price: PriceFile = PriceFile()
+    """USD per million tokens."""
+    quality: Share = 1.0
+    """From 0 to 1, compared with a workflow's min_quality."""
+    tags: list[Text] = Field(default_factory=list)
+    """Free words, e.g. [eu, gpu]."""
+    metrics_url: Url | None = None
+    """Where its Prometheus text is, if it may be scraped."""
+    context_tokens: Count | None = None
+    """Prompt plus output at most; not checked when left out."""
+    capabilities: list[Capability] | None = None
+    """What requests may ask of it; everything but vision and responses when left out."""
+    api_version: str | None = None
+    """Azure's query parameter."""
+
+    def core(self) -> Endpoint:
+        """As the rest of agentsched knows it."""
+        profile = profile_prior(self.profile) if isinstance(self.profile, str) else self.profile.core()
+        return Endpoint(
+            name=self.name,
+            base_url=self.base_url,
+            model=self.model,
+            api_key=self.api_key or None,
+            kind=self.kind,
+            profile=profile,
+            max_concurrency=self.max_concurrency,
+            rpm=self.rpm,
+            tpm=self.tpm,
+            price=self.price.core(),
+            quality=self.quality,
+            tags=tuple(self.tags),
+            metrics_url=self.metrics_url,
+            context_tokens=self.context_tokens,
+            capabilities=None if self.capabilities is None else frozenset(self.capabilities),
+            api_version=self.api_version or None,
+        )
+
+
+class GroupFile(_Section):
+    """Which endpoints may answer for a requested model name."""
+
+    endpoints: Annotated[list[Text], Field(min_length=1)]
+    """Names of endpoints."""
+    min_quality: Share = 0.0
+    """Endpoints of the group whose quality is below this are not used."""
+
+    def core(self) -> Group:
+        """As the rest of agentsched knows it."""
+        return Group(tuple(self.endpoints), self.min_quality)
+
+
+def _group_of_list(value: object) -> object:
+    return {"endpoints": value} if isinstance(value, list) else value
+
+
+class RetryFile(_Section):
+    """When a failed attempt is followed by another."""
+
+    max_attempts: Count = _RETRY.max_attempts
+    """Attempts per call, the first included."""
+    budget: NumberOrZero = _RETRY.budget
+    """Retries allowed as a share of all calls, so that a retry storm stops."""
+    reserve: NumberOrZero = _RETRY.reserve
+    """Retries saved up at the start, so that few calls may still retry."""
+    backoff: Seconds = _RETRY.backoff_s
+    """Wait before the same endpoint is tried again, doubled each time."""
+    max_backoff: Seconds = _RETRY.max_backoff_s
+    """Longest such wait."""
+    max_wait: Seconds = _RETRY.max_wait_s
+    """How long a call without a deadline may wait for capacity."""
+
+    def core(self) -> RetryRules:
+        """As the rest of agentsched knows it."""
+        return RetryRules(self.max_attempts, self.budget, self.reserve, self.backoff, self.max_backoff, self.max_wait)
+
+
+class BreakerFile(_Section):
+    """When an endpoint is left alone."""
+
+    failures: Count = _BREAKER.failures
+    """Failures in a row that open the breaker."""
+    cooldown: Seconds = _BREAKER.cooldown_s
+    """Time until one call may try it again; doubled at each failed trial."""
+    max_cooldown: Seconds = _BREAKER.max_cooldown_s
+    """Longest such time."""
+
+    def core(self) -> BreakerRules:
+        """As the rest of agentsched knows it."""
+        return BreakerRules(self.failures, self.cooldown, self.max_cooldown)
+
+
+def _no_continuation(value: object) -> object:
+    if value is not False:
+        raise ConfigError("this version cannot continue a broken stream at another endpoint", allowed="false")
+    return value
+
+
+class StreamFile(_Section):
+    """The clocks of one attempt; each is also bounded by what is left of the call's budget."""
+
+    connect_timeout: Seconds = _STREAM.connect_timeout
+    """Time for a connection."""
+    first_token_timeout: Seconds | None = _STREAM.first_token_timeout
+    """Time to the first token; learned per endpoint when left out."""
+    idle_timeout: Seconds = _STREAM.idle_timeout
+    """Time without a token once they flow."""
+    continuation: Annotated[Literal[False], BeforeValidator(_no_continuation)] = False
+    """Whether another endpoint may continue a broken stream; not in this version."""
+
+    def core(self) -> StreamRules:
+        """As the rest of agentsched knows it."""
+        return StreamRules(self.connect_timeout, self.first_token_timeout, self.idle_timeout)
+
+
+class HedgeFile(_Section):
+    """How much may be spent on second tries that are not yet necessary."""
+
+    max_extra: Share = _HEDGE.max_extra
+    """Extra attempts as a share of all calls."""
+    min_gain: Share = _HEDGE.min_gain
+    """Gain in the probability of meeting the deadline that leaving a silent endpoint must promise."""
+    margin: Seconds = _HEDGE.margin_s
+    """Time kept between the fallback's 95th percentile and the deadline."""
+
+    def core(self) -> HedgeRules:
+        """As the rest of agentsched knows it."""
+        return HedgeRules(self.max_extra, self.min_gain, self.margin)
+
+
+class PolicyFile(BaseModel):
+    """Which policy places the calls; every further key is an option of it."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True, use_attribute_docstrings=True)
+
+    name: Annotated[Text, Field(json_schema_extra={"enum": [*sorted(POLICIES)]})] = PolicySettings().name
+    """The policy's name."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        for option, value in (self.model_extra or {}).items():
+            if not isinstance(value, (bool, int, float, str)):
+                allowed = "a number, a text, true or false"
+                raise ConfigError("not an option's value", field=f"policy.{option}", allowed=allowed)
+        make_policy(self.name, self.model_extra)
+        return self
+
+    def core(self) -> PolicySettings:
+        """As the rest of agentsched knows it."""
+        return PolicySettings(self.name, dict(self.model_extra or {}))
+
+
+def _backend_of_this_version(value: object) -> object:
+    if value in ("sqlite", "redis"):
+        raise ConfigError("not in this version", allowed="memory")
+    return value
+
+
+class StateFile(_Section):
+    """Where what several processes share is kept."""
+
+    backend: Annotated[Literal["memory"], BeforeValidator(_backend_of_this_version)] = "memory"
+    """memory; sqlite and redis are reserved for later versions."""
+
+    def core(self) -> StateSettings:
+        """As the rest of agentsched knows it."""
+        return StateSettings(self.backend)
+
+
+class LogFile(_Section):
+    """The decision log (JSONL). Paths are relative to this file."""
+
+    path: str | None = None
+    """The log file; no log is written when left out."""
+    max_bytes: Bytes = _LOG.max_bytes
+    """Size at which it is rotated, e.g. 64 MiB."""
+    backups: WholeOrZero = _LOG.backups
+    """Rotated files that are kept."""
+    attempts: Flag = _LOG.attempts
+    """Whether each attempt gets a line, besides each run and each call."""
+    prompts: Flag = _LOG.prompts
+    """Whether the head of each prompt is logged."""
+    record_events: str | None = None
+    """A file that takes every event handed to the scheduler, for exact replay."""
+
+    def core(self, folder: Path | None) -> LogSettings:
+        """As the rest of agentsched knows it; relative paths start at ``folder``, where there is one."""
+        return LogSettings(
+            path=_path(self.path, folder),
+            max_bytes=self.max_bytes,
+            backups=self.backups,
+            attempts=self.attempts,
+            prompts=self.prompts,
+            record_events=_path(self.record_events, folder),
+        )
+
+
+def _path(text: str | None, folder: Path | None) -> Path | None:
+    if not text:
+        return None
+    path = Path(text).expanduser()
+    return path if folder is None else folder / path
+
+
+class InterceptFile(_Section):
+    """What is intercepted."""
+
+    custom_transports: Flag = False
+    """Whether calls of clients with a transport of the user's own (a mock, a recorder) are scheduled too."""
+
+    def core(self) -> InterceptSettings:
+        """As the rest of agentsched knows it."""
+        return InterceptSettings(self.custom_transports)
+
+
+class PoolFile(_Section):
+    """The configuration of agentsched: the endpoints, and the rules by which they are used."""
+
+    version: Literal[1]
+    """The version of this format: 1."""
+    endpoints: Annotated[list[EndpointFile], Field(min_length=1)]
+    """The servers that may be called."""
+    groups: dict[Text, Annotated[GroupFile, BeforeValidator(_group_of_list)]] = Field(default_factory=dict)
+    """Requested model name -> which endpoints may answer; "*" catches every other name. A name without a group is
+    served by the endpoints whose model equals it."""
+    policy: PolicyFile = PolicyFile()
+    retry: RetryFile = RetryFile()
+    breaker: BreakerFile = BreakerFile()
+    stream: StreamFile = StreamFile()
+    hedge: HedgeFile = HedgeFile()
+    state: StateFile = StateFile()
+    log: LogFile = LogFile()
+    intercept: InterceptFile = InterceptFile()
+
+    def pool(self) -> Pool:
+        """The pool it describes.
+
+        Raises:
+            ConfigError: names that are used twice or unknown.
+        """
+        groups = {model: group.core() for model, group in self.groups.items()}
+        return Pool([endpoint.core() for endpoint in self.endpoints], groups)
+
+    def rules(self) -> Rules:
+        """The rules it describes."""
+        return Rules(self.retry.core(), self.breaker.core(), self.stream.core(), self.hedge.core())

@@ -1,0 +1,179 @@
+"""Checking a document against the format: every mistake, in the words of the format, at its line."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from agentsched.errors import ConfigError
+from agentsched.settings.document import Document
+from agentsched.settings.environment import Resolved
+from agentsched.settings.file_format import PoolFile
+from agentsched.settings.json_schema import properties_at
+from agentsched.settings.problems import Loc, Unquoted, shown
+
+__all__ = ["Problem", "validate"]
+
+Problem = tuple[Loc, ConfigError]
+"""A mistake, and where it is."""
+
+_MEANT = {
+    "url": "base_url",
+    "api_base": "base_url",
+    "endpoint": "base_url",
+    "key": "api_key",
+    "token": "api_key",
+    "max_parallel_requests": "max_concurrency",
+    "num_retries": "max_attempts",
+    "max_retries": "max_attempts",
+    "cooldown_time": "cooldown",
+    "allowed_fails": "failures",
+    "timeout": "idle_timeout",
+}
+"""Names under which other tools know a key of ours; used for suggestions only."""
+
+_TYPES = {
+    "string_type": ("not a text", "a text (quote it when it looks like a number or a flag)"),
+    "int_type": ("not a whole number", "a whole number"),
+    "int_from_float": ("not a whole number", "a whole number"),
+    "float_type": ("not a number", "a number"),
+    "finite_number": ("not a number", "a finite number"),
+    "bool_type": ("not a flag", "true or false"),
+    "list_type": ("not a list", "a list"),
+    "dict_type": ("not a mapping", "a mapping"),
+    "model_type": ("not a mapping", "a mapping"),
+    "model_attributes_type": ("not a mapping", "a mapping"),
+    "union_tag_invalid": ("neither a name nor a mapping", "the name of a hardware profile, or figures"),
+    "union_tag_not_found": ("neither a name nor a mapping", "the name of a hardware profile, or figures"),
+    "invalid_key": ("a key that is no text", "texts (quote it)"),
+    "too_short": ("empty", "at least one entry"),
+}
+"""What pydantic's kinds of errors mean here, and what is accepted instead."""
+
+_BOUNDS = {
+    "greater_than": ("gt", "more than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+def validate(document: Document, hidden: frozenset[Loc]) -> tuple[PoolFile | None, list[Problem]]:
+    """Read a document as the current format.
+
+    Args:
+        document: the data, references already resolved.
+        hidden: places where a reference could not be resolved: what is wrong there is not told.
+
+    Returns:
+        The content, None when it cannot be read, and all problems with their places.
+    """
+    problems = [(loc, problem) for loc, problem in _names(document) if loc not in hidden]
+    content: PoolFile | None = None
+    try:
+        content = PoolFile.model_validate(document.data)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            loc, problem = _translated(document, detail)
+            if not any(loc[: len(at)] == at for at in hidden):
+                problems.append((loc, problem))
+    return content, problems
+
+
+def _names(document: Document) -> Iterator[Problem]:
+    """Endpoint names used twice, and groups of unknown ones; also in a document that has other mistakes."""
+    data = document.data
+    endpoints = data.get("endpoints") if isinstance(data, Mapping) else None
+    if not isinstance(endpoints, list):
+        return
+    seen: dict[str, int] = {}
+    for index, endpoint in enumerate(endpoints):
+        name = endpoint.get("name") if isinstance(endpoint, Mapping) else None
+        if not isinstance(name, str):
+            continue
+        loc: Loc = ("endpoints", index, "name")
+        if name in seen:
+            message = f"the name is used twice, first by endpoints[{seen[name]}]"
+            yield loc, document.problem(loc, message, given=shown(name), allowed="a unique name")
+        seen.setdefault(name, index)
+    groups = data.get("groups") if isinstance(data, Mapping) else None
+    for model, group in groups.items() if isinstance(groups, Mapping) else ():
+        listed = group.get("endpoints") if isinstance(group, Mapping) else group
+        base: Loc = ("groups", model, "endpoints") if isinstance(group, Mapping) else ("groups", model)
+        for index, name in enumerate(listed if isinstance(listed, list) else ()):
+            if isinstance(name, str) and name not in seen:
+                loc = (*base, index)
+                message = "unknown endpoint" + _suggestion(name, seen)
+                yield loc, document.problem(loc, message, given=shown(name), allowed=", ".join(seen) or None)
+
+
+def _translated(document: Document, detail: Any) -> Problem:
+    kind, context = detail["type"], detail.get("ctx") or {}
+    loc: Loc = tuple(part for part in detail["loc"] if not (isinstance(part, str) and part[:1] == "<"))
+    loc = tuple(part for part in loc if part != "[key]")
+    error = context.get("error")
+    if isinstance(error, ConfigError):
+        return _from_core(document, loc, error)
+    given = _given(document.data, loc)
+    if kind == "missing":
+        return loc, document.problem(loc, "missing", allowed=_what_belongs_at(loc))
+    if kind == "extra_forbidden":
+        known = properties_at(loc[:-1])
+        message = "unknown key" + _suggestion(str(loc[-1]), known)
+        return loc, document.problem(loc, message, allowed=", ".join(sorted(known)) or None)
+    if kind == "literal_error":
+        names = context["expected"].replace("'", "").replace(" or ", ", ")
+        message = "unknown" + _suggestion(str(given), names.split(", "))
+        return loc, document.problem(loc, message, given=given, allowed=names)
+    if kind in _BOUNDS:
+        bound, words = _BOUNDS[kind]
+        return loc, document.problem(loc, "out of range", given=given, allowed=f"{words} {context[bound]:g}")
+    message, allowed = _TYPES.get(kind, (detail["msg"], None))
+    if isinstance(given, str) and _from_environment(document.data, loc):
+        message += " (the value of the environment variable)"
+    return loc, document.problem(loc, message, given=given, allowed=allowed)
+
+
+def _from_core(document: Document, loc: Loc, error: ConfigError) -> Problem:
+    """A mistake that a core type or one of our own validators found: give it its place in the file."""
+    field = (error.field or "").rsplit(".", 1)[-1]
+    here = _at(document.data, loc)
+    if field and isinstance(here, Mapping) and (field in here or field in properties_at(loc)):
+        loc = (*loc, field)
+    given = error.given if isinstance(error.given, Unquoted) else _given(document.data, loc)
+    message = error.message
+    if message.startswith("unknown") and error.allowed:
+        message += _suggestion(str(given), error.allowed.split(", "))
+    return loc, document.problem(loc, message, given=given, allowed=error.allowed)
+
+
+def _at(data: object, loc: Loc) -> object:
+    for part in loc:
+        if isinstance(data, Mapping):
+            data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int):
+            data = data[part] if part < len(data) else None
+        else:
+            return None
+    return data
+
+
+def _given(data: object, loc: Loc) -> object | None:
+    return shown(_at(data, loc), loc)
+
+
+def _from_environment(data: object, loc: Loc) -> bool:
+    return isinstance(_at(data, loc), Resolved)
+
+
+def _suggestion(name: str, known: Any) -> str:
+    near = _MEANT.get(name) if _MEANT.get(name) in known else None
+    near = near or next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def _what_belongs_at(loc: Loc) -> str | None:
+    if loc == ("version",):
+        return "1"
+    return "a list of endpoints, each with name, base_url and model" if loc == ("endpoints",) else None

@@ -1,0 +1,94 @@
+"""What a configuration says, as the rest of agentsched sees it: frozen values, no trace of YAML."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from agentsched.core.endpoint import Pool
+from agentsched.core.rules import Rules
+
+__all__ = ["InterceptSettings", "LogSettings", "OptionValue", "PolicySettings", "Settings", "StateSettings"]
+
+OptionValue = float | int | str | bool
+"""What an option of a policy can be."""
+
+DEFAULT_POLICY = "shortest_expected_completion"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """Which policy places the calls, and its options."""
+
+    name: str = DEFAULT_POLICY
+    options: Mapping[str, OptionValue] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """The decision log.
+
+    Attributes:
+        path: the JSONL file; None: no log is written.
+        max_bytes: size at which it is rotated, bytes.
+        backups: rotated files that are kept.
+        attempts: whether each attempt gets a line, besides each run and each call.
+        prompts: whether the head of each prompt is logged; off unless asked for, because prompts hold private data.
+        record_events: file that takes every (event, now) handed to the scheduler, for exact replay; None: none.
+    """
+
+    path: Path | None = None
+    max_bytes: int = 64 * 1024 * 1024
+    backups: int = 3
+    attempts: bool = True
+    prompts: bool = False
+    record_events: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StateSettings:
+    """Where what several processes share is kept; this version keeps it in the process's memory."""
+
+    backend: Literal["memory"] = "memory"
+
+
+@dataclass(frozen=True, slots=True)
+class InterceptSettings:
+    """What is intercepted.
+
+    Attributes:
+        custom_transports: whether calls of clients with a transport of the user's own (a mock, a recorder) are
+            scheduled too; by default they pass through.
+    """
+
+    custom_transports: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One configuration, complete and valid.
+
+    Attributes:
+        pool: endpoints and groups.
+        policy: see `PolicySettings`.
+        rules: retry, breaker, stream and hedge rules.
+        log: see `LogSettings`.
+        state: see `StateSettings`.
+        intercept: see `InterceptSettings`.
+        warnings: what the source said and could not be carried over; also logged when it was read.
+        source: the file it was read from; None when it came from Python.
+        key_variables: endpoint name -> the environment variable that its ``api_key`` was read from.
+    """
+
+    pool: Pool
+    policy: PolicySettings = PolicySettings()
+    rules: Rules = field(default_factory=Rules)
+    log: LogSettings = LogSettings()
+    state: StateSettings = StateSettings()
+    intercept: InterceptSettings = InterceptSettings()
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+    source: Path | None = field(default=None, compare=False)
+    key_variables: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({}), compare=False, repr=False, hash=False
+    )
