@@ -98,6 +98,9 @@ class Instance:
     def submit(self, request: Request, now: float) -> Rejection | None:
         """Take a request at ``now``; it joins the batch at the next step boundary at the earliest.
 
+        Requests that arrive at the same instant at an idle instance share the first step; they are admitted in the
+        order of submission, whatever their priority.
+
         Raises:
             ValueError: the id is in use, or ``now`` lies in the past.
         """
@@ -273,7 +276,9 @@ class Instance:
             self._block = _Block(Span(start, first_s, 0.0), 1, parts)
             return
         span = Span(start, first_s, factor * self.profile.step_per_kv_token_s * batch)
-        self._block = _Block(span, self._steps_alike(span, batch), parts)
+        # A preemption may have made room for the head of the queue: it enters with the next step.
+        alike = self._steps_alike(span, batch) if self._admissible() is None else 1
+        self._block = _Block(span, alike, parts)
 
     def _steps_alike(self, span: Span, batch: int) -> int:
         """Return after how many steps the batch changes by itself: a finish, full memory or another pace."""
