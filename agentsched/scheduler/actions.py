@@ -49,6 +49,7 @@ class Deliver:
 
     call_id: str
     attempt_id: str
+    endpoint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,16 @@ class Fail:
     """The call has no answer.
 
     ``passthrough``: the attempt whose HTTP answer (a 4xx) is handed to the caller unchanged; None: raise an error.
-    ``saturated``: limits, not faults, are why. ``attempts`` tells people where it was tried.
+    ``endpoint`` is that attempt's. ``saturated``: limits, not faults, are why. ``delivered``: part of an answer was
+    already handed over. ``attempts`` tells people where it was tried.
     """
 
     call_id: str
     failure: Failure
     passthrough: str | None = None
+    endpoint: str | None = None
     saturated: bool = False
+    delivered: bool = False
     attempts: tuple[str, ...] = ()
 
 

@@ -14,7 +14,7 @@ from agentsched.core.call import AttemptLimits, Failure, FailureKind, ModelCall,
 from agentsched.core.endpoint import Pool
 from agentsched.core.forecast import QuantileForecast
 from agentsched.core.protocols import LengthPredictor, Policy
-from agentsched.core.records import Note
+from agentsched.core.records import Note, RunOpened
 from agentsched.core.rules import Rules
 from agentsched.policy.rectify import Verdict, judge_silence
 from agentsched.scheduler import clocks
@@ -113,6 +113,7 @@ class Scheduler:
 
     def _run_started(self, event: RunStarted, now: float) -> None:
         self.ledger.open_run(event.run)
+        self._actions.append(Record(RunOpened(event.run)))
 
     def _run_ended(self, event: RunEnded, now: float) -> None:
         closed = self.ledger.end_run(event.run_id, event.outcome, now)
@@ -189,10 +190,21 @@ class Scheduler:
         self._cancel_attempts(state, kind.value, now)
         self._end(state, kind.value, now, detail="the caller went away")
 
-    def _fail(self, state: CallState, failure: Failure, now: float, *, passthrough: str | None = None) -> None:
-        saturated = failure.kind is FailureKind.RATE_LIMITED and state.only_limits
+    def _fail(self, state: CallState, failure: Failure, now: float, *, refused: AttemptState | None = None) -> None:
+        """The call has no answer; ``refused`` is the attempt whose 4xx is handed over unchanged."""
+        delivered = state.delivered is not None
         self._cancel_attempts(state, failure.kind.value, now)
-        self._actions.append(Fail(state.call.call_id, failure, passthrough, saturated, tuple(state.story)))
+        self._actions.append(
+            Fail(
+                state.call.call_id,
+                failure,
+                passthrough=None if refused is None else refused.attempt_id,
+                endpoint=None if refused is None else self.ledger.name(refused.endpoint),
+                saturated=failure.kind is FailureKind.RATE_LIMITED and state.only_limits,
+                delivered=delivered,
+                attempts=tuple(state.story),
+            )
+        )
         self._end(state, failure.kind.value, now, detail=failure.detail)
 
     def _end(
@@ -272,7 +284,7 @@ class Scheduler:
         self.ledger.saw_progress(attempt, event.output_tokens, now, paused=event.paused)
         if state.delivered is None and state.call.stream:
             state.delivered = attempt.attempt_id
-            self._actions.append(Deliver(state.call.call_id, attempt.attempt_id))
+            self._actions.append(Deliver(state.call.call_id, attempt.attempt_id, self.ledger.name(attempt.endpoint)))
             self._cancel_rivals(state, attempt, now)
             self._schedule_review(state, now)
 
@@ -288,7 +300,7 @@ class Scheduler:
             said.cached_input_tokens,
         )
         if state.delivered is None:
-            self._actions.append(Deliver(state.call.call_id, attempt.attempt_id))
+            self._actions.append(Deliver(state.call.call_id, attempt.attempt_id, self.ledger.name(attempt.endpoint)))
             self._cancel_rivals(state, attempt, now)
         self.ledger.saw_answer(state, attempt, usage, now)
         if self.ledger.table.succeeded(attempt.endpoint):
@@ -312,8 +324,6 @@ class Scheduler:
         self._actions.append(Cancel(state.call.call_id, attempt.attempt_id, reason))
         failure = Failure(FailureKind.CANCELLED, reason)
         self._actions.append(Record(self.ledger.close_attempt(state, attempt, None, failure, now)))
-        if state.delivered == attempt.attempt_id:
-            state.delivered = None
 
     def _attempt_failed(self, event: AttemptFailed, now: float) -> None:
         found = self.ledger.attempt(event.attempt_id)
@@ -329,10 +339,9 @@ class Scheduler:
         state.last_failure = failure
         state.only_limits = state.only_limits and failure.kind is FailureKind.RATE_LIMITED
         if delivered:
-            state.delivered = None
             self._fail(state, failure, now)
         elif failure.kind is FailureKind.CLIENT:
-            self._fail(state, failure, now, passthrough=attempt.attempt_id)
+            self._fail(state, failure, now, refused=attempt)
         elif state.attempts:
             self._schedule_review(state, now)
         else:

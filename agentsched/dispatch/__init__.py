@@ -1,0 +1,1 @@
+"""Live: performs the scheduler's actions with tasks, timers and HTTP, in the caller's loop or through a portal."""

@@ -1,0 +1,265 @@
+"""One event loop's share of the work: its connections, its running attempts, its timers."""
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Mapping
+from concurrent.futures import Future
+from types import SimpleNamespace
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from asyncio_throttle.throttler import Throttler
+from yarl import URL
+
+from agentsched import clock
+from agentsched.core.call import ModelCall
+from agentsched.core.endpoint import Endpoint
+from agentsched.dispatch.attempt import LiveAttempt
+from agentsched.dispatch.body import AsyncStream, Stream
+from agentsched.dispatch.failing import error_for
+from agentsched.endpoints.exchange import Exchange, Reply
+from agentsched.endpoints.request import Address
+from agentsched.scheduler.actions import Action, Cancel, Deliver, Fail, ReviewAt, Start
+from agentsched.scheduler.events import CallCancelled, Event, ReviewDue
+
+__all__ = ["Lane", "Pending"]
+
+_WINDOW_S = 60.0
+_CLAMP_NOTICED_S = 0.001
+
+
+class Pending:
+    """A call somebody waits for: who asked, in which lane it is worked on, and how it is answered."""
+
+    __slots__ = ("attempts", "call", "exchange", "future", "lane", "stream", "sync", "timer")
+
+    def __init__(
+        self,
+        call: ModelCall,
+        exchange: Exchange,
+        lane: "Lane",
+        future: "asyncio.Future[Reply] | Future[Reply]",
+        *,
+        sync: bool,
+    ) -> None:
+        self.call, self.exchange, self.lane, self.future, self.sync = call, exchange, lane, future, sync
+        self.attempts: dict[str, tuple[LiveAttempt, asyncio.Task[None]]] = {}
+        self.stream: AsyncStream | Stream | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Lane:
+    """Performs actions in one event loop. Everything but `push` and `wake` runs in that loop.
+
+    Args:
+        loop: the loop.
+        endpoints: name -> endpoint.
+        post: takes events; callable from any thread.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, endpoints: Mapping[str, Endpoint], post: Callable[[Event], None]
+    ) -> None:
+        self.loop = loop
+        self.clamped = 0
+        self.closed = False
+        self._post = post
+        self._addresses = {name: Address(endpoint) for name, endpoint in endpoints.items()}
+        self._proxies = {name: _proxy_for(endpoint.base_url) for name, endpoint in endpoints.items()}
+        self._throttles = {
+            name: Throttler(rate_limit=max(1, int(endpoint.rpm)), period=_WINDOW_S)
+            for name, endpoint in endpoints.items()
+            if endpoint.rpm is not None
+        }
+        self._inbox: deque[tuple[Pending, Action]] = deque()
+        self._draining = False
+        self._session: aiohttp.ClientSession | None = None
+        self._guard: AsyncGenerator[None, None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._context = contextvars.Context()
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Make the connections. They are closed with the loop's async generators, which `asyncio.run` always does."""
+        if self._session is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_connection_reuseconn.append(_note_reuse)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, limit_per_host=0, enable_cleanup_closed=False),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=[trace],
+                auto_decompress=True,
+                read_bufsize=256 * 1024,
+                trust_env=False,
+            )
+            self._guard = self._close_with_loop()
+            await anext(self._guard)
+
+    async def _close_with_loop(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Cancel what runs and close the connections."""
+        self.closed = True
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._session is not None:
+            session, self._session = self._session, None
+            await session.close()
+
+    @property
+    def dead(self) -> bool:
+        """Whether nothing can be done here any more."""
+        return self.closed or self.loop.is_closed()
+
+    # -- actions in --------------------------------------------------------------------------------------------------
+
+    def push(self, pending: Pending, action: Action) -> None:
+        """Take one action, in the order of `handle`; called under the scheduler's lock, does nothing else."""
+        self._inbox.append((pending, action))
+
+    def wake(self, here: asyncio.AbstractEventLoop | None) -> None:
+        """Perform what was pushed: at once if ``here`` is this lane's loop, else soon, in it."""
+        if here is self.loop:
+            self._drain()
+        else:
+            try:
+                self.loop.call_soon_threadsafe(self._drain)
+            except RuntimeError:
+                self.closed = True
+
+    def _drain(self) -> None:
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            while self._inbox:
+                pending, action = self._inbox.popleft()
+                self._perform(pending, action)
+        finally:
+            self._draining = False
+
+    def _perform(self, pending: Pending, action: Action) -> None:
+        match action:
+            case Start():
+                self._start(pending, action)
+            case ReviewAt():
+                self._review_at(pending, action)
+            case Deliver():
+                self._deliver(pending, action)
+            case Cancel():
+                self._cancel(pending, action)
+            case Fail():
+                self._fail(pending, action)
+
+    def _start(self, pending: Pending, action: Start) -> None:
+        assert self._session is not None, "a lane is opened before its first call"
+        attempt = LiveAttempt(
+            action.attempt_id,
+            self._addresses[action.endpoint],
+            pending.exchange,
+            action.limits,
+            self._session,
+            self._proxies[action.endpoint],
+            self._post,
+        )
+        throttle = self._throttles.get(action.endpoint)
+        work = attempt.run() if throttle is None else self._run_clamped(throttle, attempt)
+        task = self.loop.create_task(work, name=action.attempt_id, context=self._context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        pending.attempts[action.attempt_id] = (attempt, task)
+
+    async def _run_clamped(self, throttle: Throttler, attempt: LiveAttempt) -> None:
+        """The safety clamp: never more requests a minute than declared, even if the scheduler's books were wrong."""
+        before = clock.monotonic()
+        async with throttle:
+            if clock.monotonic() - before > _CLAMP_NOTICED_S:
+                self.clamped += 1
+            await attempt.run()
+
+    def _review_at(self, pending: Pending, action: ReviewAt) -> None:
+        if pending.timer is not None:
+            pending.timer.cancel()
+        delay = action.at - clock.monotonic()
+        pending.timer = self.loop.call_later(max(0.0, delay), self._review, pending)
+
+    def _review(self, pending: Pending) -> None:
+        pending.timer = None
+        for attempt, _ in tuple(pending.attempts.values()):
+            attempt.flush()
+        self._post(ReviewDue(pending.call.call_id))
+
+    def _deliver(self, pending: Pending, action: Deliver) -> None:
+        attempt, _ = pending.attempts[action.attempt_id]
+        answer = attempt.answer
+        if pending.exchange.stream:
+            pending.stream = self._open_stream(pending)
+            attempt.deliver_to(pending.stream)
+            reply = Reply(answer.status, answer.headers, None, pending.stream, action.endpoint)
+        else:
+            reply = Reply(answer.status, answer.headers, answer.content, None, action.endpoint)
+        _answer(pending, reply)
+
+    def _open_stream(self, pending: Pending) -> AsyncStream | Stream:
+        loop, post, event = self.loop, self._post, CallCancelled(pending.call.call_id)
+
+        def on_close() -> None:
+            # Runs in any thread, even inside the garbage collector: it must not take the scheduler's lock itself.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(post, event)
+
+        return Stream(loop, on_close) if pending.sync else AsyncStream(on_close)
+
+    def _cancel(self, pending: Pending, action: Cancel) -> None:
+        held = pending.attempts.pop(action.attempt_id, None)
+        if held is not None:
+            held[1].cancel()
+
+    def _fail(self, pending: Pending, action: Fail) -> None:
+        if action.passthrough is not None:
+            answer = pending.attempts[action.passthrough][0].answer
+            _answer(pending, Reply(answer.status, answer.headers, answer.content or b"", None, action.endpoint or ""))
+            return
+        error = error_for(pending.call, action)
+        if pending.stream is not None:
+            pending.stream.end(error)
+        elif not pending.future.done():
+            pending.future.set_exception(error)
+
+    def retire(self, pending: Pending, here: asyncio.AbstractEventLoop | None) -> None:
+        """The call is over: its timer must not fire. Callable from any thread."""
+        if here is self.loop:
+            self._disarm(pending)
+        elif not self.dead:
+            self.loop.call_soon_threadsafe(self._disarm, pending)
+
+    @staticmethod
+    def _disarm(pending: Pending) -> None:
+        if pending.timer is not None:
+            pending.timer.cancel()
+            pending.timer = None
+
+
+def _answer(pending: Pending, reply: Reply) -> None:
+    if not pending.future.done():
+        pending.future.set_result(reply)
+
+
+async def _note_reuse(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
+    if context.trace_request_ctx is not None:
+        context.trace_request_ctx.reused = True
+
+
+def _proxy_for(base_url: str) -> str | None:
+    """The proxy that the environment names for this address (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY)."""
+    url = URL(base_url)
+    if url.host is None or proxy_bypass(url.host):
+        return None
+    proxies = getproxies()
+    return proxies.get(url.scheme) or proxies.get("all")

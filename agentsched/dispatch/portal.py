@@ -1,0 +1,60 @@
+"""An event loop in a thread of its own, for callers that have none. It never runs user code."""
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from agentsched.dispatch.lane import Lane
+
+__all__ = ["Portal"]
+
+T = TypeVar("T")
+
+_CLOSE_WAIT_S = 2.0
+
+
+class Portal:
+    """Started by its first use; a daemon, so that it never keeps a process alive."""
+
+    def __init__(self) -> None:
+        self.lane: Lane | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The portal's running loop."""
+        if self._loop is None or self._loop.is_closed():
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=_run, args=(self._loop,), name="agentsched-portal", daemon=True)
+            contextvars.Context().run(self._thread.start)
+        return self._loop
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine there and wait for its result."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop()).result()
+
+    def close(self) -> None:
+        """Close the connections and end the thread; idempotent."""
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None or loop.is_closed():
+            return
+        if self.lane is not None:
+            self.lane.closed = True
+        loop.call_soon_threadsafe(loop.stop)
+        if thread is not threading.current_thread():
+            thread.join(_CLOSE_WAIT_S)
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()

@@ -1,0 +1,134 @@
+"""What an answer says: tokens, usage, errors; for each of the three APIs, whole or as events of a stream."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from agentsched.core.call import Usage
+
+__all__ = ["Chunk", "MalformedAnswer", "error_of", "read_answer", "read_chunk", "usage_of"]
+
+_DONE = b"[DONE]"
+_RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+
+
+class MalformedAnswer(ValueError):
+    """The bytes are no JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One event of a stream.
+
+    Attributes:
+        content: whether it carries output (text, a tool call, reasoning, a refusal).
+        characters: how many characters of text it carries.
+        finish: whether it says that the output is complete.
+        done: whether nothing follows it.
+        usage: token counts, where it has any.
+        error: the message of an in-band error.
+    """
+
+    content: bool = False
+    characters: int = 0
+    finish: bool = False
+    done: bool = False
+    usage: Usage | None = None
+    error: str | None = None
+
+
+_NOTHING = Chunk()
+_STREAM_DONE = Chunk(finish=True, done=True)
+
+
+def read_answer(body: bytes) -> dict[str, Any]:
+    """The JSON object of a whole answer.
+
+    Raises:
+        MalformedAnswer: it is none.
+    """
+    try:
+        answer = json.loads(body)
+    except ValueError as error:
+        raise MalformedAnswer(f"no JSON: {error}") from error
+    if not isinstance(answer, dict):
+        raise MalformedAnswer(f"no JSON object but a {type(answer).__name__}")
+    return answer
+
+
+def read_chunk(api: str, data: bytes) -> Chunk:
+    """What one event of a stream says.
+
+    Raises:
+        MalformedAnswer: its data is no JSON object.
+    """
+    if not data:
+        return _NOTHING
+    if data.strip() == _DONE:
+        return _STREAM_DONE
+    event = read_answer(data)
+    error = error_of(event)
+    if error is not None:
+        return Chunk(error=error)
+    return _response_event(event) if api == "responses" else _completion_chunk(event)
+
+
+def _completion_chunk(event: dict[str, Any]) -> Chunk:
+    content, characters, finish = False, 0, False
+    for choice in event.get("choices") or ():
+        delta = choice.get("delta")
+        if delta is None:
+            text = choice.get("text")
+            content, characters = content or bool(text), characters + len(text or "")
+        else:
+            for name, value in delta.items():
+                if value and name != "role":
+                    content = True
+                    characters += len(value) if isinstance(value, str) else 0
+        finish = finish or bool(choice.get("finish_reason"))
+    usage = event.get("usage")
+    return Chunk(content, characters, finish, False, usage_of(event) if usage else None)
+
+
+def _response_event(event: dict[str, Any]) -> Chunk:
+    kind = event.get("type")
+    if isinstance(kind, str) and kind.endswith(".delta"):
+        delta = event.get("delta")
+        return Chunk(content=True, characters=len(delta) if isinstance(delta, str) else 0)
+    if kind in _RESPONSE_ENDS:
+        response = event.get("response")
+        usage = usage_of(response) if isinstance(response, dict) and response.get("usage") else None
+        return Chunk(finish=True, done=True, usage=usage)
+    return _NOTHING
+
+
+def error_of(answer: dict[str, Any]) -> str | None:
+    """The message of an error object in an answer that came with status 200; None: there is no error.
+
+    A failed answer of the responses API (``"object": "response"``) keeps its shape and is an answer.
+    """
+    if answer.get("object") == "response":
+        return None
+    error = answer.get("error") or (answer.get("message", "an error event") if answer.get("type") == "error" else None)
+    if not error:
+        return None
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("type") or error
+    return str(error)[:300]
+
+
+def usage_of(answer: dict[str, Any]) -> Usage:
+    """Token counts in any of the three shapes; None where the server did not say."""
+    usage = answer.get("usage")
+    if not isinstance(usage, dict):
+        return Usage()
+    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
+    return Usage(
+        _count(usage.get("prompt_tokens", usage.get("input_tokens"))),
+        _count(usage.get("completion_tokens", usage.get("output_tokens"))),
+        _count(details.get("cached_tokens")) if isinstance(details, dict) else None,
+    )
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

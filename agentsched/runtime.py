@@ -1,0 +1,215 @@
+"""The composition root: settings become a scheduler, a dispatcher, a log and a learner, once per process and pool."""
+
+import atexit
+import os
+import threading
+from dataclasses import replace
+from weakref import WeakValueDictionary
+
+from agentsched.core.call import Observation, RunInfo
+from agentsched.core.decision import Decision
+from agentsched.core.endpoint import Pool
+from agentsched.core.records import CallEnded, Recordable
+from agentsched.dispatch.dispatcher import Dispatcher
+from agentsched.dispatch.learning import BackgroundLearner
+from agentsched.dispatch.recorder import EventRecorder
+from agentsched.errors import ConfigError
+from agentsched.forecast.length import EmpiricalLengths
+from agentsched.policy.table import make_policy
+from agentsched.scheduler.events import ForecastsReplaced, RunEnded, RunStarted
+from agentsched.scheduler.scheduler import Scheduler
+from agentsched.settings import Settings, from_environment, load_settings
+from agentsched.telemetry.decision_log import DecisionLog
+from agentsched.workflow.scope import Run
+
+__all__ = ["PoolSource", "Runtime", "configure", "fresh_scheduler", "runtime_for", "shutdown"]
+
+
+def fresh_scheduler(settings: Settings) -> Scheduler:
+    """The scheduler that these settings describe, knowing nothing yet: what a runtime starts with, and a replay."""
+    policy = make_policy(settings.policy.name, settings.policy.options)
+    return Scheduler(settings.pool, policy, EmpiricalLengths(), settings.rules)
+
+
+class Runtime:
+    """Everything one process needs for one pool; implements what a `Run` tells its keeper."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._runs: WeakValueDictionary[str, Run] = WeakValueDictionary()
+        self._log = _decision_log(settings)
+        self._begin()
+
+    def _begin(self) -> None:
+        settings = self.settings
+        path = settings.log.record_events
+        self._recorder = None if path is None else EventRecorder(path)
+        self._learner = BackgroundLearner(self._learned)
+        take = None if self._recorder is None else self._recorder.take
+        self.dispatcher = Dispatcher(fresh_scheduler(settings), self.emit, take)
+
+    def begin_anew(self) -> None:
+        """In a forked child: no thread, loop, lock or connection of the parent may be used.
+
+        The recording of events stays the parent's: two processes cannot write one replayable file.
+        """
+        self.settings = replace(self.settings, log=replace(self.settings.log, record_events=None))
+        self._begin()
+
+    # -- what a run tells --------------------------------------------------------------------------------------------
+
+    def start_run(self, run: Run) -> None:
+        """A run begins."""
+        self._runs[run.run_id] = run
+        slo = run.slo
+        self.dispatcher.post(
+            RunStarted(
+                RunInfo(
+                    run_id=run.run_id,
+                    workflow=run.workflow,
+                    started_at=run.started_at,
+                    deadline_at=run.limit_at,
+                    deadline_s=run.deadline_s,
+                    parent_run_id=run.parent.run_id if run.parent is not None else run.remote_parent_id,
+                    tenant=slo.tenant,
+                    percentile=slo.percentile,
+                    max_cost_usd=slo.max_cost_usd,
+                )
+            )
+        )
+
+    def end_run(self, run: Run, outcome: str) -> None:
+        """A run is over."""
+        self.dispatcher.post(RunEnded(run.run_id, outcome))
+
+    def emit(self, record: Recordable) -> None:
+        """Pass a record to the run it belongs to, the learner and the log."""
+        if isinstance(record, Decision):
+            run = self._runs.get(record.run_id)
+            if run is not None:
+                run.decisions.append(record)
+        elif isinstance(record, CallEnded):
+            run = self._runs.get(record.call.run_id)
+            if run is not None:
+                run.charge(record.call.step, record.ended_at - record.arrived_at, record.cost_usd)
+        elif isinstance(record, Observation):
+            self._learner.take(record)
+        if self._log is not None:
+            self._log.emit(record)
+
+    def _learned(self, lengths: EmpiricalLengths) -> None:
+        self.dispatcher.post(ForecastsReplaced(lengths))
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Wait until what was emitted so far is learned and written."""
+        self._learner.flush()
+        if self._log is not None:
+            self._log.flush()
+        if self._recorder is not None:
+            self._recorder.flush()
+
+    def close(self) -> None:
+        """Stop the threads; calls made afterwards start them anew where they are needed."""
+        self._learner.close()
+        self.dispatcher.close()
+        if self._log is not None:
+            self._log.close()
+        if self._recorder is not None:
+            self._recorder.close()
+
+
+def _decision_log(settings: Settings) -> DecisionLog | None:
+    log = settings.log
+    if log.path is None:
+        return None
+    return DecisionLog(log.path, max_bytes=log.max_bytes, backups=log.backups, prompts=log.prompts)
+
+
+# -- the process's runtimes ------------------------------------------------------------------------------------------
+
+_lock = threading.Lock()
+_default: Runtime | None = None
+_asked_environment = False
+_by_pool: dict[object, Runtime] = {}
+
+PoolSource = Pool | Settings | str | os.PathLike[str] | None
+"""What names a pool: itself, complete settings, or the path of a file."""
+
+
+def configure(source: PoolSource) -> Runtime:
+    """Make the process's default runtime from a file, a pool or settings; the one before is closed.
+
+    Raises:
+        ConfigError: the source cannot be used; nothing is changed then.
+    """
+    global _default, _asked_environment
+    settings = _settings(source)
+    if settings is None:
+        raise ConfigError("nothing to configure from", field="AGENTSCHED_CONFIG", allowed="the path of a pool.yaml")
+    with _lock:
+        old, _default = _default, Runtime(settings)
+        _asked_environment = True
+        made = _default
+    if old is not None:
+        old.close()
+    return made
+
+
+def _settings(source: PoolSource) -> Settings | None:
+    if source is None:
+        return from_environment()
+    return load_settings(source if isinstance(source, (Pool, Settings)) else os.fspath(source))
+
+
+def runtime_for(pool: PoolSource = None) -> Runtime | None:
+    """The runtime of this pool, made at its first use; of the configured or the environment's one if None is given.
+
+    None when nothing is configured: runs are then bounded in time and their calls pass through.
+
+    Raises:
+        ConfigError: the pool, or the file that AGENTSCHED_CONFIG names, cannot be used.
+    """
+    if pool is None:
+        return _default if _default is not None or _asked_environment else _from_environment()
+    key = id(pool) if isinstance(pool, (Pool, Settings)) else os.fspath(pool)
+    with _lock:
+        runtime = _by_pool.get(key)
+        if runtime is None:
+            settings = _settings(pool)
+            assert settings is not None
+            runtime = _by_pool[key] = Runtime(settings)
+        return runtime
+
+
+def _from_environment() -> Runtime | None:
+    global _default, _asked_environment
+    with _lock:
+        if _default is None and not _asked_environment:
+            settings = from_environment()
+            _default = None if settings is None else Runtime(settings)
+            _asked_environment = True
+        return _default
+
+
+def shutdown() -> None:
+    """Close every runtime of this process and forget them; the next use makes new ones."""
+    global _default, _asked_environment
+    with _lock:
+        runtimes = [*_by_pool.values(), *([_default] if _default is not None else [])]
+        _by_pool.clear()
+        _default, _asked_environment = None, False
+    for runtime in runtimes:
+        runtime.close()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+    for runtime in (*_by_pool.values(), *([_default] if _default is not None else [])):
+        runtime.begin_anew()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(shutdown)
