@@ -16,6 +16,9 @@ __all__ = ["Document", "Dumper", "Loader", "child", "read_document"]
 _FLOAT_WITHOUT_POINT = re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$")
 
 
+_LINE_BREAKS = re.compile("[\r\x85\u2028\u2029]")
+
+
 class Loader(yaml.SafeLoader):
     """Safe YAML that also reads ``1e6`` as a number."""
 
@@ -24,6 +27,13 @@ class Dumper(yaml.SafeDumper):
     """Writes what `Loader` reads back as it was."""
 
 
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # PyYAML writes Unicode line breaks into plain texts, where they are then read as spaces: quote such texts.
+    style = '"' if _LINE_BREAKS.search(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+Dumper.add_representer(str, _represent_text)
 for _class in (Loader, Dumper):
     _class.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT_WITHOUT_POINT, list("-+0123456789"))
 
@@ -100,8 +110,9 @@ def read_document(text: str, *, file: str) -> Document:
         SettingsError: it is no YAML, holds several documents or nothing at all, refers to itself, or has a key twice.
     """
     mistake: ConfigError | None = None
-    loader = Loader(text)
+    loader: Loader | None = None
     try:
+        loader = Loader(text)
         root = loader.get_single_node()
         doubles = [] if root is None else _doubles(root, file)
         data = None if root is None else _without_nulls(loader.construct_document(root), ())
@@ -112,7 +123,8 @@ def read_document(text: str, *, file: str) -> Document:
     except RecursionError:
         mistake = ConfigError("an alias refers to itself, or the nesting is too deep", file=file)
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     # Raised outside the handler: the parser's own error, which quotes the text, must not travel along.
     if mistake is not None:
         raise SettingsError([mistake])

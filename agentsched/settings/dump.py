@@ -15,9 +15,6 @@ from agentsched.settings.values import InterceptSettings, LogSettings, PolicySet
 
 __all__ = ["dump_settings", "key_variable", "profile_figures", "variable_for", "yaml_text"]
 
-_WITHOUT_UNIT = {"backoff_s", "max_backoff_s", "max_wait_s", "cooldown_s", "max_cooldown_s", "margin_s"}
-_DURATIONS = {"connect_timeout", "first_token_timeout", "idle_timeout"}
-
 
 def dump_settings(settings: Settings) -> str:
     """Write settings as the YAML text of a configuration file.
@@ -104,9 +101,9 @@ def _changed(section: object, default: object) -> dict[str, object]:
         value = getattr(section, item.name)
         if value is None or value == getattr(default, item.name):
             continue
-        name = item.name.removesuffix("_s") if item.name in _WITHOUT_UNIT else item.name
-        is_duration = item.name in _WITHOUT_UNIT or item.name in _DURATIONS
-        made[name] = _duration(value) if is_duration else _literal(str(value) if isinstance(value, Path) else value)
+        if item.name.endswith(("_s", "_timeout")):
+            value = _duration(value)
+        made[item.name.removesuffix("_s")] = _literal(str(value) if isinstance(value, Path) else value)
     return made
 
 

@@ -177,6 +177,7 @@ def _inserted(text: str, node: yaml.MappingNode, key: str, value: str) -> str:
     end = _end(node.value[-1][1])
     if node.flow_style:
         return f"{text[:end]}, {entry}{text[end:]}"
+    end = len(text[:end].rstrip("\r\n"))  # a literal block ends behind its line break
     newline = "\r\n" if "\r\n" in text else "\n"
     line_end = text.find(newline, end)
     line_end = len(text) if line_end < 0 else line_end

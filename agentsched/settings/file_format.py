@@ -55,7 +55,12 @@ class ProfileFile(_Section):
 
     def core(self) -> Profile:
         """As the rest of agentsched knows it."""
-        return Profile(self.ttft_s, self.tpot_s, self.tpot_per_batch_s, self.prefill_tokens_per_s)
+        return Profile(
+            ttft_s=self.ttft_s,
+            tpot_s=self.tpot_s,
+            tpot_per_batch_s=self.tpot_per_batch_s,
+            prefill_tokens_per_s=self.prefill_tokens_per_s,
+        )
 
 
 class PriceFile(_Section):
@@ -84,7 +89,7 @@ def _known_capability(value: object) -> object:
 
 
 def _tag_of_profile(value: object) -> str:
-    return "<name>" if isinstance(value, str) else "<values>"
+    return "<name>" if isinstance(value, str) else "<values>"  # <...> is left out of the place of an error
 
 
 ProfileName = Annotated[
@@ -191,7 +196,14 @@ class RetryFile(_Section):
 
     def core(self) -> RetryRules:
         """As the rest of agentsched knows it."""
-        return RetryRules(self.max_attempts, self.budget, self.reserve, self.backoff, self.max_backoff, self.max_wait)
+        return RetryRules(
+            max_attempts=self.max_attempts,
+            budget=self.budget,
+            reserve=self.reserve,
+            backoff_s=self.backoff,
+            max_backoff_s=self.max_backoff,
+            max_wait_s=self.max_wait,
+        )
 
 
 class BreakerFile(_Section):
@@ -206,7 +218,7 @@ class BreakerFile(_Section):
 
     def core(self) -> BreakerRules:
         """As the rest of agentsched knows it."""
-        return BreakerRules(self.failures, self.cooldown, self.max_cooldown)
+        return BreakerRules(failures=self.failures, cooldown_s=self.cooldown, max_cooldown_s=self.max_cooldown)
 
 
 def _no_continuation(value: object) -> object:
@@ -229,7 +241,11 @@ class StreamFile(_Section):
 
     def core(self) -> StreamRules:
         """As the rest of agentsched knows it."""
-        return StreamRules(self.connect_timeout, self.first_token_timeout, self.idle_timeout)
+        return StreamRules(
+            connect_timeout=self.connect_timeout,
+            first_token_timeout=self.first_token_timeout,
+            idle_timeout=self.idle_timeout,
+        )
 
 
 class HedgeFile(_Section):
@@ -237,6 +253,8 @@ class HedgeFile(_Section):
 
     max_extra: Share = _HEDGE.max_extra
     """Extra attempts as a share of all calls."""
+    reserve: NumberOrZero = _HEDGE.reserve
+    """Extra attempts saved up at the start, so that few calls may be hedged too."""
     min_gain: Share = _HEDGE.min_gain
     """Gain in the probability of meeting the deadline that leaving a silent endpoint must promise."""
     margin: Seconds = _HEDGE.margin_s
@@ -244,7 +262,7 @@ class HedgeFile(_Section):
 
     def core(self) -> HedgeRules:
         """As the rest of agentsched knows it."""
-        return HedgeRules(self.max_extra, self.min_gain, self.margin)
+        return HedgeRules(max_extra=self.max_extra, reserve=self.reserve, min_gain=self.min_gain, margin_s=self.margin)
 
 
 class PolicyFile(BaseModel):
@@ -295,8 +313,6 @@ class LogFile(_Section):
     """Size at which it is rotated, e.g. 64 MiB."""
     backups: WholeOrZero = _LOG.backups
     """Rotated files that are kept."""
-    attempts: Flag = _LOG.attempts
-    """Whether each attempt gets a line, besides each run and each call."""
     prompts: Flag = _LOG.prompts
     """Whether the head of each prompt is logged."""
     record_events: str | None = None
@@ -308,7 +324,6 @@ class LogFile(_Section):
             path=_path(self.path, folder),
             max_bytes=self.max_bytes,
             backups=self.backups,
-            attempts=self.attempts,
             prompts=self.prompts,
             record_events=_path(self.record_events, folder),
         )
@@ -362,4 +377,6 @@ class PoolFile(_Section):
 
     def rules(self) -> Rules:
         """The rules it describes."""
-        return Rules(self.retry.core(), self.breaker.core(), self.stream.core(), self.hedge.core())
+        return Rules(
+            retry=self.retry.core(), breaker=self.breaker.core(), stream=self.stream.core(), hedge=self.hedge.core()
+        )

@@ -33,6 +33,9 @@ def settings_schema() -> dict[str, Any]:
     allowed too.
     """
     schema = PoolFile.model_json_schema(schema_generator=_Published)
+    groups = schema["properties"]["groups"]  # a list of names is short for a mapping that has nothing else
+    names = schema["$defs"]["GroupFile"]["properties"]["endpoints"]
+    groups["additionalProperties"] = {"anyOf": [groups["additionalProperties"], names]}
     opened = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_with_references(schema)}
     opened["$defs"]["Reference"] = _REFERENCE
     opened["title"] = "agentsched pool configuration"

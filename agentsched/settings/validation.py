@@ -44,8 +44,6 @@ _TYPES = {
     "dict_type": ("not a mapping", "a mapping"),
     "model_type": ("not a mapping", "a mapping"),
     "model_attributes_type": ("not a mapping", "a mapping"),
-    "union_tag_invalid": ("neither a name nor a mapping", "the name of a hardware profile, or figures"),
-    "union_tag_not_found": ("neither a name nor a mapping", "the name of a hardware profile, or figures"),
     "invalid_key": ("a key that is no text", "texts (quote it)"),
     "too_short": ("empty", "at least one entry"),
 }
@@ -115,7 +113,7 @@ def _translated(document: Document, detail: Any) -> Problem:
     error = context.get("error")
     if isinstance(error, ConfigError):
         return _from_core(document, loc, error)
-    given = _given(document.data, loc)
+    given = None if kind in ("too_short", "invalid_key") else _given(document.data, loc)
     if kind == "missing":
         return loc, document.problem(loc, "missing", allowed=_what_belongs_at(loc))
     if kind == "extra_forbidden":
@@ -130,6 +128,8 @@ def _translated(document: Document, detail: Any) -> Problem:
         bound, words = _BOUNDS[kind]
         return loc, document.problem(loc, "out of range", given=given, allowed=f"{words} {context[bound]:g}")
     message, allowed = _TYPES.get(kind, (detail["msg"], None))
+    if loc[-1:] == ("profile",):
+        message, allowed = "neither a name nor a mapping", "the name of a hardware profile, or a mapping of figures"
     if isinstance(given, str) and _from_environment(document.data, loc):
         message += " (the value of the environment variable)"
     return loc, document.problem(loc, message, given=given, allowed=allowed)

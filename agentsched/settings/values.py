@@ -33,7 +33,6 @@ class LogSettings:
         path: the JSONL file; None: no log is written.
         max_bytes: size at which it is rotated, bytes.
         backups: rotated files that are kept.
-        attempts: whether each attempt gets a line, besides each run and each call.
         prompts: whether the head of each prompt is logged; off unless asked for, because prompts hold private data.
         record_events: file that takes every (event, now) handed to the scheduler, for exact replay; None: none.
     """
@@ -41,7 +40,6 @@ class LogSettings:
     path: Path | None = None
     max_bytes: int = 64 * 1024 * 1024
     backups: int = 3
-    attempts: bool = True
     prompts: bool = False
     record_events: Path | None = None
 
