@@ -1,0 +1,209 @@
+"""Take the current run along into threads and executors, where context variables do not go by themselves."""
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+from agentsched.workflow.cutoff import Cutoff
+from agentsched.workflow.frame import Frame, current_frame, enter_frame, leave_frame
+from agentsched.workflow.scope import current_run
+from agentsched.workflow.steps import current_step
+from agentsched.workflow.wrapping import wrap_function
+
+__all__ = ["Carried", "capture", "carry", "install", "uninstall"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+OWN_THREADS = "agentsched-"
+"""Threads and executors whose name starts like this are agentsched's own: no run is theirs."""
+
+_POOL_CLASSES = ("concurrent.", "anyio.")
+_POOL_BODIES = ("concurrent.futures.", "anyio.from_thread")
+"""Modules whose threads serve whoever comes (workers, portals): they outlive the run that happens to start them, and
+each job that is handed to them brings its own context. Not ``asyncio.run`` or ``anyio.run`` in a thread: that is a
+user's work."""
+
+
+class Carried:
+    """The place of some code in its run, ready to be taken up in another context."""
+
+    __slots__ = ("_frame",)
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Execute a block in that place; any number of threads may do so at the same time."""
+        token = enter_frame(self._frame)
+        try:
+            yield
+        finally:
+            leave_frame(token)
+
+    def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a function in that place."""
+        token = enter_frame(self._frame)
+        try:
+            return fn(*args, **kwargs)
+        finally:
+            leave_frame(token)
+
+    def lifetime(self) -> "_CarriedLifetime":
+        """A visit to that place that may be interrupted, by a generator for example."""
+        return _CarriedLifetime(self._frame)
+
+
+def capture() -> Carried | None:
+    """The caller's place in its run, or None outside any run."""
+    run = current_run()
+    if run is None:
+        return None
+    return Carried(current_frame()._replace(inherited_step=current_step(run)))
+
+
+def carry(fn: Callable[P, R]) -> Callable[P, R]:
+    """Bind a function to the current run, wherever it is called.
+
+    See ``agentsched.carry``.
+    """
+    carried = capture()
+    return fn if carried is None else wrap_function(fn, carried.lifetime)
+
+
+class _CarriedLifetime:
+    """A visit to a run's frame that neither begins nor ends the run; see `drivers.Lifetime`."""
+
+    __slots__ = ("_frame", "_token")
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+
+    def resume(self) -> None:
+        self._token = enter_frame(self._frame)
+
+    def suspend(self) -> None:
+        self._frame = leave_frame(self._token)
+
+    def cutoff(self) -> Cutoff:
+        return Cutoff(None, lambda: None)
+
+    def done(self) -> None:
+        """The run goes on."""
+
+    def keep(self, value: R) -> R:
+        return value
+
+    def fail(self, error: BaseException, *, cut: bool = False) -> None:
+        """The error is for the run's own scope to judge."""
+
+
+_Around = Callable[["_Patch", Callable[..., Any]], object]
+
+
+class _Patch:
+    """One method replaced while it is on; another tool may have wrapped ours meanwhile, which then only passes on."""
+
+    def __init__(self, owner: type, name: str, around: _Around) -> None:
+        self._owner, self._name, self._around = owner, name, around
+        self._original: object = None
+        self._ours: object = None
+        self.on = False
+
+    def install(self) -> None:
+        current = self._owner.__dict__[self._name]
+        if current is not self._ours:
+            self._original, self._ours = current, self._around(self, current)
+            setattr(self._owner, self._name, self._ours)
+        self.on = True
+
+    def uninstall(self) -> None:
+        self.on = False
+        if self._ours is not None and self._owner.__dict__[self._name] is self._ours:
+            setattr(self._owner, self._name, self._original)
+            self._original = self._ours = None
+
+
+def _start_around(patch: _Patch, original: Callable[[threading.Thread], None]) -> object:
+    @functools.wraps(original)
+    def start(self: threading.Thread) -> None:
+        carried = capture() if patch.on and not _is_pool_thread(self) else None
+        if carried is None:
+            return original(self)
+        return _start_carried(self, carried, original)
+
+    return start
+
+
+def _start_carried(thread: threading.Thread, carried: Carried, start: Callable[[threading.Thread], None]) -> None:
+    run, own = thread.run, vars(thread).get("run")
+
+    def put_back() -> None:
+        if own is None:
+            del thread.run
+        else:
+            thread.run = own  # type: ignore[method-assign]
+
+    def carried_run() -> None:
+        put_back()
+        carried.call(run)
+
+    thread.run = carried_run  # type: ignore[method-assign]  # any subclass may override run: this reaches them all
+    try:
+        start(thread)
+    except BaseException:
+        put_back()
+        raise
+
+
+def _submit_around(patch: _Patch, original: Callable[..., Future[R]]) -> object:
+    @functools.wraps(original)
+    def submit(self: ThreadPoolExecutor, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        carried = capture() if patch.on and not _is_pool_job(self, fn) else None
+        if carried is None:
+            return original(self, fn, *args, **kwargs)
+        return original(self, functools.partial(carried.call, fn), *args, **kwargs)
+
+    return submit
+
+
+def _is_pool_thread(thread: threading.Thread) -> bool:
+    return (
+        thread.name.startswith(OWN_THREADS)
+        or type(thread).__module__.startswith(_POOL_CLASSES)
+        or _module_of(getattr(thread, "_target", None)).startswith(_POOL_BODIES)
+    )
+
+
+def _is_pool_job(executor: ThreadPoolExecutor, fn: Callable[..., object]) -> bool:
+    prefix: str = getattr(executor, "_thread_name_prefix", "")
+    return prefix.startswith(OWN_THREADS) or _module_of(fn).startswith(_POOL_BODIES)
+
+
+def _module_of(fn: object) -> str:
+    return getattr(fn, "__module__", None) or ""
+
+
+_patches = (_Patch(threading.Thread, "start", _start_around), _Patch(ThreadPoolExecutor, "submit", _submit_around))
+_lock = threading.Lock()
+
+
+def install() -> None:
+    """Let threads that are started, and work that is submitted to thread pools, inside a run belong to that run.
+
+    ``ThreadPoolExecutor.map`` and ``loop.run_in_executor`` go through ``submit`` and are reached with it. Idempotent.
+    """
+    with _lock:
+        for patch in _patches:
+            patch.install()
+
+
+def uninstall() -> None:
+    """Undo `install`: the replaced methods are the original objects again. Idempotent."""
+    with _lock:
+        for patch in _patches:
+            patch.uninstall()

@@ -1,0 +1,164 @@
+"""Run each kind of body inside a scope that is in force only while the body runs.
+
+A generator's consumer, between two items, is outside the scope; a coroutine's caller is inside it until it has ended.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from functools import partial
+from typing import ParamSpec, Protocol, TypeVar
+
+from agentsched.workflow.cutoff import Cutoff
+
+__all__ = ["BodyLifetime", "Lifetime", "async_generator_driver", "drive_coroutine", "drive_generator"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Item = TypeVar("Item")
+Sent = TypeVar("Sent")
+
+
+class Lifetime(Protocol):
+    """A scope that a body of code runs in: entered, perhaps left and entered again, and ended once."""
+
+    def resume(self) -> None:
+        """The body is about to run."""
+
+    def suspend(self) -> None:
+        """The body has stopped running, for good or for a while."""
+
+    def cutoff(self) -> Cutoff:
+        """Arm the cancellation of the current task at the scope's end."""
+
+    def done(self) -> None:
+        """The body has returned a value that is of no interest."""
+
+    def fail(self, error: BaseException, *, cut: bool = False) -> None:
+        """The body has raised ``error``.
+
+        Args:
+            error: what it raised.
+            cut: whether that is the cancellation by `cutoff`.
+
+        Raises:
+            DeadlineExceeded: it replaces ``error``, which the scope's end has caused.
+        """
+
+
+class BodyLifetime(Lifetime, Protocol):
+    """A scope around a function body, whose result may hold work that is still to be done."""
+
+    def keep(self, value: T) -> T:
+        """The body has returned ``value``: hand it out, and live on in it while its work is not done yet."""
+
+
+async def drive_coroutine(life: BodyLifetime, body: Coroutine[object, object, T]) -> T:
+    """Await a coroutine inside a scope, and cancel it at the scope's end."""
+    life.resume()
+    cutoff = life.cutoff()
+    try:
+        value = await body
+    except BaseException as error:
+        cut = cutoff.disarm(error)
+        life.suspend()
+        life.fail(error, cut=cut)
+        raise
+    cutoff.disarm(None)
+    life.suspend()
+    return life.keep(value)
+
+
+def drive_generator(life: BodyLifetime, body: Generator[Item, Sent, T]) -> Generator[Item, Sent, T]:
+    """Iterate over a generator whose code, but not whose consumer, is inside a scope."""
+    move: Callable[[], Item] = body.__next__
+    while True:
+        life.resume()
+        try:
+            item = move()
+        except StopIteration as stop:
+            life.suspend()
+            value: T = stop.value
+            return life.keep(value)
+        except BaseException as error:
+            life.suspend()
+            life.fail(error)
+            raise
+        life.suspend()
+        try:
+            move = partial(body.send, (yield item))
+        except GeneratorExit as closing:
+            _close(life, body)
+            life.fail(closing)
+            raise
+        except BaseException as error:  # noqa: BLE001 what the consumer throws into a generator is for its body
+            move = partial(body.throw, error)
+
+
+def _close(life: Lifetime, body: Generator[Item, Sent, T]) -> None:
+    life.resume()
+    try:
+        body.close()
+    except BaseException as error:
+        life.suspend()
+        life.fail(error)
+        raise
+    life.suspend()
+
+
+def async_generator_driver(
+    make: Callable[P, AsyncGenerator[Item, Sent]], start: Callable[[], Lifetime]
+) -> Callable[P, AsyncGenerator[Item, Sent]]:
+    """The async generator function that iterates over what ``make`` returns, inside the scope that ``start`` opens.
+
+    Each step of the body is cancelled at the scope's end; the consumer, between two items, is not.
+    """
+
+    async def driver(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Item, Sent]:
+        body = make(*args, **kwargs)
+        life = start()
+        move: Callable[[], Awaitable[Item]] = body.__anext__
+        while True:
+            try:
+                item = await _step(life, move)
+            except StopAsyncIteration:
+                life.done()
+                return
+            try:
+                move = partial(body.asend, (yield item))
+            except GeneratorExit as closing:
+                await _aclose(life, body)
+                life.fail(closing)
+                raise
+            except BaseException as error:  # noqa: BLE001 what the consumer throws into a generator is for its body
+                move = partial(body.athrow, error)
+
+    return driver
+
+
+async def _step(life: Lifetime, move: Callable[[], Awaitable[Item]]) -> Item:
+    life.resume()
+    cutoff = life.cutoff()
+    try:
+        item = await move()
+    except StopAsyncIteration:
+        cutoff.disarm(None)
+        life.suspend()
+        raise
+    except BaseException as error:
+        cut = cutoff.disarm(error)
+        life.suspend()
+        life.fail(error, cut=cut)
+        raise
+    cutoff.disarm(None)
+    life.suspend()
+    return item
+
+
+async def _aclose(life: Lifetime, body: AsyncGenerator[Item, Sent]) -> None:
+    life.resume()
+    try:
+        await body.aclose()
+    except BaseException as error:
+        life.suspend()
+        life.fail(error)
+        raise
+    life.suspend()
