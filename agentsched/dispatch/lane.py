@@ -16,7 +16,7 @@ from agentsched import clock
 from agentsched.core.call import ModelCall
 from agentsched.core.endpoint import Endpoint
 from agentsched.dispatch.attempt import LiveAttempt
-from agentsched.dispatch.body import AsyncStream, Stream
+from agentsched.dispatch.body import AsyncReader, AsyncStream, Reader, Stream
 from agentsched.dispatch.failing import error_for
 from agentsched.endpoints.exchange import Exchange, Reply
 from agentsched.endpoints.request import Address
@@ -32,7 +32,7 @@ _CLAMP_NOTICED_S = 0.001
 class Pending:
     """A call somebody waits for: who asked, in which lane it is worked on, and how it is answered."""
 
-    __slots__ = ("attempts", "call", "exchange", "future", "lane", "stream", "sync", "timer")
+    __slots__ = ("_future", "attempts", "call", "exchange", "lane", "stream", "sync", "timer")
 
     def __init__(
         self,
@@ -43,10 +43,21 @@ class Pending:
         *,
         sync: bool,
     ) -> None:
-        self.call, self.exchange, self.lane, self.future, self.sync = call, exchange, lane, future, sync
+        self.call, self.exchange, self.lane, self.sync = call, exchange, lane, sync
+        self._future: asyncio.Future[Reply] | Future[Reply] | None = future
         self.attempts: dict[str, tuple[LiveAttempt, asyncio.Task[None]]] = {}
         self.stream: AsyncStream | Stream | None = None
         self.timer: asyncio.TimerHandle | None = None
+
+    def answer(self, reply: Reply | BaseException) -> None:
+        """Let the caller go on. The future is let go too: it would keep a reader alive that the caller forgot."""
+        future, self._future = self._future, None
+        if future is None or future.done():
+            return
+        if isinstance(reply, BaseException):
+            future.set_exception(reply)
+        else:
+            future.set_result(reply)
 
 
 class Lane:
@@ -198,15 +209,12 @@ class Lane:
     def _deliver(self, pending: Pending, action: Deliver) -> None:
         attempt, _ = pending.attempts[action.attempt_id]
         answer = attempt.answer
+        content, reader = answer.content, None
         if pending.exchange.stream:
-            pending.stream = self._open_stream(pending)
-            attempt.deliver_to(pending.stream)
-            reply = Reply(answer.status, answer.headers, None, pending.stream, action.endpoint)
-        else:
-            reply = Reply(answer.status, answer.headers, answer.content, None, action.endpoint)
-        _answer(pending, reply)
+            content, reader = None, self._open_stream(pending, attempt)
+        pending.answer(Reply(answer.status, answer.headers, content, reader, action.endpoint))
 
-    def _open_stream(self, pending: Pending) -> AsyncStream | Stream:
+    def _open_stream(self, pending: Pending, attempt: LiveAttempt) -> AsyncReader | Reader:
         loop, post, event = self.loop, self._post, CallCancelled(pending.call.call_id)
 
         def on_close() -> None:
@@ -214,7 +222,13 @@ class Lane:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(post, event)
 
-        return Stream(loop, on_close) if pending.sync else AsyncStream(on_close)
+        if pending.sync:
+            stream = pending.stream = Stream(loop)
+            attempt.deliver_to(stream)
+            return Reader(stream, on_close)
+        stream_ = pending.stream = AsyncStream()
+        attempt.deliver_to(stream_)
+        return AsyncReader(stream_, on_close)
 
     def _cancel(self, pending: Pending, action: Cancel) -> None:
         held = pending.attempts.pop(action.attempt_id, None)
@@ -224,13 +238,14 @@ class Lane:
     def _fail(self, pending: Pending, action: Fail) -> None:
         if action.passthrough is not None:
             answer = pending.attempts[action.passthrough][0].answer
-            _answer(pending, Reply(answer.status, answer.headers, answer.content or b"", None, action.endpoint or ""))
+            content = answer.content or b""
+            pending.answer(Reply(answer.status, answer.headers, content, None, action.endpoint or ""))
             return
         error = error_for(pending.call, action)
         if pending.stream is not None:
             pending.stream.end(error)
-        elif not pending.future.done():
-            pending.future.set_exception(error)
+        else:
+            pending.answer(error)
 
     def retire(self, pending: Pending, here: asyncio.AbstractEventLoop | None) -> None:
         """The call is over: its timer must not fire. Callable from any thread."""
@@ -244,11 +259,6 @@ class Lane:
         if pending.timer is not None:
             pending.timer.cancel()
             pending.timer = None
-
-
-def _answer(pending: Pending, reply: Reply) -> None:
-    if not pending.future.done():
-        pending.future.set_result(reply)
 
 
 async def _note_reuse(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:

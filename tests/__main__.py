@@ -1,0 +1,137 @@
+"""One command that checks all: ``python -m tests`` installs what it needs into the current environment and runs the
+fast suite; further sessions make virtual environments of their own.
+
+    python -m tests               format, lint, types, import contracts, fast tests, in the current environment
+    python -m tests openai2       the suite against the locked set with openai 2 (httpx)
+    python -m tests openai3       the suite against the locked set with openai 3 (httpx2)
+    python -m tests extras        every extra alone in a clean environment, and all of them together
+    python -m tests fuzz          the long property-based tests
+    python -m tests real-engine   the same workflow on real llama.cpp servers (downloads about 200 MB of packages)
+    python -m tests all           all of the above but real-engine
+
+Only the standard library is needed to start it.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENTS = ROOT / ".venvs"
+LOCKS = ROOT / "tests" / "locks"
+
+
+def run(*command: str | os.PathLike[str], **environment: str) -> None:
+    """Run a command from the top of the checkout; the session fails with it."""
+    print("$", " ".join(str(part) for part in command), flush=True)
+    subprocess.run(command, cwd=ROOT, check=True, env=os.environ | environment)
+
+
+def fast(python: str = sys.executable) -> None:
+    """Format, lint, types, import contracts and the fast tests."""
+    run(python, "-m", "pip", "install", "--quiet", "-e", ".[dev]")
+    run(python, "-m", "ruff", "format", "--check", ".")
+    run(python, "-m", "ruff", "check", ".")
+    run(python, "-m", "mypy")
+    run(python, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()")
+    pytest(python)
+
+
+def pytest(python: str, *arguments: str) -> None:
+    """The fast tests."""
+    run(python, "-m", "pytest", "-q", "-m", "not fuzz and not real_engine", *arguments)
+
+
+def locked(name: str) -> Callable[[], None]:
+    """A session that runs the suite against one of the locked sets."""
+
+    def session() -> None:
+        python = fresh_environment(name)
+        run(python, "-m", "pip", "install", "--quiet", "-r", LOCKS / f"{name}.txt")
+        run(python, "-m", "pip", "install", "--quiet", "--no-deps", "-e", ".")
+        pytest(python)
+
+    session.__doc__ = f"The fast tests against tests/locks/{name}.txt."
+    return session
+
+
+def extras() -> None:
+    """Every extra installs alone into a clean environment, and works as far as importing goes."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for extra in ("", *project["optional-dependencies"]):
+        python = fresh_environment("extra")
+        run(python, "-m", "pip", "install", "--quiet", f".[{extra}]" if extra else ".")
+        run(python, "-m", "pip", "check")
+        run(
+            python,
+            "-c",
+            "import agentsched; [getattr(agentsched, name) for name in PUBLIC]".replace("PUBLIC", _public(extra)),
+        )
+        run(python, "-m", "agentsched.cli.main", "--help")
+
+
+def _public(extra: str) -> str:
+    """The public names that must resolve with this extra: the SDK's wrappers need the SDK."""
+    with_sdk = extra in ("openai", "langgraph", "demo", "bench", "all", "dev")
+    return "agentsched.__all__" if with_sdk else "set(agentsched.__all__) - {'OpenAI', 'AsyncOpenAI'}"
+
+
+def fuzz() -> None:
+    """The long property-based tests, in the current environment."""
+    run(sys.executable, "-m", "pip", "install", "--quiet", "-e", ".[dev]")
+    run(sys.executable, "-m", "pytest", "-q", "-m", "fuzz", "--timeout", "1800")
+
+
+def real_engine() -> None:
+    """The example on real llama.cpp servers."""
+    run(sys.executable, "-m", "pip", "install", "--quiet", "-e", ".[dev]")
+    run(sys.executable, "examples/llama_cpp/run.py")
+
+
+def fresh_environment(name: str) -> str:
+    """A new virtual environment; answers its Python."""
+    place = ENVIRONMENTS / name
+    shutil.rmtree(place, ignore_errors=True)
+    venv.create(place, with_pip=True)
+    return str(place / "bin" / "python")
+
+
+SESSIONS: dict[str, Callable[[], None]] = {
+    "fast": fast,
+    "openai2": locked("openai2"),
+    "openai3": locked("openai3"),
+    "extras": extras,
+    "fuzz": fuzz,
+    "real-engine": real_engine,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the named sessions, ``fast`` if none is named."""
+    if "-h" in arguments or "--help" in arguments:
+        print(__doc__)
+        return 0
+    names = [name for name in SESSIONS if name != "real-engine"] if arguments == ["all"] else arguments or ["fast"]
+    unknown = [name for name in names if name not in SESSIONS]
+    if unknown:
+        print(f"unknown session {unknown[0]!r}; allowed: {', '.join(SESSIONS)}, all", file=sys.stderr)
+        return 2
+    for name in names:
+        began = time.monotonic()
+        try:
+            SESSIONS[name]()
+        except subprocess.CalledProcessError as error:
+            print(f"session {name} failed ({error})", file=sys.stderr)
+            return 1
+        print(f"session {name} passed in {time.monotonic() - began:.0f} s", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,108 @@
+"""A real HTTP pool in a thread of its own, and runtimes on it."""
+
+import asyncio
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from agentsched import clock
+from agentsched.core.call import ModelCall
+from agentsched.core.endpoint import Endpoint, Pool
+from agentsched.core.rules import Rules
+from agentsched.emulator import EmulatedEndpoint, Emulator, Fault
+from agentsched.endpoints.exchange import Exchange
+from agentsched.runtime import Runtime
+from agentsched.settings import LogSettings, Settings
+
+SPEED = 20.0
+"""How many times faster than real time the emulated engines run."""
+
+
+class EmulatorThread:
+    """An emulator whose loop is in another thread, so that tests may run loops, threads and processes of their own."""
+
+    def __init__(self, *names: str, **fields: Any) -> None:
+        self._endpoints = [EmulatedEndpoint(name=n, profile="study-8b-h800", model="m", **fields) for n in names]
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with Emulator(self._endpoints, time_scale=SPEED) as emulator:
+            self.emulator = emulator
+            self.urls = {endpoint.name: emulator.url(endpoint.name) for endpoint in self._endpoints}
+            self._started.set()
+            await self._stop.wait()
+
+    def __enter__(self) -> "EmulatorThread":
+        self._thread.start()
+        assert self._started.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+    def inject(self, name: str, kind: str, **fields: Any) -> None:
+        """Set a fault from now on."""
+        self.on_loop(lambda: self.emulator.inject(name, Fault(kind=kind, **fields)))  # type: ignore[arg-type]
+
+    def running(self, name: str) -> int:
+        """Requests that the endpoint's engine holds."""
+        load = self.on_loop(lambda: self.emulator.load(name))
+        return load.running + load.waiting
+
+    def on_loop(self, work: Callable[[], Any]) -> Any:
+        """Do something in the emulator's thread."""
+
+        async def run() -> Any:
+            return work()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
+
+    def pool(self, **fields: Any) -> Pool:
+        """The pool that matches."""
+        return Pool([Endpoint(name=n, base_url=url, model="m", **fields) for n, url in self.urls.items()])
+
+
+@pytest.fixture
+def emulated() -> Iterator[EmulatorThread]:
+    with EmulatorThread("a", "b") as thread:
+        yield thread
+
+
+@pytest.fixture
+def make_runtime() -> Iterator[Callable[..., Runtime]]:
+    made: list[Runtime] = []
+
+    def make(pool: Pool, rules: Rules | None = None, **log: Any) -> Runtime:
+        runtime = Runtime(Settings(pool, rules=rules or Rules(), log=LogSettings(**log)))
+        made.append(runtime)
+        return runtime
+
+    yield make
+    for runtime in made:
+        runtime.close()
+
+
+_ids = itertools.count()
+
+
+def asked(
+    prompt: str = "hello [[out=20]]", *, stream: bool = False, headers: tuple[tuple[str, str], ...] = ()
+) -> Exchange:
+    """What an SDK would ask."""
+    body = {"model": "m", "messages": [{"role": "user", "content": prompt}], "stream": stream}
+    return Exchange("chat/completions", body, json.dumps(body).encode(), headers, stream)
+
+
+def a_call(deadline_s: float | None = 5.0, *, stream: bool = False, **fields: Any) -> ModelCall:
+    """The call that goes with it."""
+    deadline_at = None if deadline_s is None else clock.monotonic() + deadline_s
+    return ModelCall(
+        f"call-{next(_ids)}", "run", "workflow", "step", 0, "m", stream=stream, deadline_at=deadline_at, **fields
+    )

@@ -1,0 +1,230 @@
+import asyncio
+import json
+import os
+import threading
+import time
+
+import pytest
+
+from agentsched.core.endpoint import Endpoint, Pool
+from agentsched.core.rules import Rules, StreamRules
+from agentsched.dispatch.body import HOLD_BYTES
+from agentsched.errors import CallTimedOut, DeadlineExceeded, EndpointsUnavailable, NoCapableEndpoint, StreamBroken
+from tests.dispatch.conftest import EmulatorThread, a_call, asked
+
+
+async def until(quiet_down) -> None:
+    """Wait for something that another thread brings about."""
+    async with asyncio.timeout(5):
+        while not quiet_down():  # noqa: ASYNC110 - the emulator lives in another loop and has no event for it
+            await asyncio.sleep(0.01)
+
+
+def quiet(runtime) -> None:
+    """Nothing is open, nothing contradicts itself."""
+    deadline = time.monotonic() + 5
+    while runtime.dispatcher.open_calls and time.monotonic() < deadline:
+        time.sleep(0.01)
+    scheduler = runtime.dispatcher.scheduler
+    assert runtime.dispatcher.open_calls == 0
+    assert scheduler.idle
+    scheduler.check_invariants()
+    assert scheduler.ledger.table.in_flight.sum() == 0
+
+
+async def test_a_whole_answer(emulated, make_runtime):
+    runtime = make_runtime(emulated.pool())
+    reply = await runtime.dispatcher.send(a_call(), asked())
+    assert reply.status == 200
+    assert json.loads(reply.content)["usage"]["completion_tokens"] == 20
+    assert reply.endpoint in ("a", "b")
+    assert not {"content-length", "transfer-encoding"} & {name for name, _ in reply.headers}
+    quiet(runtime)
+
+
+async def test_a_stream_passes_event_by_event(emulated, make_runtime):
+    runtime = make_runtime(emulated.pool())
+    reply = await runtime.dispatcher.send(a_call(stream=True), asked(stream=True))
+    events = [event async for event in reply.stream]
+    assert len(events) > 20
+    assert all(event.endswith(b"\n\n") for event in events)
+    assert events[-1] == b"data: [DONE]\n\n"
+    quiet(runtime)
+
+
+def test_without_a_loop(emulated, make_runtime):
+    runtime = make_runtime(emulated.pool())
+    assert runtime.dispatcher.send_blocking(a_call(), asked()).status == 200
+    reply = runtime.dispatcher.send_blocking(a_call(stream=True), asked(stream=True))
+    assert list(reply.stream)[-1] == b"data: [DONE]\n\n"
+    quiet(runtime)
+
+
+async def test_cancelling_the_caller_frees_the_slot_upstream(emulated, make_runtime):
+    runtime = make_runtime(Pool([Endpoint(name="a", base_url=emulated.urls["a"], model="m")]))
+    task = asyncio.create_task(runtime.dispatcher.send(a_call(60), asked("slow [[out=4000]]")))
+    await until(lambda: emulated.running("a"))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until(lambda: not emulated.running("a"))
+    quiet(runtime)
+
+
+@pytest.mark.parametrize("forget", [False, True])
+async def test_closing_or_forgetting_a_stream_frees_the_slot_upstream(emulated, make_runtime, forget):
+    runtime = make_runtime(Pool([Endpoint(name="a", base_url=emulated.urls["a"], model="m")]))
+    reply = await runtime.dispatcher.send(a_call(60, stream=True), asked("slow [[out=4000]]", stream=True))
+    await anext(aiter(reply.stream))
+    if forget:
+        del reply
+    else:
+        await reply.stream.aclose()
+    await until(lambda: not emulated.running("a"))
+    await until(lambda: runtime.dispatcher.open_calls == 0)
+
+
+async def test_a_slow_reader_holds_the_server_back_without_losing_the_answer(emulated, make_runtime):
+    rules = Rules(stream=StreamRules(idle_timeout=0.3))
+    runtime = make_runtime(Pool([Endpoint(name="a", base_url=emulated.urls["a"], model="m")]), rules)
+    reply = await runtime.dispatcher.send(a_call(30, stream=True), asked("long [[out=4000]]", stream=True))
+    stream, total, most = reply.stream, 0, 0
+    async for event in stream:
+        total += len(event)
+        most = max(most, stream._stream.held_bytes)
+        if total < HOLD_BYTES and total // 50_000 != (total - len(event)) // 50_000:
+            await asyncio.sleep(0.2)
+    assert total > HOLD_BYTES
+    assert most < 3 * HOLD_BYTES
+    quiet(runtime)
+
+
+async def test_the_deadline_ends_a_silent_call(emulated, make_runtime):
+    emulated.inject("a", "silent")
+    emulated.inject("b", "silent")
+    runtime = make_runtime(emulated.pool())
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded) as caught:
+        await runtime.dispatcher.send(a_call(0.5), asked())
+    assert 0.45 < time.monotonic() - began < 0.7
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    quiet(runtime)
+
+
+async def test_the_callers_own_timeout_ends_a_silent_call(emulated, make_runtime):
+    emulated.inject("a", "silent")
+    emulated.inject("b", "silent")
+    runtime = make_runtime(emulated.pool())
+    with pytest.raises(CallTimedOut):
+        await runtime.dispatcher.send(a_call(None, patience_s=0.3), asked())
+    quiet(runtime)
+
+
+async def test_a_stream_cut_after_its_beginning_breaks_and_says_so(emulated, make_runtime):
+    for name in "ab":
+        emulated.inject(name, "cut", after=5)
+    runtime = make_runtime(emulated.pool())
+    reply = await runtime.dispatcher.send(a_call(stream=True), asked(stream=True))
+    with pytest.raises(StreamBroken):
+        async for _ in reply.stream:
+            pass
+    quiet(runtime)
+
+
+async def test_nobody_is_there(make_runtime):
+    runtime = make_runtime(Pool([Endpoint(name="gone", base_url="http://127.0.0.1:9/v1", model="m")]))
+    with pytest.raises(EndpointsUnavailable, match="gone: connect"):
+        await runtime.dispatcher.send(a_call(2), asked())
+    quiet(runtime)
+
+
+async def test_nobody_can(emulated, make_runtime):
+    runtime = make_runtime(emulated.pool(quality=0.4))
+    with pytest.raises(NoCapableEndpoint, match=r"quality of at least 0\.9"):
+        await runtime.dispatcher.send(a_call(min_quality=0.9), asked())
+
+
+async def test_a_refusal_is_handed_over_unchanged(emulated, make_runtime):
+    body = {"model": "m", "messages": "not a list"}
+    exchange = asked()
+    refused = type(exchange)(exchange.api, body, json.dumps(body).encode(), (), False)
+    runtime = make_runtime(emulated.pool())
+    reply = await runtime.dispatcher.send(a_call(), refused)
+    assert reply.status in (400, 422)
+    assert "error" in json.loads(reply.content)
+    quiet(runtime)
+
+
+def test_three_loops_and_eight_threads_share_two_slots(make_runtime):
+    """The busiest instant never has more than two requests upstream, and everybody is answered."""
+    with EmulatorThread("a") as emulated:
+        runtime = make_runtime(emulated.pool(max_concurrency=2))
+        answers: list[int] = []
+        most = 0
+        done = threading.Event()
+
+        def in_a_loop() -> None:
+            async def several() -> None:
+                replies = await asyncio.gather(*(runtime.dispatcher.send(a_call(30), asked()) for _ in range(6)))
+                answers.extend(reply.status for reply in replies)
+
+            asyncio.run(several())
+
+        def in_a_thread() -> None:
+            answers.extend(runtime.dispatcher.send_blocking(a_call(30), asked()).status for _ in range(3))
+
+        def watch() -> None:
+            nonlocal most
+            while not done.wait(0.002):
+                most = max(most, emulated.running("a"))
+
+        threads = [threading.Thread(target=in_a_loop) for _ in range(3)]
+        threads += [threading.Thread(target=in_a_thread) for _ in range(8)]
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        done.set()
+        watcher.join(5)
+        assert answers == [200] * (3 * 6 + 8 * 3)
+        assert 1 <= most <= 2
+        quiet(runtime)
+
+
+def test_a_loop_closed_mid_call_frees_its_slots(make_runtime):
+    with EmulatorThread("a") as emulated:
+        runtime = make_runtime(emulated.pool(max_concurrency=1))
+        loop = asyncio.new_event_loop()
+        abandoned = loop.create_task(runtime.dispatcher.send(a_call(60), asked("slow [[out=4000]]")))
+        while not emulated.running("a"):
+            loop.run_until_complete(asyncio.sleep(0.01))
+        abandoned._log_destroy_pending = False  # this is the abuse that the test is about
+        loop.close()
+        assert runtime.dispatcher.send_blocking(a_call(20), asked()).status == 200
+        quiet(runtime)
+
+
+def test_a_forked_child_starts_anew(emulated, make_runtime):
+    runtime = make_runtime(emulated.pool())
+    assert runtime.dispatcher.send_blocking(a_call(), asked()).status == 200
+    with runtime.dispatcher._lock:  # the worst instant to fork
+        child = os.fork()
+        if child == 0:
+            try:
+                runtime.begin_anew()
+                status = runtime.dispatcher.send_blocking(a_call(), asked()).status
+                os._exit(0 if status == 200 else 1)
+            except BaseException:  # noqa: BLE001 - the child must never return into pytest
+                os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    assert runtime.dispatcher.send_blocking(a_call(), asked()).status == 200
+
+
+async def test_the_safety_clamp_never_waits_while_the_books_are_right(emulated, make_runtime):
+    runtime = make_runtime(emulated.pool(rpm=30))
+    replies = await asyncio.gather(*(runtime.dispatcher.send(a_call(20), asked()) for _ in range(50)))
+    assert [reply.status for reply in replies] == [200] * 50
+    assert runtime.dispatcher.clamped == 0
