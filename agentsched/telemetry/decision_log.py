@@ -28,7 +28,7 @@ class DecisionLog:
     Args:
         path: the file; it is opened, and its directory made, at the first record.
         max_bytes: size beyond which the file becomes ``path.1``, that one ``path.2`` and so on; 0: never.
-        backups: older files that are kept, at least 1.
+        backups: older files that are kept; 0: none.
         prompts: write the heads of prompts; they can hold anything the users said.
         capacity: records that may wait to be written; further ones are lost.
         wall_offset_s: wall clock minus the clock of the records, seconds; None: as of now, for the monotonic clock.
@@ -42,7 +42,7 @@ class DecisionLog:
         path: str | os.PathLike[str],
         *,
         max_bytes: int = 64 << 20,
-        backups: int = 5,
+        backups: int = 3,
         prompts: bool = False,
         capacity: int = 20_000,
         wall_offset_s: float | None = None,

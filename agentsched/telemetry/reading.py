@@ -85,12 +85,12 @@ def iter_lines(files: Iterable[str], blame: Callable[[Problem], None], *, only: 
     Args:
         files: paths; those that end in ``.gz`` are unpacked.
         blame: told of each line that cannot be read; reading goes on after it.
-        only: skip, unparsed, lines that do not contain this text.
+        only: skip, unparsed, lines whose JSON does not contain this text.
 
     Raises:
         ConfigError: a file cannot be opened or read.
     """
-    wanted = only.encode() if only.isascii() and only.isprintable() and not set(only) & {'"', "\\"} else b""
+    wanted = only.encode()
     for file in files:
         for number, text in _lines_of(file, blame):
             if wanted in text and not text.isspace():
@@ -118,7 +118,7 @@ def read_log(
     files = log_files(sources)
     reading = LogReading(files=tuple(files))
     runs: dict[str, RunLog] = {}
-    for line in iter_lines(files, reading.blame, only=run_id):
+    for line in iter_lines(files, reading.blame, only=run_id if _same_in_json(run_id) else ""):
         if isinstance(line, NoteLine):
             reading.notes.append(line)
         elif isinstance(line, LostLine):
@@ -130,6 +130,10 @@ def read_log(
     reading.runs = sorted(filter(keep, runs.values()), key=lambda run: run.arrival_s or 0.0)
     reading.notes.sort(key=lambda note: note.at_s or 0.0)
     return reading
+
+
+def _same_in_json(text: str) -> bool:
+    return text.isascii() and text.isprintable() and not set(text) & {'"', "\\"}
 
 
 def _add(runs: dict[str, RunLog], line: RunLine | CallLog | AttemptLog | FeedbackLine) -> None:

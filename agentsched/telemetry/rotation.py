@@ -30,14 +30,14 @@ class AppendFile:
     Args:
         path: the file; its directory is made when missing.
         max_bytes: size beyond which it is rotated; 0: never. A single longer line gets a file of its own.
-        backups: older files kept, at least 1.
+        backups: older files kept; 0: none, a file that has grown too large is deleted.
 
     Raises:
         ConfigError: a bound is not usable.
     """
 
     def __init__(self, path: str, *, max_bytes: int, backups: int) -> None:
-        for name, value, low in (("max_bytes", max_bytes, 0), ("backups", backups, 1)):
+        for name, value, low in (("max_bytes", max_bytes, 0), ("backups", backups, 0)):
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise ConfigError("not a bound", field=f"log.{name}", given=value, allowed=f"an integer from {low} on")
         self.path = os.path.abspath(path)
@@ -112,7 +112,10 @@ class AppendFile:
                 os.replace(f"{self.path}.{number}", f"{self.path}.{number + 1}")
         if not _LOCKS:
             self.close()  # such platforms rename no open file
-        os.replace(self.path, f"{self.path}.1")
+        if self._backups:
+            os.replace(self.path, f"{self.path}.1")
+        else:
+            os.remove(self.path)
         self.close()
 
 

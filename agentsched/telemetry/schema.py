@@ -141,7 +141,7 @@ _ATTEMPT_FIELDS = (
     _WORKFLOW,
     _STEP,
     Field("endpoint", "text", "Where it was sent."),
-    Field("model", "text", "The model name at that endpoint."),
+    Field("model", "text", "The requested model name."),
     _AT,
     _START,
     Field("ttft_s", "number", "Time from its start to the first token, seconds; null: none came."),

@@ -40,7 +40,14 @@ def test_zero_means_no_rotation(tmp_path):
     assert os.listdir(tmp_path) == ["log.jsonl"]
 
 
-@pytest.mark.parametrize(("bounds", "field"), [({"max_bytes": -1}, "log.max_bytes"), ({"backups": 0}, "log.backups")])
+def test_without_backups_the_old_lines_go(tmp_path):
+    path = tmp_path / "log.jsonl"
+    append(AppendFile(str(path), max_bytes=5, backups=0), b"a\n", b"b\n", b"c\n")
+    assert os.listdir(tmp_path) == ["log.jsonl"]
+    assert lines_in(path) == [b"c"]
+
+
+@pytest.mark.parametrize(("bounds", "field"), [({"max_bytes": -1}, "log.max_bytes"), ({"backups": -1}, "log.backups")])
 def test_bad_bounds_are_named(bounds, field):
     with pytest.raises(ConfigError, match=field):
         AppendFile("x", **({"max_bytes": 1, "backups": 1} | bounds))
