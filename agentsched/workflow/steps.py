@@ -22,9 +22,12 @@ def register_step_source(source: StepSource) -> Callable[[], None]:
         A function that takes the source out again; calling it twice does no harm.
     """
     _sources.append(source)
+    registered = True
 
     def undo() -> None:
-        if source in _sources:
+        nonlocal registered
+        if registered:  # the same source may be in a second time, for somebody else
+            registered = False
             _sources.remove(source)
 
     return undo

@@ -1,0 +1,56 @@
+"""The name of the LangGraph node that is executing, from the configuration that langchain-core carries along.
+
+LangGraph puts the task it runs into a context variable of langchain-core, for its own use and that of callbacks. That
+variable, and the metadata keys read here, are documented and the same in every LangGraph 1.x.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from agentsched.workflow.steps import register_step_source
+
+__all__ = ["current_node", "install"]
+
+_MODULE = "langchain_core.runnables.config"
+_VARIABLE = "var_child_runnable_config"
+
+
+def install() -> Callable[[], None]:
+    """Name the steps of runs after LangGraph nodes from now on.
+
+    Imports nothing: a program that never loads LangGraph pays for a look into `sys.modules` at each model call, and
+    one that loads it inside the run is served from then on.
+
+    Returns:
+        A function that undoes it; calling it twice does no harm.
+    """
+    return register_step_source(current_node)
+
+
+def current_node() -> str | None:
+    """The node that the caller is executed by: its name, behind those of the nodes around its subgraph.
+
+    ``"plan"`` in a graph; ``"research/search"`` in node ``search`` of a graph that runs inside node ``research``, and
+    likewise for a task of the functional API inside its entrypoint. All branches of a fan-out and all rounds of a
+    loop have the same name. None outside any node.
+    """
+    module = sys.modules.get(_MODULE)
+    variable: ContextVar[Any] | None = getattr(module, _VARIABLE, None)  # None while the module is still being loaded
+    config = None if variable is None else variable.get()
+    if not config:
+        return None
+    metadata: Mapping[str, Any] = config.get("metadata") or {}
+    node = metadata.get("langgraph_node")
+    if not isinstance(node, str):
+        return None
+    namespace = metadata.get("langgraph_checkpoint_ns")
+    return _path(namespace, node) if isinstance(namespace, str) and "|" in namespace else node
+
+
+def _path(namespace: str, node: str) -> str:
+    """``research:<task id>|1|search:<task id>`` -> ``research/search``: ids change from run to run, and a part that is
+    a number counts the subgraphs that one task has called."""
+    around = [part.split(":", 1)[0] for part in namespace.split("|")[:-1] if not part.isdigit()]
+    return "/".join((*around, node))

@@ -1,0 +1,27 @@
+import operator
+from collections.abc import Iterator
+from typing import Annotated, TypedDict
+
+import pytest
+
+from agentsched_langgraph import install
+
+
+class State(TypedDict, total=False):
+    """What the graphs of these tests pass on; ``seen`` collects (tag, step)."""
+
+    number: int
+    rounds: Annotated[int, operator.add]
+    seen: Annotated[list[tuple[str, str | None]], operator.add]
+
+
+@pytest.fixture
+def state_type() -> type[State]:
+    return State
+
+
+@pytest.fixture
+def adapter() -> Iterator[None]:
+    undo = install()
+    yield
+    undo()
