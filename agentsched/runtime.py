@@ -4,17 +4,19 @@ import atexit
 import os
 import threading
 from dataclasses import replace
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from agentsched.core.call import Observation, RunInfo
 from agentsched.core.decision import Decision
 from agentsched.core.endpoint import Pool
-from agentsched.core.records import CallEnded, Recordable
+from agentsched.core.forecast import QuantileForecast
+from agentsched.core.records import CallEnded, Recordable, RunClosed
 from agentsched.dispatch.dispatcher import Dispatcher
 from agentsched.dispatch.learning import BackgroundLearner
 from agentsched.dispatch.recorder import EventRecorder
 from agentsched.errors import ConfigError
 from agentsched.forecast.length import EmpiricalLengths
+from agentsched.forecast.remainder import WHOLE_RUN, EmpiricalRemainders
 from agentsched.policy.table import make_policy
 from agentsched.scheduler.events import ForecastsReplaced, RunEnded, RunStarted
 from agentsched.scheduler.scheduler import Scheduler
@@ -28,7 +30,7 @@ __all__ = ["PoolSource", "Runtime", "configure", "fresh_scheduler", "runtime_for
 def fresh_scheduler(settings: Settings) -> Scheduler:
     """The scheduler that these settings describe, knowing nothing yet: what a runtime starts with, and a replay."""
     policy = make_policy(settings.policy.name, settings.policy.options)
-    return Scheduler(settings.pool, policy, EmpiricalLengths(), settings.rules)
+    return Scheduler(settings.pool, policy, EmpiricalLengths(), EmpiricalRemainders(), settings.rules)
 
 
 class Runtime:
@@ -37,6 +39,7 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._runs: WeakValueDictionary[str, Run] = WeakValueDictionary()
+        self._last_ended: WeakKeyDictionary[Run, tuple[str, float]] = WeakKeyDictionary()
         self._log = _decision_log(settings)
         self._begin()
 
@@ -61,6 +64,7 @@ class Runtime:
     def start_run(self, run: Run) -> None:
         """A run begins."""
         self._runs[run.run_id] = run
+        run.forecaster = self._rest_of
         slo = run.slo
         self.dispatcher.post(
             RunStarted(
@@ -91,14 +95,24 @@ class Runtime:
         elif isinstance(record, CallEnded):
             run = self._runs.get(record.call.run_id)
             if run is not None:
+                self._last_ended[run] = (record.call.step, record.ended_at)
                 run.charge(record.call.step, record.ended_at - record.arrived_at, record.cost_usd)
-        elif isinstance(record, Observation):
+        if isinstance(record, (Observation, CallEnded, RunClosed)):
             self._learner.take(record)
         if self._log is not None:
             self._log.emit(record)
 
-    def _learned(self, lengths: EmpiricalLengths) -> None:
-        self.dispatcher.post(ForecastsReplaced(lengths))
+    def _learned(self, lengths: EmpiricalLengths, remainders: EmpiricalRemainders) -> None:
+        self.dispatcher.post(ForecastsReplaced(lengths, remainders))
+
+    def _rest_of(self, run: Run) -> QuantileForecast | None:
+        """Seconds that ``run`` still needs, from how such runs went on after the call that ended last in it."""
+        step, since = self._last_ended.get(run, (WHOLE_RUN, run.started_at))
+        known = self._learner.remainders.predict(run.workflow, step)
+        if known is None:
+            return None
+        waited = run.clock() - since
+        return known.above(waited).shift(-waited)
 
     # -- life --------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from agentsched.core.call import ModelCall
 from agentsched.core.decision import Choice, Situation
 from agentsched.core.forecast import QuantileForecast
 
-__all__ = ["LengthPredictor", "Policy", "Sink"]
+__all__ = ["LengthPredictor", "Policy", "RemainderPredictor", "Sink"]
 
 
 class Policy(Protocol):
@@ -28,6 +28,13 @@ class LengthPredictor(Protocol):
 
     def predict(self, call: ModelCall) -> QuantileForecast:
         """The forecast for this call, not yet capped by ``max_tokens``."""
+
+
+class RemainderPredictor(Protocol):
+    """Forecasts what follows a call in its run, in seconds. Predicting changes nothing."""
+
+    def predict(self, workflow: str, step: str) -> QuantileForecast | None:
+        """The forecast for a call of this step; None: nothing is known."""
 
 
 class Sink(Protocol):

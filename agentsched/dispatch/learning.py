@@ -6,76 +6,102 @@ import threading
 from collections.abc import Callable
 
 from agentsched.core.call import Observation
-from agentsched.forecast.learner import LengthLearner
+from agentsched.core.records import CallEnded, RunClosed
+from agentsched.forecast.learner import LengthLearner, RemainderLearner
 from agentsched.forecast.length import EmpiricalLengths
+from agentsched.forecast.remainder import EmpiricalRemainders
 
-__all__ = ["BackgroundLearner"]
+__all__ = ["BackgroundLearner", "Lesson"]
 
 _LEARN_EVERY_S = 0.25
 """New knowledge is handed to the scheduler at most this often, seconds."""
 
+_FLUSH_S = 10.0
+
+Lesson = Observation | CallEnded | RunClosed
+"""The records that teach something."""
+
 
 class BackgroundLearner:
-    """Takes observations from any thread and hands out what they taught.
+    """Takes lessons from any thread and hands out what they taught.
 
     Args:
         learned: takes new knowledge, in the learner's thread.
     """
 
-    def __init__(self, learned: Callable[[EmpiricalLengths], None]) -> None:
+    def __init__(self, learned: Callable[[EmpiricalLengths, EmpiricalRemainders], None]) -> None:
         self._learned = learned
-        self._learner = LengthLearner()
-        self._queue: queue.SimpleQueue[Observation | threading.Event | None] = queue.SimpleQueue()
+        self._lengths, self._remainders = LengthLearner(), RemainderLearner()
+        self._known = (EmpiricalLengths(), EmpiricalRemainders())
+        self._queue: queue.SimpleQueue[Lesson | threading.Event | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
         self._stop = threading.Event()
 
-    def take(self, observation: Observation) -> None:
+    @property
+    def remainders(self) -> EmpiricalRemainders:
+        """What is known of what follows a step."""
+        return self._known[1]
+
+    def take(self, lesson: Lesson) -> None:
         """Learn this soon."""
-        self._queue.put(observation)
+        self._queue.put(lesson)
         if self._thread is None:
             self._start()
 
     def _start(self) -> None:
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._work, name="agentsched-learn", daemon=True)
-        contextvars.Context().run(self._thread.start)
+        with self._starting:
+            if self._thread is None:
+                self._stop.clear()
+                thread = threading.Thread(target=self._work, name="agentsched-learn", daemon=True)
+                contextvars.Context().run(thread.start)
+                self._thread = thread
 
     def _work(self) -> None:
         while True:
             item = self._queue.get()
+            flushes: list[threading.Event] = []
+            if not isinstance(item, threading.Event):
+                self._stop.wait(_LEARN_EVERY_S)
+            while item is not None:
+                self._absorb(item, flushes)
+                if self._queue.empty():
+                    break
+                item = self._queue.get()
+            self._hand_out()
+            for event in flushes:
+                event.set()
             if item is None:
                 return
-            waiting = self._absorb(item)
-            if not waiting:
-                self._stop.wait(_LEARN_EVERY_S)
-            while not self._queue.empty():
-                following = self._queue.get()
-                if following is None:
-                    return
-                waiting.extend(self._absorb(following))
-            snapshot = self._learner.snapshot()
-            if snapshot is not None:
-                self._learned(snapshot)
-            for event in waiting:
-                event.set()
 
-    def _absorb(self, item: Observation | threading.Event) -> list[threading.Event]:
-        if isinstance(item, threading.Event):
-            return [item]
-        self._learner.learn(item)
-        return []
+    def _absorb(self, item: Lesson | threading.Event, flushes: list[threading.Event]) -> None:
+        match item:
+            case Observation():
+                self._lengths.learn(item)
+            case CallEnded():
+                self._remainders.call_ended(item)
+            case RunClosed():
+                self._remainders.run_closed(item)
+            case threading.Event():
+                flushes.append(item)
+
+    def _hand_out(self) -> None:
+        lengths, remainders = self._lengths.snapshot(), self._remainders.snapshot()
+        if lengths is not None or remainders is not None:
+            self._known = (lengths or self._known[0], remainders or self._known[1])
+            self._learned(*self._known)
 
     def flush(self) -> None:
         """Wait until everything taken so far is in force."""
         if self._thread is not None:
             done = threading.Event()
             self._queue.put(done)
-            done.wait(10 * _LEARN_EVERY_S)
+            done.wait(_FLUSH_S)
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread once it has learned what was taken."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._stop.set()
             self._queue.put(None)
-            thread.join(1.0)
+            thread.join(_FLUSH_S)

@@ -56,6 +56,7 @@ class CallState:
     arrived_at: float
     run: RunState
     lengths: QuantileForecast
+    remainder_s: QuantileForecast | None
     order: tuple[float, int]
     candidates: tuple[int, ...] = ()
     attempts: dict[str, AttemptState] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from agentsched.core.call import Failure, ModelCall, RunInfo, Usage
-from agentsched.core.protocols import LengthPredictor
+from agentsched.core.protocols import LengthPredictor, RemainderPredictor
 
 __all__ = [
     "AttemptFailed",
@@ -101,6 +101,7 @@ class ForecastsReplaced:
     """New knowledge, made outside, takes effect."""
 
     lengths: LengthPredictor
+    remainders: RemainderPredictor
 
 
 Event = (

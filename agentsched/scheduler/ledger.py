@@ -70,14 +70,16 @@ class Ledger:
 
     # -- calls -------------------------------------------------------------------------------------------------------
 
-    def open_call(self, call: ModelCall, lengths: QuantileForecast, now: float) -> CallState:
+    def open_call(
+        self, call: ModelCall, lengths: QuantileForecast, remainder_s: QuantileForecast | None, now: float
+    ) -> CallState:
         """A call arrives; a run nobody announced is opened for it."""
         if call.call_id in self.calls:
             raise InvariantViolated(f"call {call.call_id} arrived twice")
         run = self.runs.get(call.run_id) or self.open_run(RunInfo(call.run_id, call.workflow, now))
         self._arrivals += 1
         order = (np.inf if call.deadline_at is None else call.deadline_at, self._arrivals)
-        state = CallState(call, now, run, lengths, order)
+        state = CallState(call, now, run, lengths, remainder_s, order)
         self.calls[call.call_id] = state
         run.calls.add(call.call_id)
         run.call_count += 1

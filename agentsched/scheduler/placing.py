@@ -37,10 +37,18 @@ class Placement:
         """The chosen endpoint's name."""
         return self.situation.names[self.position]
 
-    def p_meet(self) -> float | None:
-        """Probability that the answer comes before the call's deadline; None without one."""
-        slack = self.situation.slack_s
-        return None if slack is None else float(np.count_nonzero(self.samples <= slack)) / self.samples.size
+    def p_meet(self, run_deadline_at: float | None) -> float | None:
+        """Probability that the run meets its deadline, as far as what follows this call is known; None without one.
+
+        Where nothing is known of the rest it is the probability that this call meets its own deadline.
+        """
+        situation = self.situation
+        slack, rest = situation.slack_s, situation.remainder_s
+        samples = self.samples
+        if rest is not None and run_deadline_at is not None:
+            slack = run_deadline_at - situation.now
+            samples = np.add.outer(samples, rest.values)
+        return None if slack is None else float(np.count_nonzero(samples <= slack)) / samples.size
 
     def decision(self, state: CallState, attempt_id: str, why: str, policy: str, now: float) -> Decision:
         """The record of this placement."""
@@ -58,7 +66,7 @@ class Placement:
             why=why,
             policy=policy,
             slack_s=self.situation.slack_s,
-            p_meet=self.p_meet(),
+            p_meet=self.p_meet(state.run.run.deadline_at),
             ttft_s=self.ttft_s,
             e2e_s=float(samples[samples.size // 2]),
             e2e_p95_s=float(samples[int(0.95 * samples.size)]),
@@ -109,7 +117,7 @@ class Placer:
             ttft_s=ttft_if_joined(states, uncached),
             tpot_s=tpot_if_joined(states),
             output_tokens=state.lengths,
-            remainder_s=None,
+            remainder_s=state.remainder_s,
             now=now,
         )
         choice = self._policy.choose(situation)

@@ -15,6 +15,7 @@ import numpy as np
 from agentsched.core import call, decision, forecast, records
 from agentsched.errors import ConfigError
 from agentsched.forecast.length import EmpiricalLengths
+from agentsched.forecast.remainder import EmpiricalRemainders
 from agentsched.scheduler import actions, events
 from agentsched.scheduler.actions import Action
 from agentsched.scheduler.events import Event
@@ -27,7 +28,7 @@ _CLASSES: dict[str, type] = {
     for module in (call, decision, records, events, actions)
     for name, value in vars(module).items()
     if isinstance(value, type) and (is_dataclass(value) or issubclass(value, Enum))
-} | {"EmpiricalLengths": EmpiricalLengths, "QuantileForecast": forecast.QuantileForecast}
+} | {cls.__name__: cls for cls in (EmpiricalLengths, EmpiricalRemainders, forecast.QuantileForecast)}
 
 
 def encode(value: Any) -> Any:

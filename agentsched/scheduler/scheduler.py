@@ -13,7 +13,7 @@ import numpy as np
 from agentsched.core.call import AttemptLimits, Failure, FailureKind, ModelCall, Usage
 from agentsched.core.endpoint import Pool
 from agentsched.core.forecast import QuantileForecast
-from agentsched.core.protocols import LengthPredictor, Policy
+from agentsched.core.protocols import LengthPredictor, Policy, RemainderPredictor
 from agentsched.core.records import Note, RunOpened
 from agentsched.core.rules import Rules
 from agentsched.policy.rectify import Verdict, judge_silence
@@ -69,15 +69,24 @@ class Scheduler:
         pool: the endpoints.
         policy: places calls.
         lengths: forecasts output lengths, until a `ForecastsReplaced` brings others.
+        remainders: forecasts what follows a call in its run, likewise.
         rules: retries, breaker, clocks.
     """
 
-    def __init__(self, pool: Pool, policy: Policy, lengths: LengthPredictor, rules: Rules | None = None) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        policy: Policy,
+        lengths: LengthPredictor,
+        remainders: RemainderPredictor,
+        rules: Rules | None = None,
+    ) -> None:
         self.pool = pool
         self.rules = rules or Rules()
         self.ledger = Ledger(pool, self.rules.breaker)
         self._placer = Placer(self.ledger.table, policy)
         self._lengths = lengths
+        self._remainders = remainders
         self._retry_budget = ShareBudget(self.rules.retry.budget, self.rules.retry.reserve)
         self._hedge_budget = ShareBudget(self.rules.hedge.max_extra, self.rules.hedge.reserve)
         self._actions: list[Action] = []
@@ -130,7 +139,7 @@ class Scheduler:
                 self.ledger.table.rest(i, reset_s, now)
 
     def _forecasts_replaced(self, event: ForecastsReplaced, now: float) -> None:
-        self._lengths = event.lengths
+        self._lengths, self._remainders = event.lengths, event.remainders
 
     def _note(self, i: int, text: str, now: float) -> None:
         name = self.ledger.name(i)
@@ -143,7 +152,7 @@ class Scheduler:
         lengths = self._lengths.predict(call)
         if call.max_tokens is not None:
             lengths = QuantileForecast(np.minimum(lengths.values, float(call.max_tokens)))
-        state = self.ledger.open_call(call, lengths, now)
+        state = self.ledger.open_call(call, lengths, self._remainders.predict(call.workflow, call.step), now)
         self._retry_budget.deposit()
         self._hedge_budget.deposit()
         if call.deadline_at is not None and now >= call.deadline_at:
