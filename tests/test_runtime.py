@@ -1,0 +1,74 @@
+import pytest
+
+from agentsched.core.endpoint import Endpoint, Pool
+from agentsched.core.slo import SLO
+from agentsched.errors import ConfigError
+from agentsched.runtime import configure, runtime_for, shutdown
+from agentsched.workflow.scope import Run
+from tests.dispatch.conftest import a_call, asked, emulated, make_runtime  # noqa: F401 - fixtures
+
+POOL = Pool([Endpoint(name="a", base_url="http://127.0.0.1:9/v1", model="m")])
+
+
+@pytest.fixture(autouse=True)
+def _forget_runtimes(monkeypatch):
+    monkeypatch.delenv("AGENTSCHED_CONFIG", raising=False)
+    shutdown()
+    yield
+    shutdown()
+
+
+def test_nothing_configured_is_no_runtime():
+    assert runtime_for(None) is None
+
+
+def test_configuring_from_nothing_says_what_is_missing():
+    with pytest.raises(ConfigError, match="AGENTSCHED_CONFIG"):
+        configure(None)
+
+
+def test_a_bad_configuration_leaves_the_one_before(tmp_path):
+    first = configure(POOL)
+    bad = tmp_path / "pool.yaml"
+    bad.write_text("version: 1\nendpoints: []\n")
+    with pytest.raises(ConfigError, match=str(bad)):
+        configure(str(bad))
+    assert runtime_for(None) is first
+
+
+def test_the_environment_is_read_once_when_first_needed(tmp_path, monkeypatch):
+    file = tmp_path / "pool.yaml"
+    file.write_text("version: 1\nendpoints: [{name: a, base_url: 'http://127.0.0.1:9/v1', model: m}]\n")
+    monkeypatch.setenv("AGENTSCHED_CONFIG", str(file))
+    made = runtime_for(None)
+    assert made is not None
+    assert made.settings.pool.endpoints[0].name == "a"
+    assert runtime_for(None) is made
+
+
+def test_one_runtime_per_pool():
+    other = Pool([Endpoint(name="b", base_url="http://127.0.0.1:9/v1", model="m")])
+    assert runtime_for(POOL) is runtime_for(POOL)
+    assert runtime_for(POOL) is not runtime_for(other)
+
+
+def test_runs_teach_what_follows(emulated, make_runtime):  # noqa: F811 - fixtures
+    runtime = make_runtime(emulated.pool())
+    for _ in range(3):
+        run = Run("w", SLO("20s"), runtime=runtime)
+        runtime.start_run(run)
+        call = a_call()
+        call = type(call)(call.call_id, run.run_id, "w", "only", 0, "m", deadline_at=run.limit_at)
+        runtime.dispatcher.send_blocking(call, asked())
+        run.finished = True
+        runtime.end_run(run, "ok")
+    runtime.flush()
+    fresh = Run("w", SLO("20s"), runtime=runtime)
+    runtime.start_run(fresh)
+    whole = fresh.forecast()
+    assert whole is not None
+    assert 0 < whole.quantile(0.5) < 5
+    assert run.decisions[-1].reason.startswith("first: ")
+    assert run.spent_s[0][0] == "only"
+    known = runtime.dispatcher.scheduler._lengths.predict(call)
+    assert known.quantile(0.5) < 150, "20-token answers were seen"
