@@ -125,7 +125,8 @@ class Stream:
         self._closed = False
         self._error: BaseException | None = None
         self._loop = loop
-        self._changed = threading.Condition(threading.Lock())
+        # Reentrant: a forgotten reader may be collected, and close this stream, while it is being filled.
+        self._changed = threading.Condition(threading.RLock())
         self._room = asyncio.Event()
 
     def push(self, chunk: bytes) -> bool:
