@@ -1,6 +1,5 @@
 """``agentsched explain RUN``: one screen that tells where a run's deadline went."""
 
-import json
 from datetime import UTC, datetime
 
 import click
@@ -8,7 +7,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from agentsched.errors import ConfigError
+from agentsched.cli.decision_logs import decision_logs
+from agentsched.cli.output import json_option, people, print_json
 from agentsched.telemetry.explain import Explanation, explain, find_run
 from agentsched.telemetry.run_log import AttemptLog
 from agentsched.telemetry.timeline import KINDS, CallSpan, Kind, Segment
@@ -55,28 +55,22 @@ _OUTCOMES = {"deadline": "stopped at its deadline", "error": "failed"}
     "logs",
     multiple=True,
     type=click.Path(),
-    envvar="AGENTSCHED_LOG",
-    default=("agentsched-log.jsonl",),
-    show_default=True,
-    help="The decision log, or a directory of them; may be given several times.",
+    help="The decision log, or a directory of them; may be given several times. By default the configured one.",
 )
 @click.option("--workflow", help="For last and worst: look at this workflow only.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def command(run: str, logs: tuple[str, ...], workflow: str | None, as_json: bool) -> None:
     """Tell where the deadline of RUN went.
 
     RUN is the beginning of a run's id, or "last" (the run that ended last), or "worst" (the one that took the largest
     multiple of its deadline).
     """
-    try:
-        found, reading = find_run(logs, run, workflow=workflow)
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+    found, reading = find_run(decision_logs(logs), run, workflow=workflow)
     explained = explain(found)
     if as_json:
-        click.echo(json.dumps(explained.to_dict(), indent=2, sort_keys=True))
-        return
-    _Screen(explained, Console(highlight=False)).show()
+        print_json(explained.to_dict())
+    else:
+        _Screen(explained, people()).show()
     if reading.bad_lines:
         click.echo(f"{reading.bad_lines} lines could not be read, the first: {reading.problems[0]}", err=True)
 

@@ -5,6 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from agentsched.cli.explain import command
+from agentsched.errors import ConfigError
 
 
 def line(record, run_id="r-7f3a", **fields):
@@ -77,6 +78,12 @@ def ask(path, *arguments, width=100, env=None):
     result = CliRunner().invoke(command, [*arguments, "--log", str(path)], env={"COLUMNS": str(width)} | (env or {}))
     assert result.exit_code == 0, result.output
     return result.output
+
+
+def refuse(*arguments):
+    with pytest.raises(ConfigError) as caught:
+        CliRunner().invoke(command, arguments, catch_exceptions=False)
+    return str(caught.value)
 
 
 def screen(text):
@@ -179,9 +186,7 @@ def test_last_and_worst_look_at_ended_runs_of_the_workflow(tmp_path):
 )
 def test_a_run_that_is_not_one_is_refused(tmp_path, which, text):
     path = write_runs(tmp_path / "log.jsonl", *({"run_id": f"r{i}", "arrival_s": i} for i in range(7)))
-    result = CliRunner().invoke(command, [which, "--log", str(path)])
-    assert result.exit_code == 1
-    assert text in result.output
+    assert text in refuse(which, "--log", str(path))
 
 
 def test_a_whole_id_is_enough_though_others_begin_with_it(tmp_path):
@@ -194,20 +199,26 @@ def test_a_whole_id_is_enough_though_others_begin_with_it(tmp_path):
 )
 def test_a_log_without_ended_runs_is_refused(tmp_path, arguments, text):
     (tmp_path / "log.jsonl").write_text(json.dumps(line("call")) + "\n")
-    result = CliRunner().invoke(command, [*arguments, "--log", str(tmp_path / "log.jsonl")])
-    assert result.exit_code == 1
-    assert text in result.output
+    assert text in refuse(*arguments, "--log", str(tmp_path / "log.jsonl"))
 
 
 def test_a_missing_log_is_named(tmp_path):
-    result = CliRunner().invoke(command, ["last", "--log", str(tmp_path / "gone.jsonl")])
-    assert result.exit_code == 1
-    assert f"{tmp_path / 'gone.jsonl'}: no such file" in result.output
+    assert refuse("last", "--log", str(tmp_path / "gone.jsonl")).startswith(f"{tmp_path / 'gone.jsonl'}: no such file")
 
 
-def test_the_log_may_come_from_the_environment(late_log):
-    result = CliRunner().invoke(command, ["last"], env={"AGENTSCHED_LOG": str(late_log)})
+def test_the_log_may_come_from_the_configuration(late_log, tmp_path):
+    pool = tmp_path / "pool.yaml"
+    pool.write_text(
+        "version: 1\nendpoints: [{name: a, base_url: 'http://127.0.0.1:9/v1', model: m}]\nlog: {path: log.jsonl}\n"
+    )
+    result = CliRunner().invoke(command, ["last"], env={"AGENTSCHED_CONFIG": str(pool)})
     assert result.output.startswith("run r-7f3a")
+
+
+def test_without_any_log_it_says_how_to_name_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AGENTSCHED_CONFIG", raising=False)
+    assert "no decision log was named" in refuse("last")
 
 
 def test_a_run_that_has_not_ended_and_one_without_calls(tmp_path):
