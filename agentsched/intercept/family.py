@@ -1,0 +1,80 @@
+"""The two HTTP libraries under the model SDKs: httpx (openai 2) and httpx2 (openai 3), one shape, two modules."""
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import httpx2
+
+__all__ = ["Family", "as_stream", "installed_families"]
+
+_NAMES = ("httpx", "httpx2")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The public names of one of the libraries that this room uses, typed as httpx2's: httpx has the same.
+
+    Attributes:
+        name: of the module.
+        assigns_content: whether a response holds its body in the attribute that `answering.whole` fills. Filling it
+            saves two thirds of what building a response costs; where the attribute has moved, the body is read instead.
+    """
+
+    name: str
+    client: type["httpx2.Client"]
+    async_client: type["httpx2.AsyncClient"]
+    response: type["httpx2.Response"]
+    sync_stream: type["httpx2.SyncByteStream"]
+    async_stream: type["httpx2.AsyncByteStream"]
+    byte_stream: type["httpx2.ByteStream"]
+    not_read: type["httpx2.RequestNotRead"]
+    request_error: type["httpx2.RequestError"]
+    timeout_error: type["httpx2.TimeoutException"]
+    read_timeout: type["httpx2.ReadTimeout"]
+    connect_error: type["httpx2.ConnectError"]
+    read_error: type["httpx2.ReadError"]
+    assigns_content: bool
+
+
+def installed_families() -> tuple[Family, ...]:
+    """The libraries that can be imported, imported; without doubles where one stands in for the other."""
+    found: list[Family] = []
+    for name in _NAMES:
+        if importlib.util.find_spec(name) is None:
+            continue
+        family = _family(name)
+        if all(family.client is not other.client for other in found):
+            found.append(family)
+    return tuple(found)
+
+
+def _family(name: str) -> Family:
+    module = importlib.import_module(name)
+    probe: httpx2.Response = module.Response(200, content=b"whole")
+    return Family(
+        name=name,
+        client=module.Client,
+        async_client=module.AsyncClient,
+        response=module.Response,
+        sync_stream=module.SyncByteStream,
+        async_stream=module.AsyncByteStream,
+        byte_stream=module.ByteStream,
+        not_read=module.RequestNotRead,
+        request_error=module.RequestError,
+        timeout_error=module.TimeoutException,
+        read_timeout=module.ReadTimeout,
+        connect_error=module.ConnectError,
+        read_error=module.ReadError,
+        assigns_content=vars(probe).get("_content") == b"whole",
+    )
+
+
+@cache
+def as_stream(family: Family, kind: type) -> type:
+    """``kind`` as a class that this library takes for one of its byte streams: it checks with ``isinstance``."""
+    base = family.async_stream if hasattr(kind, "__anext__") else family.sync_stream
+    return type(kind.__name__, (kind, base), {})

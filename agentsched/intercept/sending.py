@@ -1,0 +1,289 @@
+"""What happens to a request that is sent inside a run: it is left alone, passes through bounded, or is scheduled."""
+
+import asyncio
+import functools
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+
+from agentsched.core.call import ModelCall
+from agentsched.endpoints.exchange import Exchange, Reply
+from agentsched.errors import AgentschedError, DeadlineExceeded
+from agentsched.intercept.answering import Watcher, respond
+from agentsched.intercept.callers import reader_of
+from agentsched.intercept.describing import Description, describe
+from agentsched.intercept.family import Family
+from agentsched.intercept.homes import homes_of
+from agentsched.intercept.lineage import lineage_of
+from agentsched.intercept.passthrough import Bounded, Options, pass_through, pass_through_blocking
+from agentsched.intercept.reading import api_of, model_of, patience_s, read_exchange
+from agentsched.intercept.site import Site
+from agentsched.intercept.transports import is_custom_transport
+from agentsched.settings.values import Settings
+from agentsched.workflow.frame import current_frame
+from agentsched.workflow.scope import Run, current_run, effective_deadline
+from agentsched.workflow.steps import current_step
+
+if TYPE_CHECKING:
+    import httpx2
+
+__all__ = ["send", "send_blocking"]
+
+_log = logging.getLogger("agentsched")
+
+_PROMPT_HEAD = 500
+_REPORTED_MODELS = 256
+
+_reported: set[str] = set()
+
+
+class Dispatcher(Protocol):
+    """What this room needs of `agentsched.dispatch`."""
+
+    async def send(self, call: ModelCall, exchange: Exchange) -> Reply:
+        """Have the call answered, in the caller's running loop."""
+
+    def send_blocking(self, call: ModelCall, exchange: Exchange) -> Reply:
+        """Have the call answered, from any thread."""
+
+
+class Runtime(Protocol):
+    """What this room needs of `agentsched.runtime`."""
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """Who gets calls answered."""
+
+    @property
+    def settings(self) -> Settings:
+        """Pool and rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A call for the dispatcher, and where it was caught."""
+
+    site: Site
+    runtime: Runtime
+    call: ModelCall
+    exchange: Exchange
+
+
+class _Place(NamedTuple):
+    """Where a call stands in its run: number, step, instant of arrival, instant by which it must be answered."""
+
+    number: int
+    step: str
+    now: float
+    deadline_at: float | None
+
+
+async def send(
+    family: Family,
+    client: "httpx2.AsyncClient",
+    request: "httpx2.Request",
+    original: Callable[..., Awaitable["httpx2.Response"]],
+    options: Options,
+) -> "httpx2.Response":
+    """``AsyncClient.send``.
+
+    Args:
+        family: the library of ``client``.
+        client: the client that was asked.
+        request: what it was to send.
+        original: its ``send`` without interception.
+        options: the keyword arguments of ``send``.
+    """
+    run = current_run()
+    if run is None or not _in_asyncio():
+        return await original(client, request, **options)
+    plan = _plan(Site(family, client, request, run))
+    if plan is None:
+        return await original(client, request, **options)
+    if isinstance(plan, Bounded):
+        return await pass_through(plan, original, options)
+    if not isinstance(plan, Scheduled):
+        return plan
+    for hook in client.event_hooks["request"]:
+        await hook(request)
+    watcher = _watcher(plan)
+    reply: Reply | AgentschedError
+    try:
+        reply = await plan.runtime.dispatcher.send(plan.call, plan.exchange)
+    except AgentschedError as error:
+        reply = error
+    response = _respond(plan, reply, watcher, options)
+    try:
+        for hook in client.event_hooks["response"]:
+            await hook(response)
+        if not options.get("stream"):
+            await response.aread()
+    except BaseException:
+        await response.aclose()
+        raise
+    return response
+
+
+def send_blocking(
+    family: Family,
+    client: "httpx2.Client",
+    request: "httpx2.Request",
+    original: Callable[..., "httpx2.Response"],
+    options: Options,
+) -> "httpx2.Response":
+    """``Client.send``; see `send`."""
+    run = current_run()
+    if run is None:
+        return original(client, request, **options)
+    plan = _plan(Site(family, client, request, run))
+    if plan is None:
+        return original(client, request, **options)
+    if isinstance(plan, Bounded):
+        return pass_through_blocking(plan, original, options)
+    if not isinstance(plan, Scheduled):
+        return plan
+    for hook in client.event_hooks["request"]:
+        hook(request)
+    watcher = _watcher(plan)
+    reply: Reply | AgentschedError
+    try:
+        reply = plan.runtime.dispatcher.send_blocking(plan.call, plan.exchange)
+    except AgentschedError as error:
+        reply = error
+    response = _respond(plan, reply, watcher, options)
+    try:
+        for hook in client.event_hooks["response"]:
+            hook(response)
+        if not options.get("stream"):
+            response.read()
+    except BaseException:
+        response.close()
+        raise
+    return response
+
+
+def _in_asyncio() -> bool:
+    """Whether asyncio drives the caller; under another event loop a call can neither be scheduled nor cut."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _plan(site: Site) -> "Scheduled | Bounded | httpx2.Response | None":
+    """What to do with the request; None: leave it alone; a response: the deadline has passed (see `Site.fail`)."""
+    api = api_of(site.request)
+    if api is None or site.client.is_closed:
+        return None
+    exchange = read_exchange(site.request, api, site.family)
+    if exchange is None:
+        return None
+    run = site.run
+    now = run.clock()
+    about = describe(exchange)
+    step = current_step(run) or about.step
+    deadline_at = effective_deadline(run, step, now)
+    if deadline_at is not None and deadline_at <= now:
+        return site.fail(site.late())
+    place = _Place(run.next_call_index(), step, now, deadline_at)
+    runtime = cast("Runtime | None", run.runtime)
+    model = model_of(site.request, exchange.body)
+    home = homes_of(runtime).find(about.continues) if runtime is not None and about.continues else None
+    if runtime is None or model is None or not _may_schedule(site, runtime, model, about, home):
+        return Bounded(site, deadline_at, step)
+    return Scheduled(site, runtime, _call(site, runtime, exchange, about, place, model, home), exchange)
+
+
+def _may_schedule(site: Site, runtime: Runtime, model: str, about: Description, home: str | None) -> bool:
+    if about.owned or (about.continues and home is None):
+        # What it goes on from is where the caller's own client made it, under the caller's own credentials.
+        return False
+    settings = runtime.settings
+    if not settings.intercept.custom_transports and is_custom_transport(site.client, site.request):
+        return False
+    if settings.pool.serving(model):
+        return True
+    if model not in _reported and len(_reported) < _REPORTED_MODELS:
+        _reported.add(model)
+        _log.warning("no endpoint of the pool serves model %r: its calls pass through, bounded in time only", model)
+    return False
+
+
+def _call(
+    site: Site,
+    runtime: Runtime,
+    exchange: Exchange,
+    about: Description,
+    place: _Place,
+    model: str,
+    home: str | None,
+) -> ModelCall:
+    run, hints = site.run, current_frame().hints
+    call_id = f"{run.run_id}-{place.number}"
+    parents, tool_s = lineage_of(run).begin(call_id, place.now)
+    return ModelCall(
+        call_id=call_id,
+        run_id=run.run_id,
+        workflow=run.workflow,
+        step=place.step,
+        call_index=place.number,
+        model=model,
+        api=exchange.api,
+        stream=exchange.stream,
+        input_tokens=about.input_tokens,
+        max_tokens=about.max_tokens,
+        needs=about.needs,
+        repeatable=about.repeatable if hints.repeatable is None else hints.repeatable,
+        pinned=home,
+        prefix=about.prefix,
+        deadline_at=place.deadline_at,
+        patience_s=patience_s(site.request, site.client),
+        min_quality=run.slo.min_quality,
+        priority=run.slo.priority,
+        tenant=run.slo.tenant,
+        parents=parents,
+        tool_s=tool_s,
+        hinted_output_tokens=hints.output_tokens,
+        remaining_calls=hints.remaining_calls(place.number),
+        prompt_head=about.last_text[:_PROMPT_HEAD] if runtime.settings.log.prompts else "",
+    )
+
+
+def _watcher(plan: Scheduled) -> Watcher:
+    run, call = plan.site.run, plan.call
+
+    def ended(any_read: bool) -> None:
+        if any_read:
+            lineage_of(run).end(call.call_id, call.parents, run.clock())
+
+    return Watcher(translate=plan.site.break_off, ended=ended)
+
+
+def _respond(plan: Scheduled, reply: Reply | AgentschedError, watcher: Watcher, options: Options) -> "httpx2.Response":
+    """The response, or the error; called outside any handler, so that the error has no context."""
+    if isinstance(reply, DeadlineExceeded):
+        reply = plan.site.late()
+    if isinstance(reply, AgentschedError):
+        return plan.site.fail(reply)
+    site = plan.site
+    if plan.call.api == "responses" and 200 <= reply.status < 300:
+        watcher.read = homes_of(plan.runtime).reader(reply.endpoint)
+    if reply.content is None:
+        reader = reader_of(site.request, in_loop=hasattr(reply.stream, "aclose"))
+        watcher.translate = functools.partial(site.break_off, reader=reader)
+        _hold(site.run, watcher)
+    return respond(site.family, site.client, site.request, reply, watcher, stream=bool(options.get("stream")))
+
+
+def _hold(run: Run, watcher: Watcher) -> None:
+    """Keep the run open until the stream has been read, even if the workflow's function returns it unread."""
+    ended = watcher.ended
+    run.hold()
+
+    def release(any_read: bool) -> None:
+        ended(any_read)
+        run.release()
+
+    watcher.ended = release
