@@ -31,6 +31,7 @@ class Delivery:
         request: the HTTP request.
         wire: makes the bytes.
         prompt_tokens: for the usage.
+        output_tokens: tokens that the answer has.
         fault: what is to go wrong; None for nothing.
         headers: further response headers.
         start: gives the sink to the engine; raises `ApiError` when the engine refuses.
@@ -40,6 +41,7 @@ class Delivery:
     request: web.Request
     wire: Wire
     prompt_tokens: int
+    output_tokens: int
     fault: Fault | None
     headers: Mapping[str, str]
     start: Callable[[WholeSink | StreamSink], None]
@@ -98,8 +100,9 @@ class Delivery:
     def _stream_sink(self) -> StreamSink:
         fault = self.fault
         if fault is not None and fault.kind == "slow":
-            return SlowStreamSink(self.wire, fault.factor)
-        return StreamSink(self.wire, fault.after if fault is not None and fault.kind in _BREAKING else None)
+            return SlowStreamSink(self.wire, self.output_tokens, fault.factor)
+        stop_after = fault.after if fault is not None and fault.kind in _BREAKING else None
+        return StreamSink(self.wire, self.output_tokens, stop_after)
 
     async def _break_stream(self, response: web.StreamResponse, fault: Fault) -> web.StreamResponse:
         if fault.kind == "stall":

@@ -1,15 +1,18 @@
-"""Running an engine model in real time: one timer per endpoint, tokens handed to whoever waits for them."""
+"""Running an engine model in real time: its steps performed when they are due, tokens handed to who waits for them."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Protocol
 
 from agentsched import clock
+from agentsched.emulator.conductor import Conductor
 from agentsched.emulator.pacing import PacingHistogram
 from agentsched.engine.request import Emission, Load, Rejection, Request, ServingModel
 
 __all__ = ["Driver", "Sink"]
+
+_FIRST_GUESS_S = 12e-6
+"""Seconds that writing one chunk takes, until it has been measured."""
 
 
 class Sink(Protocol):
@@ -26,6 +29,9 @@ class Sink(Protocol):
     def token(self, due_s: float) -> None:
         """Take the next token, due at this instant of the monotonic clock."""
 
+    def prepare(self) -> None:
+        """Get the next token ready: called when there is time."""
+
     def end(self, *, failed: bool) -> None:
         """There will be no further token."""
 
@@ -35,18 +41,22 @@ class Driver:
 
     Args:
         model: the engine; nobody else may drive it.
+        conductor: performs the steps in time.
         time_scale: how many times faster than real time the engine runs.
     """
 
-    def __init__(self, model: ServingModel, *, time_scale: float = 1.0) -> None:
+    def __init__(self, model: ServingModel, conductor: Conductor, *, time_scale: float = 1.0) -> None:
         self.pacing = PacingHistogram()
         self._model = model
         self._scale = time_scale
         self._origin = clock.monotonic()
         self._last = 0.0
+        self._next_at = 0.0
         self._sinks: dict[str, Sink] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at: float | None = None
+        self._conductor = conductor
+        self._announced: tuple[float | None, float] = (None, 0.0)
+        self._streams = 0
+        self._write_s = _FIRST_GUESS_S
 
     def submit(self, request: Request, sink: Sink) -> Rejection | None:
         """Give a request to the engine; the sink gets its tokens. A returned rejection means that nothing happened."""
@@ -81,10 +91,8 @@ class Driver:
         return self._model.load()
 
     def close(self) -> None:
-        """Stop the timer and end every request as failed."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Perform no further step and end every request as failed."""
+        self._conductor.announce(self, None, 0.0)
         sinks, self._sinks = self._sinks, {}
         for sink in sinks.values():
             sink.end(failed=True)
@@ -94,46 +102,50 @@ class Driver:
         self._last = max(self._last, (clock.monotonic() - self._origin) * self._scale)
         return self._last
 
+    def play(self, due_s: float) -> None:
+        """Perform the step that is due at this instant (a little early or late, as the conductor has it)."""
+        self._announced = (None, 0.0)
+        # The engine's own figure, not due_s converted back: rounded down, the step would not have ended yet.
+        self._last = max(self._last, self._next_at)
+        self._settle()
+
     def _settle(self) -> None:
-        """Deliver what happened by now and set the timer for the next step."""
+        """Deliver what happened by now and announce the next step."""
         for emission in self._model.advance(self._now()):
             self._deliver(emission)
         at = self._model.next_step_at()
-        if at == self._timer_at and self._timer is not None:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = at
-        if at is None:
-            self._timer = None
-        else:
-            loop = asyncio.get_running_loop()
-            # The loop's clock need not be ours (uvloop, tests): only the delay is taken from ours.
-            self._timer = loop.call_at(
-                loop.time() + self._origin + at / self._scale - clock.monotonic(), self._tick, at
-            )
-
-    def _tick(self, at: float) -> None:
-        self._timer = None
-        self._last = max(self._last, at)
-        self._settle()
+        self._next_at = self._last if at is None else at
+        due_s = None if at is None else self._origin + at / self._scale
+        if (due_s, self._streams * self._write_s) != self._announced:
+            self._announced = (due_s, self._streams * self._write_s)
+            self._conductor.announce(self, *self._announced)
 
     def _deliver(self, emission: Emission) -> None:
-        sinks, pacing, monotonic = self._sinks, self.pacing, clock.monotonic
+        sinks = self._sinks
         for request_id, cached in zip(emission.prefilled, emission.cached_tokens, strict=True):
             if (sink := sinks.get(request_id)) is not None:
                 sink.cached_tokens = cached
+        gaining = [sinks[name] for name in (*emission.decoded, *emission.prefilled) if name in sinks]
         for step in range(1, emission.steps + 1):
-            due_s = self._origin + emission.due_s(step) / self._scale
-            for request_id in (*emission.decoded, *emission.prefilled):
-                sink = sinks.get(request_id)
-                if sink is not None:
-                    sink.token(due_s)
-                    if sink.paced:
-                        pacing.add(monotonic() - due_s)
-        for request_id in emission.finished:
-            if (sink := sinks.pop(request_id, None)) is not None:
-                sink.end(failed=False)
-        for request_id in emission.failed:
-            if (sink := sinks.pop(request_id, None)) is not None:
-                sink.end(failed=True)
+            self._hand_out(gaining, self._origin + emission.due_s(step) / self._scale)
+        for names, failed in ((emission.finished, False), (emission.failed, True)):
+            for name in names:
+                if (sink := sinks.pop(name, None)) is not None:
+                    sink.end(failed=failed)
+
+    def _hand_out(self, sinks: list[Sink], due_s: float) -> None:
+        """Give each sink the token of one step, and note how far from its instant it was written."""
+        pacing, monotonic = self.pacing, clock.monotonic
+        started_s = monotonic()
+        streams = 0
+        for sink in sinks:
+            sink.token(due_s)
+            if sink.paced:
+                streams += 1
+                pacing.add(monotonic() - due_s)
+        self._streams = streams
+        if streams:
+            self._write_s += 0.1 * ((monotonic() - started_s) / streams - self._write_s)
+        # Only now, with every token of the step written, build the bytes of the next one.
+        for sink in sinks:
+            sink.prepare()

@@ -16,6 +16,7 @@ from agentsched import clock
 from agentsched.emulator.answers import Answer, compose
 from agentsched.emulator.apierror import ApiError, bad_request
 from agentsched.emulator.calls import Call, read_chat, read_completion, read_responses
+from agentsched.emulator.conductor import Conductor
 from agentsched.emulator.config import EmulatedEndpoint
 from agentsched.emulator.delivery import Delivery, error_response
 from agentsched.emulator.driver import Driver
@@ -60,15 +61,21 @@ class EndpointServer:
 
     Args:
         config: what it is.
+        conductor: performs the engine's steps in time.
         time_scale: how many times faster than real time its engine runs.
         on_refuse: called with a fault of kind ``refuse``; closes the listener for its window.
     """
 
     def __init__(
-        self, config: EmulatedEndpoint, *, time_scale: float = 1.0, on_refuse: Callable[[Fault], None] | None = None
+        self,
+        config: EmulatedEndpoint,
+        conductor: Conductor,
+        *,
+        time_scale: float = 1.0,
+        on_refuse: Callable[[Fault], None] | None = None,
     ) -> None:
         self.config = config
-        self.driver = Driver(_model(config), time_scale=time_scale)
+        self.driver = Driver(_model(config), conductor, time_scale=time_scale)
         self.successes = 0
         self._scale = time_scale
         self._on_refuse = on_refuse
@@ -136,6 +143,8 @@ class EndpointServer:
                 return await self._generate(request, read, wire, prefix)
             except ApiError as error:
                 return error_response(error)
+            except ConnectionResetError:  # the client left while it was written to
+                return web.Response()
 
         return handle
 
@@ -162,6 +171,7 @@ class EndpointServer:
             request,
             wire(call, answer, request_id, int(clock.wall())),
             call.prompt_tokens,
+            len(answer.tokens),
             fault,
             headers,
             start,

@@ -1,4 +1,4 @@
-"""How late chunks are written: the emulator's own check that it is a stopwatch worth believing."""
+"""How far from due chunks are written: the emulator's own check that it is a stopwatch worth believing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ _EDGES_S = tuple(1e-5 * 1.1**step for step in range(121))  # 10 us to about 1 s,
 
 
 class PacingHistogram:
-    """Counts of (instant a chunk was written - instant it was due), seconds."""
+    """Counts of the distance between the instant a chunk was written and the instant it was due, seconds.
+
+    A chunk may be early (see `Conductor`); it counts as much as one that is late by the same amount.
+    """
 
     def __init__(self) -> None:
         self.clear()
@@ -20,11 +23,15 @@ class PacingHistogram:
         """Forget everything."""
         self._counts = [0] * (len(_EDGES_S) + 1)
         self.count = 0
+        self.early = 0
         self.worst_s = 0.0
         self.sum_s = 0.0
 
     def add(self, late_s: float) -> None:
-        """Count one chunk."""
+        """Count one chunk; a negative lateness is earliness."""
+        if late_s < 0.0:
+            self.early += 1
+            late_s = -late_s
         self._counts[bisect_left(_EDGES_S, late_s)] += 1
         self.count += 1
         self.sum_s += late_s
@@ -32,7 +39,7 @@ class PacingHistogram:
             self.worst_s = late_s
 
     def quantile_s(self, share: float) -> float:
-        """Return the lateness that this share of the chunks stayed below, to within 10 %; 0 without chunks."""
+        """Return the distance that this share of the chunks stayed below, to within 10 %; 0 without chunks."""
         wanted = share * self.count
         seen = 0
         for index, count in enumerate(self._counts):
@@ -45,6 +52,7 @@ class PacingHistogram:
         """Add another histogram's counts."""
         self._counts = [mine + theirs for mine, theirs in zip(self._counts, other._counts, strict=True)]
         self.count += other.count
+        self.early += other.early
         self.sum_s += other.sum_s
         self.worst_s = max(self.worst_s, other.worst_s)
 
@@ -52,6 +60,7 @@ class PacingHistogram:
         """Return the figures that matter, seconds."""
         return {
             "chunks": self.count,
+            "early_share": self.early / self.count if self.count else 0.0,
             "mean_s": self.sum_s / self.count if self.count else 0.0,
             "p50_s": self.quantile_s(0.5),
             "p95_s": self.quantile_s(0.95),

@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from agentsched.emulator.conductor import Conductor
 from agentsched.emulator.config import EmulatedEndpoint, EmulatorConfig
 from agentsched.emulator.endpoint import EndpointServer
 from agentsched.emulator.faults import Fault
@@ -25,10 +26,10 @@ _BACKLOG = 2048
 class _Listener:
     """One endpoint and the port it listens on; the port can be closed for a while."""
 
-    def __init__(self, config: EmulatedEndpoint, host: str, time_scale: float) -> None:
+    def __init__(self, config: EmulatedEndpoint, conductor: Conductor, host: str, time_scale: float) -> None:
         self.host = host
         self.port = config.port
-        self.server = EndpointServer(config, time_scale=time_scale, on_refuse=self._refuse)
+        self.server = EndpointServer(config, conductor, time_scale=time_scale, on_refuse=self._refuse)
         self._runner = web.AppRunner(
             self.server.application(), access_log=None, handler_cancellation=True, shutdown_timeout=1.0
         )
@@ -138,8 +139,9 @@ class Emulator:
             ConfigError: a port cannot be opened; then none stays open.
         """
         try:
+            conductor = Conductor()
             for config in self.config.endpoints:
-                listener = _Listener(config, self.config.host, self.config.time_scale)
+                listener = _Listener(config, conductor, self.config.host, self.config.time_scale)
                 self._listeners[config.name] = listener
                 await listener.start()
             await self._start_control()
@@ -252,7 +254,14 @@ class Emulator:
 
         app.router.add_get("/_emulator/endpoints", listing)
         app.router.add_post("/_emulator/clear/{name}", reopen)
+
+        async def clear_pacing(request: web.Request) -> web.Response:
+            for listener in self._listeners.values():
+                listener.server.driver.pacing.clear()
+            return await pacing(request)
+
         app.router.add_get("/_emulator/pacing", pacing)
+        app.router.add_delete("/_emulator/pacing", clear_pacing)
         self._control = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
         await self._control.setup()
         site = web.TCPSite(self._control, self.config.host, self._control_port, backlog=_BACKLOG)

@@ -16,6 +16,9 @@ class WholeSink:
 
     paced = False
 
+    def prepare(self) -> None:
+        """There is nothing to get ready."""
+
     def __init__(self) -> None:
         self.cached_tokens = 0
         self.count = 0
@@ -36,17 +39,20 @@ class StreamSink:
 
     Args:
         wire: makes the events.
+        length: tokens that the answer has.
         stop_after: tokens after which nothing more is written (a fault begins there); None is no stop.
     """
 
     paced = True
 
-    def __init__(self, wire: Wire, stop_after: int | None = None) -> None:
+    def __init__(self, wire: Wire, length: int, stop_after: int | None = None) -> None:
         self.cached_tokens = 0
         self.count = 0
         self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._wire = wire
+        self._length = length
         self._stop_after = stop_after
+        self._next: bytes | None = None
         self._early: list[bytes] = []
         self._write: Callable[[bytes], object] = self._early.append
         if stop_after == 0:
@@ -64,13 +70,23 @@ class StreamSink:
         index = self.count
         if index == self._stop_after:
             return
+        if self._next is None:
+            self.prepare()
+        data, self._next = self._next, None
         self.count = index + 1
-        data = self._wire.token(index)
-        if index == 0:
-            data = self._wire.opening() + data
-        self._write(b"%x\r\n%b\r\n" % (len(data), data))
+        if data is not None:
+            self._write(data)
         if self.count == self._stop_after:
             self.end(failed=False)
+
+    def prepare(self) -> None:
+        """Build the next token's bytes, while there is time."""
+        index = self.count
+        if index < self._length:
+            data = self._wire.token(index)
+            if index == 0:
+                data = self._wire.opening() + data
+            self._next = b"%x\r\n%b\r\n" % (len(data), data)
 
     def end(self, *, failed: bool) -> None:
         """Wake who waits."""
@@ -83,8 +99,8 @@ class SlowStreamSink(StreamSink):
 
     paced = False
 
-    def __init__(self, wire: Wire, factor: float) -> None:
-        super().__init__(wire)
+    def __init__(self, wire: Wire, length: int, factor: float) -> None:
+        super().__init__(wire, length)
         self._factor = factor
         self._start_s = clock.monotonic()
         self._last_s = self._start_s
@@ -98,6 +114,9 @@ class SlowStreamSink(StreamSink):
     def end(self, *, failed: bool) -> None:
         """Wake who waits once the last token is written."""
         self._later(lambda: StreamSink.end(self, failed=failed))
+
+    def prepare(self) -> None:
+        """The next token's bytes are built when it is written."""
 
     def cancel(self) -> None:
         """Drop what is not written yet."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 from agentsched.emulator.answers import Answer
@@ -57,6 +58,11 @@ def event(data: Any) -> bytes:
     return b"data: " + json.dumps(data, separators=(",", ":")).encode() + b"\n\n"
 
 
+@lru_cache(maxsize=8192)
+def _json_text(token: str) -> bytes:
+    return json.dumps(token).encode()
+
+
 class _Spliced:
     """An event with a hole for the token's text."""
 
@@ -69,7 +75,7 @@ class _Spliced:
         self._tokens = tokens
 
     def __call__(self, index: int) -> bytes:
-        return b"%b%b%b" % (self._before, json.dumps(self._tokens[index]).encode(), self._after)
+        return self._before + _json_text(self._tokens[index]) + self._after
 
 
 class ChatWire:
