@@ -45,7 +45,8 @@ class Control:
         self._call("POST", f"/{name}/_emulator/outage", {"duration_s": duration_s})
 
     def load(self, name: str) -> dict[str, int]:
-        """Return what an endpoint's engine holds now (the fields of `agentsched.engine.Load`)."""
+        """Return what an endpoint's engine holds now (the fields of `agentsched.engine.Load`), and since its start the
+        requests it ``received`` and those it answered completely (``successes``)."""
         return self._call("GET", f"/{name}/_emulator/load")
 
     def pacing(self) -> dict[str, Any]:

@@ -76,6 +76,7 @@ class EndpointServer:
     ) -> None:
         self.config = config
         self.driver = Driver(_model(config), conductor, time_scale=time_scale)
+        self.received = 0
         self.successes = 0
         self._scale = time_scale
         self._on_refuse = on_refuse
@@ -149,6 +150,7 @@ class EndpointServer:
         return handle
 
     async def _generate(self, request: web.Request, read: _Reader, wire: _WireMaker, prefix: str) -> web.StreamResponse:
+        self.received += 1
         self._authorize(request)
         call = read(await _json_body(request), request.headers, kind=self.config.kind)
         if call.model != self.config.model:
@@ -300,7 +302,8 @@ class EndpointServer:
 
     async def _load(self, request: web.Request) -> web.Response:
         load = self.driver.load()
-        return web.json_response({name: getattr(load, name) for name in load.__slots__})
+        counted = {"received": self.received, "successes": self.successes}
+        return web.json_response({**counted, **{name: getattr(load, name) for name in load.__slots__}})
 
     async def _slow_down(self, request: web.Request) -> web.Response:
         try:
