@@ -1,6 +1,7 @@
 """The decision log: where every run, call and attempt went, as JSON lines that several processes may share."""
 
 import atexit
+import logging
 import os
 import sys
 import threading
@@ -13,6 +14,8 @@ from agentsched.telemetry.rotation import AppendFile
 from agentsched.telemetry.writer import LogWriter
 
 __all__ = ["DecisionLog"]
+
+_log = logging.getLogger(__name__)
 
 _CLOSE_S = 5.0
 """How long `close`, and the end of the process, wait for the file, seconds."""
@@ -55,12 +58,12 @@ class DecisionLog:
         self._prompts, self._capacity = prompts, capacity
         self._offset_s = clock.wall() - clock.monotonic() if wall_offset_s is None else wall_offset_s
         self._writer: LogWriter | None = None
-        self._closed = False
+        self._over = False
         self._lock = threading.Lock()
         _LOGS.add(self)
 
     def emit(self, record: object) -> None:
-        """Take one record; never blocks, never raises. After `close` it does nothing."""
+        """Take one record; never blocks, never raises."""
         writer = self._writer or self._start()
         if writer is not None:
             writer.take(record)
@@ -71,16 +74,17 @@ class DecisionLog:
         return writer is None or writer.flush(timeout_s)
 
     def close(self, timeout_s: float = _CLOSE_S) -> None:
-        """Write what is queued and stop; idempotent. An unwritable file costs at most ``timeout_s`` seconds."""
+        """Write what is queued, end the thread and close the file; a later record opens them anew.
+
+        An unwritable file costs at most ``timeout_s`` seconds.
+        """
         with self._lock:
-            self._closed = True
             writer, self._writer = self._writer, None
         if writer is not None:
             writer.close(timeout_s)
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "idle" if self._writer is None else "writing"
-        return f"DecisionLog({self.path!r}, {state})"
+        return f"DecisionLog({self.path!r}, {'idle' if self._writer is None else 'writing'})"
 
     def _file(self) -> AppendFile:
         max_bytes, backups = self._bounds
@@ -88,15 +92,20 @@ class DecisionLog:
 
     def _start(self) -> LogWriter | None:
         with self._lock:
-            if self._writer is None and not self._closed:
+            if self._writer is None and not self._over:
                 encoder = LogEncoder(wall_offset_s=self._offset_s, prompts=self._prompts)
                 try:
                     self._writer = LogWriter(self._file(), encoder, capacity=self._capacity)
-                except RuntimeError:  # the interpreter is shutting down and starts no thread any more
-                    self._closed = True
+                except RuntimeError as error:  # no thread can be started: the process is ending, or at its limit
+                    self._over = True
+                    _log.warning("decision log %s: nothing is written any more: %s", self.path, error)
                 else:
-                    _close_with_worker(self)
+                    _finish_with_worker(self)
             return self._writer
+
+    def _finish(self) -> None:
+        self._over = True
+        self.close()
 
     def _after_fork(self) -> None:
         self._lock = threading.Lock()
@@ -108,16 +117,16 @@ class DecisionLog:
 _LOGS: WeakSet[DecisionLog] = WeakSet()
 
 
-def _close_with_worker(log: DecisionLog) -> None:
+def _finish_with_worker(log: DecisionLog) -> None:
     """Children of multiprocessing leave without running atexit; they have finalizers of their own."""
     processes, finalizers = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
     if processes is not None and finalizers is not None and processes.parent_process() is not None:
-        finalizers.Finalize(None, log.close, exitpriority=0)
+        finalizers.Finalize(None, log._finish, exitpriority=0)
 
 
-def _close_all() -> None:
+def _finish_all() -> None:
     for log in list(_LOGS):
-        log.close()
+        log._finish()
 
 
 def _renew_all() -> None:
@@ -125,6 +134,6 @@ def _renew_all() -> None:
         log._after_fork()
 
 
-atexit.register(_close_all)
+atexit.register(_finish_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_all)

@@ -90,16 +90,18 @@ def test_nothing_is_made_before_the_first_record(path, open_log):
     assert not path.exists()
 
 
-def test_closing_writes_what_is_queued_and_later_records_are_ignored(path, open_log):
+def test_closing_writes_what_is_queued_and_a_later_record_opens_it_anew(path, open_log):
     log = open_log()
     for i in range(5000):
         log.emit(Note(float(i), "a", "b"))
     log.close()
     log.close()
-    log.emit(Note(0.0, "late", ""))
-    assert [line["at_s"] > 0 for line in read(path)] == [True] * 5000
-    assert repr(log).endswith("closed)")
+    assert len(read(path)) == 5000
     assert not [thread for thread in threading.enumerate() if thread.name == "agentsched-log"]
+    log.emit(Note(0.0, "late", ""))
+    assert repr(log).endswith("writing)")
+    log.close()
+    assert read(path)[-1]["subject"] == "late"
 
 
 def test_a_full_queue_drops_counts_and_says_so_once(path, open_log, gate, caplog):
@@ -179,6 +181,20 @@ def test_an_unwritable_path_costs_the_caller_nothing(tmp_path, open_log, caplog)
     log.emit(Note(0.0, "a", "b"))
     log.close()
     assert "cannot be written" in caplog.text
+
+
+def test_without_a_thread_calls_go_on(path, open_log, monkeypatch, caplog):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    log = open_log()
+    for _ in range(3):
+        log.emit(Note(0.0, "a", "b"))
+    assert log.flush()
+    assert [record.message for record in caplog.records] == [
+        f"decision log {path}: nothing is written any more: can't start new thread"
+    ]
 
 
 @pytest.mark.parametrize("bad", [{"capacity": 0}, {"max_bytes": -5}, {"backups": True}])

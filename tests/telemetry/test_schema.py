@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -90,3 +91,11 @@ def test_what_is_wrong_does_not_pass_and_the_reader_agrees(validator, line):
 )
 def test_readers_get_every_field_by_its_name(kind, made):
     assert {field.name for field in FIELDS[kind]} | {"extra"} == set(made._fields)
+
+
+def test_the_documentation_lists_every_field_as_it_is():
+    text = (Path(__file__).parents[2] / "docs" / "decision-log.md").read_text()
+    for fields in (*FIELDS.values(), SLO_FIELDS, DECISION_FIELDS):
+        for field in fields:
+            required = " (required)" if field.required else ""
+            assert f"| `{field.name}`{required} | {field.kind} | {field.about} |" in text
