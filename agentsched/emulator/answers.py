@@ -63,8 +63,9 @@ def _text_tokens(call: Call, lengths: Lengths, identity: bytes) -> list[str]:
     total = call.wanted_tokens
     if total is None:
         total = draw_length(identity, lengths.median_tokens, lengths.sigma, lengths.min_tokens, lengths.max_tokens)
-    spoken = _pieces(call.say + " ") if call.say else []
-    tokens = spoken + words(identity, max(0, total - len(spoken)))
+    tokens = _pieces(call.say)
+    if len(tokens) < total:
+        tokens += words(identity, total - len(tokens), start=not tokens)
     if not call.partial:
         return tokens
     rest = _rest(tokens, call.partial)
@@ -72,7 +73,7 @@ def _text_tokens(call: Call, lengths: Lengths, identity: bytes) -> list[str]:
         return rest
     # Somebody else began this answer: go on with words that depend on its beginning, up to the same length.
     left = max(1, total - count_tokens(call.partial))
-    return [" " + word.strip() for word in words(blake2b(call.partial.encode(), key=identity).digest(), left)]
+    return words(blake2b(call.partial.encode(), key=identity).digest(), left, start=False)
 
 
 def _json_tokens(call: Call) -> list[str]:

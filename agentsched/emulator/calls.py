@@ -102,7 +102,6 @@ def read_chat(body: Mapping[str, Any], headers: Mapping[str, str], *, kind: str)
     tools = _tools(body.get("tools"), nested=True)
     prompt = _render(turns, tools)
     limit = body.get("max_completion_tokens", body.get("max_tokens"))
-    last = turns[-1][1] if turns else ""
     return Call(
         api="chat",
         prompt=prompt,
@@ -110,8 +109,8 @@ def read_chat(body: Mapping[str, Any], headers: Mapping[str, str], *, kind: str)
         max_tokens=_whole(limit, "max_tokens", low=1),
         schema=_response_schema(body.get("response_format"), nested=True),
         tools=tools,
-        tool=_forced_tool(body.get("tool_choice"), tools, last, turns),
-        **_shared(body, headers, prompt=last, kind=kind),
+        tool=_forced_tool(body.get("tool_choice"), tools, prompt, turns),
+        **_shared(body, headers, prompt=prompt, kind=kind),
     )
 
 
@@ -140,6 +139,8 @@ def read_responses(body: Mapping[str, Any], headers: Mapping[str, str], *, kind:
     Raises:
         ApiError: it is not one.
     """
+    if body.get("previous_response_id") is not None:
+        raise ApiError(404, "this server keeps no responses", param="previous_response_id", code="not_found")
     given = body.get("input")
     items = [{"role": "user", "content": given}] if isinstance(given, str) else given
     if not isinstance(items, list) or not items:
@@ -156,13 +157,13 @@ def read_responses(body: Mapping[str, Any], headers: Mapping[str, str], *, kind:
         max_tokens=_whole(body.get("max_output_tokens"), "max_output_tokens", low=1),
         schema=_response_schema(text.get("format") if isinstance(text, Mapping) else None, nested=False),
         tools=tools,
-        tool=_forced_tool(body.get("tool_choice"), tools, turns[-1][1], turns),
-        **_shared(body, headers, prompt=turns[-1][1], kind=kind),
+        tool=_forced_tool(body.get("tool_choice"), tools, prompt, turns),
+        **_shared(body, headers, prompt=prompt, kind=kind),
     )
 
 
 def _shared(body: Mapping[str, Any], headers: Mapping[str, str], *, prompt: str, kind: str) -> dict[str, Any]:
-    """Read what the APIs have in common; ``prompt`` is the text whose markers count."""
+    """Read what the APIs have in common; of a marker that stands in the prompt twice, the later one counts."""
     if kind == "openai":
         for name in _VLLM_ONLY:
             if name in body:
@@ -269,8 +270,8 @@ def _forced_tool(choice: Any, tools: Sequence[Tool], text: str, turns: Sequence[
         return _named_tool(tools, function.get("name") if isinstance(function, Mapping) else choice.get("name"))
     if choice == "required":
         return tools[0]
-    mark = _TOOL_MARK.search(text) if turns and turns[-1][0] != "tool" else None
-    return _named_tool(tools, mark.group(1) or tools[0].name) if mark else None
+    marks = _TOOL_MARK.findall(text) if turns and turns[-1][0] != "tool" else []
+    return _named_tool(tools, marks[-1] or tools[0].name) if marks else None
 
 
 def _named_tool(tools: Sequence[Tool], name: Any) -> Tool:

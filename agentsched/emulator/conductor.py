@@ -9,11 +9,12 @@ half of it: what cannot be simultaneous is at least centred on the instant it st
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Protocol
 
 from agentsched import clock
 
-__all__ = ["Conductor", "Player"]
+__all__ = ["Conductor", "Cue", "Player", "plan_starts"]
 
 _MAX_EARLY_S = 1.5e-3
 _WAKE_S = 150e-6  # what the system takes to wake a process whose timer is due
@@ -26,8 +27,14 @@ class Player(Protocol):
         """Perform the step that is due at this instant; announces the next one to the conductor."""
 
 
-class _Cue:
-    """A player's next step: when it is due and how long its writes take."""
+class Cue:
+    """A player's next step.
+
+    Attributes:
+        due_s: when it is due.
+        width_s: how long its writes take.
+        start_s: when they are to begin (set by `plan_starts`).
+    """
 
     __slots__ = ("due_s", "start_s", "width_s")
 
@@ -37,11 +44,37 @@ class _Cue:
         self.start_s = due_s
 
 
+def plan_starts(cues: Iterable[Cue]) -> float | None:
+    """Set each cue's start so that its writes are centred on its due instant; cues that would overlap count as one.
+
+    Returns:
+        The earliest start; None without cues.
+    """
+    in_order = sorted(cues, key=lambda cue: cue.due_s)
+    group: list[Cue] = []
+    for cue in in_order:
+        if group and cue.due_s - group[-1].due_s > 0.5 * (cue.width_s + group[-1].width_s):
+            _centre(group)
+            group = []
+        group.append(cue)
+    _centre(group)
+    return min((cue.start_s for cue in in_order), default=None)
+
+
+def _centre(group: list[Cue]) -> None:
+    total_s = sum(cue.width_s for cue in group)
+    if total_s <= 0.0:
+        return
+    middle_s = sum(cue.width_s * cue.due_s for cue in group) / total_s
+    for cue in group:
+        cue.start_s = max(min(cue.due_s, middle_s - 0.5 * total_s), cue.due_s - _MAX_EARLY_S)
+
+
 class Conductor:
     """Performs every player's next step in time, with one timer. Lives on one event loop."""
 
     def __init__(self) -> None:
-        self._cues: dict[Player, _Cue] = {}
+        self._cues: dict[Player, Cue] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._playing = False
 
@@ -56,7 +89,7 @@ class Conductor:
         if due_s is None:
             self._cues.pop(player, None)
         else:
-            self._cues[player] = _Cue(due_s, width_s)
+            self._cues[player] = Cue(due_s, width_s)
         if not self._playing:
             self._set_timer()
 
@@ -64,7 +97,7 @@ class Conductor:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        start_s = self._plan()
+        start_s = plan_starts(self._cues.values())
         if start_s is not None:
             loop = asyncio.get_running_loop()
             # The loop's clock need not be ours (uvloop, tests): only the delay is taken from ours.
@@ -83,28 +116,7 @@ class Conductor:
                 due_s, player = min(ready, key=lambda item: item[0])
                 del self._cues[player]
                 player.play(due_s)
-                self._plan()
+                plan_starts(self._cues.values())
         finally:
             self._playing = False
         self._set_timer()
-
-    def _plan(self) -> float | None:
-        """Set every cue's start, centring cues that would overlap as one, and return the earliest."""
-        cues = sorted(self._cues.values(), key=lambda cue: cue.due_s)
-        group: list[_Cue] = []
-        for cue in cues:
-            if group and cue.due_s - group[-1].due_s > 0.5 * (cue.width_s + group[-1].width_s):
-                _centre(group)
-                group = []
-            group.append(cue)
-        _centre(group)
-        return min((cue.start_s for cue in cues), default=None)
-
-
-def _centre(group: list[_Cue]) -> None:
-    total_s = sum(cue.width_s for cue in group)
-    if total_s <= 0.0:
-        return
-    middle_s = sum(cue.width_s * cue.due_s for cue in group) / total_s
-    for cue in group:
-        cue.start_s = max(min(cue.due_s, middle_s - 0.5 * total_s), cue.due_s - _MAX_EARLY_S)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from agentsched import clock
 from agentsched.emulator.apierror import ApiError
@@ -50,6 +50,8 @@ class Delivery:
     async def stream(self) -> web.StreamResponse:
         """Answer with server-sent events."""
         fault = self.fault
+        if self.request.version < HttpVersion11:
+            raise ApiError(505, "streaming needs HTTP/1.1")
         response = web.StreamResponse(headers={**_SSE, **self.headers})
         response.enable_chunked_encoding()
         if fault is not None and fault.kind == "drip_comments":
@@ -136,11 +138,13 @@ class Delivery:
     async def _drip_stream(
         self, response: web.StreamResponse, sink: StreamSink, interval_s: float
     ) -> web.StreamResponse:
-        """Let the stream through one byte at a time, however fast it is generated."""
+        """Let the stream through one byte at a time, which is slower than any engine."""
+        await self._drip(response, self.wire.opening(), interval_s)
+        for index in range(self.output_tokens):
+            await self._drip(response, self.wire.token(index), interval_s)
         if await sink.done:
             return self._cut(response)
-        events = [self.wire.token(index) for index in range(sink.count)]
-        await self._drip(response, b"".join([self.wire.opening(), *events, self._closing(sink)]), interval_s)
+        await self._drip(response, self._closing(sink), interval_s)
         await response.write_eof()
         return response
 

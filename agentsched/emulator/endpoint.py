@@ -183,7 +183,7 @@ class EndpointServer:
             response = await (delivery.stream() if call.stream else delivery.whole())
         finally:
             self.driver.abort(request_id)
-        self.successes += 1
+        self.successes += fault is None
         return response
 
     def _authorize(self, request: web.Request) -> None:

@@ -40,10 +40,16 @@ def identity_of(*parts: str) -> bytes:
     return digest.digest()
 
 
-def words(identity: bytes, count: int) -> list[str]:
-    """Return the first ``count`` tokens of this identity's endless text; a longer text begins with a shorter."""
+def words(identity: bytes, count: int, *, start: bool = True) -> list[str]:
+    """Return the first tokens of this identity's endless text; a longer text begins with a shorter.
+
+    Args:
+        identity: decides the words (see `identity_of`).
+        count: how many tokens.
+        start: whether the text starts here, with a capital and no blank.
+    """
     tokens = [_VOCABULARY[byte] for byte in shake_128(identity).digest(count)]
-    if tokens:
+    if tokens and start:
         tokens[0] = tokens[0].lstrip().capitalize()
     return tokens
 
