@@ -190,10 +190,13 @@ class _Conversion:
             base = provider.base_url
             if provider.key_variable:  # never to a host that the file names: it is the provider's key
                 endpoint["api_key"] = f"${{{provider.key_variable}:-}}"
+        azure = provider.kind == "azure"
         if base is not None:
-            endpoint["base_url"] = _azure_url(base, model, params) if provider.kind == "azure" else base
+            endpoint["base_url"] = _azure_url(base, model, params) if azure else base
         self.origins[(*at, "base_url")] = (*inside, base_key)
-        endpoint |= {"model": model, "kind": provider.kind}
+        # Without a version, Azure's address is the one that speaks plain OpenAI.
+        kind = "openai" if azure and "api_version" not in params else provider.kind
+        endpoint |= {"model": model, "kind": kind}
         for key, ours in _PARAMS.items():
             if key in params:
                 endpoint[ours] = params[key]

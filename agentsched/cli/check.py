@@ -1,0 +1,179 @@
+"""``agentsched check``: is the configuration right, and what does it mean?"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from agentsched.cli.output import CONFIGURATION_HELP, configured, json_option, path_argument, people, print_json
+from agentsched.cli.probe_calls import Caller, Refused, session
+from agentsched.core.endpoint import Endpoint
+from agentsched.settings import Settings
+from agentsched.settings.advice import Advice, advise
+
+__all__ = ["command"]
+
+_CONNECT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """What an endpoint said when it was asked for its models.
+
+    Attributes:
+        reachable: whether there was an HTTP answer that does not refuse the key.
+        detail: what was wrong.
+    """
+
+    reachable: bool
+    detail: str
+
+
+@click.command("check", help=f"Validate a configuration and show what it means.\n\n{CONFIGURATION_HELP}")
+@path_argument
+@click.option("--connect", is_flag=True, help="Also ask every endpoint for its models.")
+@click.option("--strict", is_flag=True, help="Exit with status 1 if there is any warning.")
+@json_option
+def command(path: Path | None, connect: bool, strict: bool, as_json: bool) -> None:
+    """Read, judge, show."""
+    settings = configured(path)
+    contacts = asyncio.run(_contact_all(settings.pool.endpoints)) if connect else {}
+    warnings = list(advise(settings))
+    for name, contact in contacts.items():
+        if contact.detail:
+            warnings.append(Advice(f"endpoint {name}", contact.detail))
+    if as_json:
+        print_json(_document(settings, contacts, warnings))
+    else:
+        _show(settings, contacts, warnings)
+    if strict and warnings:
+        click.get_current_context().exit(1)
+
+
+async def _contact_all(endpoints: tuple[Endpoint, ...]) -> dict[str, Contact]:
+    async with session(_CONNECT_S) as http:
+        contacts = await asyncio.gather(*(_contact(Caller(endpoint, http)) for endpoint in endpoints))
+    return {endpoint.name: contact for endpoint, contact in zip(endpoints, contacts, strict=True)}
+
+
+async def _contact(caller: Caller) -> Contact:
+    model = caller.endpoint.model
+    try:
+        entries = await caller.models()
+    except Refused as refusal:
+        if refusal.status in (404, 405, 501):  # there is a server, and it has no list
+            return Contact(True, "")
+        return Contact(False, str(refusal))
+    if entries and model not in {entry.get("id", entry.get("name")) for entry in entries}:
+        return Contact(True, f"does not list the model {model!r}")
+    return Contact(True, "")
+
+
+def _document(settings: Settings, contacts: Mapping[str, Contact], warnings: list[Advice]) -> dict[str, object]:
+    pool = settings.pool
+    return {
+        "path": None if settings.source is None else str(settings.source),
+        "endpoints": [_endpoint(endpoint, contacts) for endpoint in pool.endpoints],
+        "groups": {
+            model: {
+                "endpoints": list(group.endpoints),
+                "min_quality": group.min_quality,
+                "used": [pool.endpoints[index].name for index in pool.serving(model)],
+            }
+            for model, group in pool.groups.items()
+        },
+        "policy": {"name": settings.policy.name, "options": dict(settings.policy.options)},
+        "rules": asdict(settings.rules),
+        "log": {name: str(value) if isinstance(value, Path) else value for name, value in asdict(settings.log).items()},
+        "warnings": [asdict(warning) for warning in warnings],
+    }
+
+
+def _endpoint(endpoint: Endpoint, contacts: Mapping[str, Contact]) -> dict[str, object]:
+    contact = contacts.get(endpoint.name)
+    shown = {item.name: getattr(endpoint, item.name) for item in fields(endpoint) if item.name != "api_key"}
+    return {
+        **shown,
+        "has_key": endpoint.api_key is not None,
+        "profile": asdict(endpoint.profile),
+        "price": asdict(endpoint.price),
+        "capabilities": None if endpoint.capabilities is None else sorted(endpoint.capabilities),
+        "reachable": None if contact is None else contact.reachable,
+    }
+
+
+def _show(settings: Settings, contacts: Mapping[str, Contact], warnings: list[Advice]) -> None:
+    out = people()
+    tables = (
+        _endpoint_table(settings, contacts),
+        _figure_table(settings),
+        _group_table(settings),
+        _rule_table(settings),
+    )
+    for table in tables:
+        out.print(table)
+        out.print()
+    for warning in warnings:
+        out.print(f"warning: {warning}", markup=False, soft_wrap=True)
+    out.print("no warnings" if not warnings else f"{len(warnings)} warning{'s' * (len(warnings) > 1)}")
+
+
+def _endpoint_table(settings: Settings, contacts: Mapping[str, Contact]) -> Table:
+    table = Table("endpoint", "kind", "base_url", "model", "key", box=None, pad_edge=False)
+    if contacts:
+        table.add_column("reachable")
+    for endpoint in settings.pool.endpoints:
+        cells = [endpoint.name, endpoint.kind, endpoint.base_url, endpoint.model, "yes" if endpoint.api_key else "no"]
+        if contacts:
+            cells.append("yes" if contacts[endpoint.name].reachable else "no")
+        table.add_row(*cells)
+    return table
+
+
+def _figure_table(settings: Settings) -> Table:
+    table = Table("endpoint", "ttft", "tpot", "prefill", "limits", "USD/M in, out", "quality", box=None, pad_edge=False)
+    for endpoint in settings.pool.endpoints:
+        limits = {
+            "calls": endpoint.max_concurrency,
+            "rpm": endpoint.rpm,
+            "tpm": endpoint.tpm,
+            "context": endpoint.context_tokens,
+        }
+        table.add_row(
+            endpoint.name,
+            f"{endpoint.profile.ttft_s * 1000:.0f} ms",
+            f"{endpoint.profile.tpot_s * 1000:.1f} ms",
+            f"{endpoint.profile.prefill_tokens_per_s:.0f} tok/s",
+            ", ".join(f"{value:g} {name}" for name, value in limits.items() if value is not None) or "none",
+            f"{endpoint.price.input:g}, {endpoint.price.output:g}",
+            f"{endpoint.quality:g}",
+        )
+    return table
+
+
+def _group_table(settings: Settings) -> Table:
+    pool = settings.pool
+    table = Table("requested model", "answered by", "min_quality", box=None, pad_edge=False)
+    for model in [*pool.groups, *sorted({endpoint.model for endpoint in pool.endpoints} - set(pool.groups))]:
+        names = [pool.endpoints[index].name for index in pool.serving(model)]
+        group = pool.groups.get(model)
+        table.add_row(model, ", ".join(names) or "nobody", "" if group is None else f"{group.min_quality:g}")
+    return table
+
+
+def _rule_table(settings: Settings) -> Table:
+    table = Table("rule", "value", box=None, pad_edge=False)
+    options = "".join(f", {name} {value}" for name, value in settings.policy.options.items())
+    table.add_row("policy", settings.policy.name + options)
+    for section in fields(settings.rules):
+        rules = getattr(settings.rules, section.name)
+        for item in fields(rules):
+            value = getattr(rules, item.name)
+            timed = item.name.endswith(("_s", "_timeout"))
+            text = "learned" if value is None else f"{value:g}" + (" s" if timed else "")
+            table.add_row(f"{section.name}.{item.name.removesuffix('_s')}", text)
+    table.add_row("log.path", str(settings.log.path or "no log"))
+    return table

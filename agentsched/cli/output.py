@@ -1,0 +1,68 @@
+"""What the commands share of talking to people and to programs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from agentsched.settings import CONFIG_VARIABLE, Settings, from_environment, load_settings
+
+__all__ = [
+    "CONFIGURATION_HELP",
+    "DEFAULT_FILE",
+    "configured",
+    "json_option",
+    "path_argument",
+    "people",
+    "print_json",
+    "progress",
+]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_PIPE_WIDTH = 160
+
+DEFAULT_FILE = Path("pool.yaml")
+
+
+def json_option(command: Command) -> Command:
+    """Give a command ``--json`` (argument ``as_json``)."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(command)
+
+
+def path_argument(command: Command) -> Command:
+    """Give a command the argument ``PATH``: the configuration to use, see `configured`."""
+    return click.argument("path", required=False, type=click.Path(path_type=Path))(command)
+
+
+def configured(path: Path | None) -> Settings:
+    """The settings of ``path``, else of the file that ``AGENTSCHED_CONFIG`` names, else of ``pool.yaml`` here.
+
+    Raises:
+        ConfigError: it cannot be read or is wrong.
+    """
+    if path is not None:
+        return load_settings(path)
+    return from_environment() or load_settings(DEFAULT_FILE)
+
+
+def print_json(document: object) -> None:
+    """Print the one JSON document of a ``--json`` run."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def people() -> Console:
+    """Where results for people go: stdout; a pipe has no width that a table would have to fit."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
+
+
+def progress() -> Console:
+    """Where progress and remarks go, also in a ``--json`` run: stderr."""
+    return Console(stderr=True, highlight=False)
+
+
+CONFIGURATION_HELP = f"PATH is a configuration; by default the one that {CONFIG_VARIABLE} names, else ./pool.yaml."
