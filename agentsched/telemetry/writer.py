@@ -82,11 +82,12 @@ class LogWriter:
             first = self._queue.get()
             if not isinstance(first, _Mark):
                 self._hurry.wait(_GATHER_S)
-            self._hurry.clear()
             marks = self._encode(first)
             if self._write():
                 for mark in marks:
                     mark.written.set()
+            if marks or self._queue.empty():
+                self._hurry.clear()
         self._file.close()
         if self._lost:
             self._warn("closed with %d records unwritten", self._lost)
@@ -100,7 +101,7 @@ class LogWriter:
             else:
                 self._encode_one(item)
             if count % _SLICE == 0:
-                self._stop.wait(_PAUSE_S)
+                self._hurry.wait(_PAUSE_S)  # no pause when somebody waits for the file
             if count == _BATCH or self._queue.empty():  # only this thread takes from it
                 break
             item = self._queue.get()
