@@ -110,22 +110,23 @@ class _Patch:
 
     def __init__(self, owner: type, name: str, around: _Around) -> None:
         self._owner, self._name, self._around = owner, name, around
-        self._original: object = None
-        self._ours: object = None
+        self._layers: list[tuple[object, object]] = []  # ours, and what it replaced
         self.on = False
 
     def install(self) -> None:
         current = self._owner.__dict__[self._name]
-        if current is not self._ours:
-            self._original, self._ours = current, self._around(self, current)
-            setattr(self._owner, self._name, self._ours)
+        if not any(current is ours for ours, _ in self._layers):
+            ours = self._around(self, current)
+            self._layers.append((ours, current))
+            setattr(self._owner, self._name, ours)
         self.on = True
 
     def uninstall(self) -> None:
         self.on = False
-        if self._ours is not None and self._owner.__dict__[self._name] is self._ours:
-            setattr(self._owner, self._name, self._original)
-            self._original = self._ours = None
+        for ours, replaced in reversed(self._layers):
+            if self._owner.__dict__[self._name] is ours:
+                setattr(self._owner, self._name, replaced)
+                self._layers.remove((ours, replaced))
 
 
 def _start_around(patch: _Patch, original: Callable[[threading.Thread], None]) -> object:

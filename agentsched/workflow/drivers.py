@@ -3,6 +3,7 @@
 A generator's consumer, between two items, is outside the scope; a coroutine's caller is inside it until it has ended.
 """
 
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
@@ -115,7 +116,7 @@ def async_generator_driver(
     async def driver(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Item, Sent]:
         body = make(*args, **kwargs)
         life = start()
-        move: Callable[[], Awaitable[Item]] = body.__anext__
+        move: Callable[[], Awaitable[Item]] = partial(_first_step, body)
         while True:
             try:
                 item = await _step(life, move)
@@ -132,6 +133,19 @@ def async_generator_driver(
                 move = partial(body.athrow, error)
 
     return driver
+
+
+def _first_step(body: AsyncGenerator[Item, Sent]) -> Awaitable[Item]:
+    """Start the body without telling the event loop of it: the driver, which the loop knows, will close it.
+
+    A loop that shuts down closes all generators it knows at the same time; the body would be closed twice.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return body.__anext__()
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
 
 
 async def _step(life: Lifetime, move: Callable[[], Awaitable[Item]]) -> Item:

@@ -333,20 +333,22 @@ class InnerScope:
         run: the run.
         deadline: the instant at which it ends, never after what surrounds it.
         opened_at: the instant at which it began.
+        deadline_s: the seconds between the two.
         error: its first deadline error.
         outer: the scope around it, if any.
     """
 
-    __slots__ = ("deadline", "error", "opened_at", "outer", "run")
+    __slots__ = ("deadline", "deadline_s", "error", "opened_at", "outer", "run")
 
     def __init__(self, run: Run, duration_s: float) -> None:
         """Open it now, in the caller's place, to end after ``duration_s`` seconds at the latest."""
         self.run, self.opened_at = run, run.clock()
         outer = current_frame().inner
         self.outer = outer if isinstance(outer, InnerScope) else None
-        ends = Deadline.after(duration_s, now=self.opened_at)
+        self.deadline, self.deadline_s = Deadline.after(duration_s, now=self.opened_at), duration_s
         limit_at = limit_around(run)
-        self.deadline = ends if limit_at is None else min(ends, Deadline(limit_at))
+        if limit_at is not None and limit_at < self.deadline.at:
+            self.deadline, self.deadline_s = Deadline(limit_at), limit_at - self.opened_at
         self.error: DeadlineExceeded | None = None
 
     def remember_error(self, now: float) -> DeadlineExceeded:
@@ -356,7 +358,7 @@ class InnerScope:
                 run_id=self.run.run_id,
                 workflow=self.run.workflow,
                 step=self.run.step,
-                deadline_s=self.deadline.at - self.opened_at,
+                deadline_s=self.deadline_s,
                 elapsed_s=now - self.opened_at,
                 spent_s=self.run.spent_s,
             )
