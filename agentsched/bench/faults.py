@@ -1,0 +1,284 @@
+"""What the user gets when an endpoint misbehaves: after how many seconds, an answer or an error, and at what cost.
+
+Every cell is one question under one deadline, asked through one client that is made for it. Cells run side by side, each
+on endpoints of its own in an emulated pool in another process, so that they share nothing but this machine's cores.
+"""
+
+import asyncio
+import logging
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from agentsched import clock
+from agentsched.bench.fault_cases import FAULTS, FaultCase, Lane, lanes_config, lanes_of, question
+from agentsched.bench.fault_clients import CLIENTS, Client, Missing, Seen, Trial
+from agentsched.emulator.control import Control
+from agentsched.emulator.process import start_pool
+from agentsched.errors import ConfigError
+
+__all__ = ["Cell", "Faults", "Options", "Result", "broken_bars", "run_faults"]
+
+OURS = "agentsched"
+GRACE_S = 0.2
+"""How long after its deadline a call of ours may end: its bar, seconds."""
+
+_DRIPPING = ("dripping body", "dripping SSE comments")
+_SPARE_LANES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One combination.
+
+    Attributes:
+        client: a name in `CLIENTS`.
+        case: what is wrong.
+        deadline_s: seconds.
+        blocking: asked without an event loop.
+        stream: asked for a stream.
+        with_second: whether there is a healthy second endpoint.
+        warmed: whether the client had made healthy calls before.
+    """
+
+    client: str
+    case: FaultCase
+    deadline_s: float
+    blocking: bool
+    stream: bool
+    with_second: bool
+    warmed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a cell.
+
+    Attributes:
+        cell: the cell.
+        seconds: until the user had the whole answer or an error; until it was given up where it had neither.
+        outcome: ``right``, ``wrong`` (an answer, but not the right one), ``error`` or ``none`` (given up).
+        error: the error's class.
+        content: whether the user had seen a part of an answer.
+        attempts: requests that arrived at an endpoint (one that refuses connections, or has no host, sees none).
+        extra_calls: model calls beyond the first that the library above made by itself; None: cannot be told.
+    """
+
+    cell: Cell
+    seconds: float
+    outcome: str
+    error: str
+    content: bool
+    attempts: int
+    extra_calls: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to try.
+
+    Attributes:
+        deadlines_s: deadlines, seconds.
+        clients: names in `CLIENTS`.
+        cases: see `FAULTS`.
+        at_once: cells that run side by side.
+        warmed: whether ours is also tried with knowledge.
+        patience: a cell is given up after this many deadlines, and five seconds.
+    """
+
+    deadlines_s: tuple[float, ...] = (2.0,)
+    clients: tuple[str, ...] = tuple(CLIENTS)
+    cases: tuple[FaultCase, ...] = FAULTS
+    at_once: int = 24
+    warmed: bool = True
+    patience: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """All results, and why clients are missing."""
+
+    options: Options
+    results: tuple[Result, ...]
+    missing: dict[str, str]
+
+
+def broken_bars(result: Result) -> list[str]:
+    """Which promises a result of ours breaks: in time, right where it can be, no call beyond the first."""
+    cell, broken = result.cell, []
+    if result.seconds > cell.deadline_s + GRACE_S:
+        broken.append(f"ended {result.seconds - cell.deadline_s:.2f} s after the deadline")
+    if cell.with_second and (not result.content or result.outcome == "right"):
+        if result.outcome != "right":
+            broken.append(f"{result.outcome} {result.error}".strip() + " although the second endpoint is healthy")
+        elif result.seconds > cell.deadline_s:
+            broken.append("the right answer came late")
+    if result.extra_calls:
+        broken.append(f"{result.extra_calls} calls more than the user made")
+    return broken
+
+
+def cells_of(options: Options) -> Iterator[Cell]:
+    """Every combination that makes sense: the plain SDK knows no second endpoint, and only ours learns."""
+    for deadline_s in options.deadlines_s:
+        for client in options.clients:
+            for case in options.cases:
+                for shape in range(4):
+                    yield from _variants(options, client, case, deadline_s, bool(shape & 1), bool(shape & 2))
+
+
+def _variants(
+    options: Options, client: str, case: FaultCase, deadline_s: float, blocking: bool, stream: bool
+) -> Iterator[Cell]:
+    for with_second in (False,) if client == "openai" else (False, True):
+        yield Cell(client, case, deadline_s, blocking, stream, with_second, warmed=False)
+        if client == OURS and options.warmed and case.fault is not None:
+            yield Cell(client, case, deadline_s, blocking, stream, with_second, warmed=True)
+
+
+def run_faults(options: Options, progress: Callable[[int, int], None] = lambda done, total: None) -> Faults:
+    """Try every cell.
+
+    Args:
+        options: see `Options`.
+        progress: told how many cells of how many are done.
+
+    Raises:
+        ConfigError: a client is unknown, or the emulated pool does not start.
+    """
+    for name in options.clients:
+        if name not in CLIENTS:
+            raise ConfigError("no such client", field="clients", given=name, allowed=", ".join(CLIENTS))
+    cells = list(cells_of(options))
+    stuck = sum(cell.blocking and cell.client != OURS and cell.case.name in _DRIPPING for cell in cells)
+    lanes = min(len(cells), options.at_once + stuck + _SPARE_LANES)
+    quiet = _Quiet()
+    with start_pool(lanes_config(lanes)) as process, quiet:
+        bench = _Bench(options, lanes_of(process), Control(process.control_url, timeout_s=30.0), progress)
+        results = asyncio.run(bench.run(cells))
+    return Faults(options, tuple(results), bench.missing)
+
+
+class _Quiet:
+    """Keeps what the clients log about the faults, which are the point here, off the screen."""
+
+    _NAMES = ("asyncio", "agentsched", "LiteLLM", "LiteLLM Router")
+
+    def __enter__(self) -> None:
+        self._levels = {name: logging.getLogger(name).level for name in self._NAMES}
+        for name in self._NAMES:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+    def __exit__(self, *error: object) -> None:
+        for name, level in self._levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+class _Bench:
+    def __init__(
+        self, options: Options, lanes: Sequence[Lane], control: Control, progress: Callable[[int, int], None]
+    ) -> None:
+        self.missing: dict[str, str] = {}
+        self._options, self._control, self._progress = options, control, progress
+        self._lanes: asyncio.Queue[Lane] = asyncio.Queue()
+        for lane in lanes:
+            self._lanes.put_nowait(lane)
+
+    async def run(self, cells: Sequence[Cell]) -> list[Result]:
+        """All cells, so many at once, each client's one after the other's."""
+        results: list[Result] = []
+        for client in self._options.clients:
+            waiting = iter([(number, cell) for number, cell in enumerate(cells) if cell.client == client])
+
+            async def worker(waiting: Iterator[tuple[int, Cell]] = waiting) -> None:
+                for number, cell in waiting:
+                    result = await self._try(number, cell)
+                    if result is not None:
+                        results.append(result)
+                    self._progress(len(results), len(cells))
+
+            await asyncio.gather(*(worker() for _ in range(self._options.at_once)))
+        return results
+
+    async def _try(self, number: int, cell: Cell) -> Result | None:
+        if cell.client in self.missing:
+            return None
+        lane = await self._lanes.get()
+        trial = Trial(lane, cell.case, cell.deadline_s, cell.stream, cell.with_second)
+        try:
+            client = CLIENTS[cell.client](trial)
+        except Missing as error:
+            self.missing[cell.client] = str(error)
+            self._lanes.put_nowait(lane)
+            return None
+        await asyncio.to_thread(self._prepare, trial, client, number, warmed=cell.warmed)
+        before = await asyncio.to_thread(self._received, lane)
+        seen = Seen()
+        limit_s = self._options.patience * cell.deadline_s + 5.0
+        started = clock.monotonic()
+        asked = self._ask_in_thread(client, number, seen) if cell.blocking else self._ask(client, number, seen)
+        try:
+            failure = await asyncio.wait_for(asked, limit_s)
+            ended = True
+        except TimeoutError:
+            failure, ended = None, False
+        seconds = clock.monotonic() - started
+        attempts = await asyncio.to_thread(self._received, lane) - before
+        client.close()
+        await asyncio.to_thread(self._control.clear, lane.first)
+        if ended or not cell.blocking:
+            self._lanes.put_nowait(lane)
+        outcome = "error" if failure is not None else "none"
+        if ended and failure is None:
+            outcome = "right" if seen.text == question(number).answer else "wrong"
+        extra = None if seen.calls is None else seen.calls - 1
+        return Result(cell, seconds, outcome, _name(failure), bool(seen.text), attempts, extra)
+
+    def _prepare(self, trial: Trial, client: Client, number: int, *, warmed: bool) -> None:
+        if warmed and client.warm is not None:
+            client.warm(question(number))
+        if trial.case.fault is not None:
+            self._control.inject(trial.lane.first, trial.case.fault(trial.deadline_s))
+
+    def _received(self, lane: Lane) -> int:
+        return sum(self._control.load(name)["received"] for name in (lane.first, lane.second))
+
+    @staticmethod
+    async def _ask(client: Client, number: int, seen: Seen) -> Exception | None:
+        try:
+            await client.ask(question(number), seen)
+        except Exception as error:  # noqa: BLE001: whatever a client raises is what its user gets
+            return error
+        return None
+
+    @staticmethod
+    async def _ask_in_thread(client: Client, number: int, seen: Seen) -> Exception | None:
+        """In a daemon thread: a client that never ends must not keep the bench from ending."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Exception | None] = loop.create_future()
+
+        def tell(failure: Exception | None) -> None:
+            if not done.done():
+                done.set_result(failure)
+
+        def ask() -> None:
+            failure: Exception | None = None
+            try:
+                client.ask_blocking(question(number), seen)
+            except Exception as error:  # noqa: BLE001: whatever a client raises is what its user gets
+                failure = error
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(tell, failure)
+
+        threading.Thread(target=ask, name="bench-faults", daemon=True).start()
+        return await done
+
+
+def _name(error: Exception | None) -> str:
+    return "" if error is None else type(error).__name__
+
+
+def worst(results: Sequence[Result]) -> float:
+    """The longest time in a group of results, seconds; not a number for none."""
+    return max((result.seconds for result in results), default=math.nan)
