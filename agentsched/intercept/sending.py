@@ -105,14 +105,17 @@ async def send(
         return await pass_through(plan, original, options)
     if not isinstance(plan, Scheduled):
         return plan
-    for hook in client.event_hooks["request"]:
-        await hook(request)
     watcher = _watcher(plan)
     reply: Reply | AgentschedError
     try:
+        for hook in client.event_hooks["request"]:
+            await hook(request)
         reply = await plan.runtime.dispatcher.send(plan.call, plan.exchange)
     except AgentschedError as error:
         reply = error
+    except BaseException:
+        watcher.ended(False)
+        raise
     response = _respond(plan, reply, watcher, options)
     try:
         for hook in client.event_hooks["response"]:
@@ -143,14 +146,17 @@ def send_blocking(
         return pass_through_blocking(plan, original, options)
     if not isinstance(plan, Scheduled):
         return plan
-    for hook in client.event_hooks["request"]:
-        hook(request)
     watcher = _watcher(plan)
     reply: Reply | AgentschedError
     try:
+        for hook in client.event_hooks["request"]:
+            hook(request)
         reply = plan.runtime.dispatcher.send_blocking(plan.call, plan.exchange)
     except AgentschedError as error:
         reply = error
+    except BaseException:
+        watcher.ended(False)
+        raise
     response = _respond(plan, reply, watcher, options)
     try:
         for hook in client.event_hooks["response"]:
@@ -255,8 +261,7 @@ def _watcher(plan: Scheduled) -> Watcher:
     run, call = plan.site.run, plan.call
 
     def ended(any_read: bool) -> None:
-        if any_read:
-            lineage_of(run).end(call.call_id, call.parents, run.clock())
+        lineage_of(run).end(call.call_id, run.clock(), answered=any_read)
 
     return Watcher(translate=plan.site.break_off, ended=ended)
 
@@ -266,6 +271,7 @@ def _respond(plan: Scheduled, reply: Reply | AgentschedError, watcher: Watcher, 
     if isinstance(reply, DeadlineExceeded):
         reply = plan.site.late()
     if isinstance(reply, AgentschedError):
+        watcher.ended(False)
         return plan.site.fail(reply)
     site = plan.site
     if plan.call.api == "responses" and 200 <= reply.status < 300:
