@@ -106,7 +106,7 @@ def _endpoint(endpoint: Endpoint, contacts: Mapping[str, Contact]) -> dict[str, 
 
 
 def _show(settings: Settings, contacts: Mapping[str, Contact], warnings: list[Advice]) -> None:
-    out = people()
+    out = people(pipe_width=160)
     tables = (
         _endpoint_table(settings, contacts),
         _figure_table(settings),

@@ -1,6 +1,7 @@
 """What the commands share of talking to people and to programs."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,8 +23,6 @@ __all__ = [
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-_PIPE_WIDTH = 160
 
 DEFAULT_FILE = Path("pool.yaml")
 
@@ -54,10 +53,16 @@ def print_json(document: object) -> None:
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def people() -> Console:
-    """Where results for people go: stdout; a pipe has no width that a table would have to fit."""
+def people(*, pipe_width: int | None = None) -> Console:
+    """Where results for people go: stdout.
+
+    Args:
+        pipe_width: columns to use where there is no terminal and ``COLUMNS`` says nothing; None: 80.
+    """
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
+    if pipe_width is None or console.is_terminal or "COLUMNS" in os.environ:
+        return console
+    return Console(highlight=False, width=pipe_width)
 
 
 def progress() -> Console:

@@ -91,5 +91,5 @@ def _tell(pool: Emulator, as_json: bool) -> None:
     table = Table("endpoint", "base_url", "model", "profile", box=None, pad_edge=False)
     for endpoint in pool.config.endpoints:
         table.add_row(endpoint.name, pool.url(endpoint.name), endpoint.model, endpoint.profile.name)
-    people().print(table)
+    people(pipe_width=160).print(table)
     progress().print("running; Ctrl-C stops it")

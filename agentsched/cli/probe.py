@@ -151,7 +151,7 @@ def _show(found: Sequence[Probed]) -> None:
             _seconds(figures.tpot_together_s),
             "?" if figures.prefill_tokens_per_s is None else f"{figures.prefill_tokens_per_s:.0f}",
         )
-    out = people()
+    out = people(pipe_width=160)
     out.print(speed)
     out.print()
     for probed in found:

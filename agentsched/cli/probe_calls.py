@@ -21,7 +21,7 @@ from agentsched.endpoints.limits import retry_after_s
 from agentsched.endpoints.request import Address, WireRequest
 from agentsched.endpoints.sse import EventTooLong, SseDecoder
 
-__all__ = ["Caller", "Refused", "session"]
+__all__ = ["Caller", "NotStreamed", "Refused", "session"]
 
 Result = TypeVar("Result")
 
@@ -40,6 +40,10 @@ class Refused(Exception):
     def __init__(self, text: str, *, status: int | None = None, again_after_s: float | None = None) -> None:
         self.status, self.again_after_s = status, again_after_s
         super().__init__(text)
+
+
+class NotStreamed(Refused):
+    """A whole answer came where a stream was asked for."""
 
 
 def session(timeout_s: float) -> aiohttp.ClientSession:
@@ -123,7 +127,7 @@ class Caller:
             try:
                 answer = read_answer(await response.read())
             except MalformedAnswer as error:
-                raise Refused(f"no usable answer: {error}") from None
+                raise Refused(f"no usable answer: {error}", status=200) from None
         in_band = error_of(answer)
         if in_band is not None:
             raise Refused(self._safe(in_band), status=200)
@@ -135,13 +139,13 @@ class Caller:
             sent_at = clock.monotonic()
             async with self._open("POST", wire) as response:
                 if "text/event-stream" not in response.headers.get("content-type", ""):
-                    raise Refused("answers whole when a stream is asked for")
+                    raise NotStreamed("answers whole when a stream is asked for", status=200)
                 try:
                     token_at, usage = await self._read(api, response)
                 except (MalformedAnswer, EventTooLong) as error:
-                    raise Refused(f"no usable stream: {error}") from None
+                    raise Refused(f"no usable stream: {error}", status=200) from None
         if not token_at:
-            raise Refused("the stream held no output")
+            raise Refused("the stream held no output", status=200)
         self._count(Usage(usage.input_tokens, usage.output_tokens or len(token_at)))
         return Sample(sent_at, tuple(token_at), usage.output_tokens, usage.input_tokens, usage.cached_input_tokens)
 
@@ -172,9 +176,11 @@ class Caller:
                 yield response
         except TimeoutError:
             raise Refused("no answer in time") from None
+        except aiohttp.ClientConnectorError as error:
+            raise Refused(f"cannot be reached: {error.os_error}") from None
         except aiohttp.ClientError as error:
             text = self._safe(str(error)) or type(error).__name__
-            raise Refused(f"cannot be reached: {text}", again_after_s=0.0) from None
+            raise Refused(f"the connection broke: {text}", again_after_s=0.0) from None
 
     def _refusal(self, response: aiohttp.ClientResponse, body: bytes) -> Refused:
         try:

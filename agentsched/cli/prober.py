@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 
 from agentsched.cli.probe_abilities import ABILITIES, Finding, find
-from agentsched.cli.probe_calls import Caller, Refused
+from agentsched.cli.probe_calls import Caller, NotStreamed, Refused
 from agentsched.cli.probe_fit import Figures, Sample, fit
 from agentsched.core.endpoint import CAPABILITIES, Endpoint
 from agentsched.settings.dump import profile_figures
@@ -113,7 +113,7 @@ class _Way:
         prompt = f"[{secrets.token_hex(8)}] {_TASK}"  # different from the start, so that no prefix cache helps
         missing = tokens * _CHARACTERS_PER_TOKEN - len(prompt)
         if missing > 0:
-            prompt += " Ignore this: " + (_WORDS * (missing // len(_WORDS) + 1))[:missing]
+            prompt += (" Ignore the following words. " + _WORDS * (missing // len(_WORDS) + 1))[:missing]
         body: dict[str, Any] = {"messages": [{"role": "user", "content": prompt}], self.limit: output_tokens}
         return {**body, "stream_options": {"include_usage": True}} if self.ask_usage else body
 
@@ -188,7 +188,8 @@ async def _first_request(caller: Caller, plan: Plan, found: Probed) -> _Way | No
 
 
 async def _without_stream(caller: Caller, plan: Plan, found: Probed, refusal: Refused) -> _Way | None:
-    found.stream = Finding(False, str(refusal))
+    certain = isinstance(refusal, NotStreamed) or refusal.status != 200
+    found.stream = Finding(False if certain else None, str(refusal))
     for limit in ("max_tokens", "max_completion_tokens"):
         way = _Way(limit, ask_usage=False)
         try:
@@ -247,6 +248,8 @@ async def _samples(caller: Caller, body: Mapping[str, Any]) -> list[Sample]:
 def changes_for(found: Probed) -> dict[str, EditableValue]:
     """What the configuration of the endpoint should say instead; empty when nothing was learned."""
     changes: dict[str, EditableValue] = {}
+    if not found.reachable:
+        return changes
     endpoint, measured = found.endpoint, found.figures.profile()
     if measured:
         changes["profile"] = {**profile_figures(endpoint.profile), **measured}

@@ -140,21 +140,21 @@ def test_a_provider_s_own_host_gets_the_provider_s_own_key_and_no_other(
 
 
 @pytest.mark.parametrize(
-    ("base", "version", "url"),
+    ("base", "version", "kind", "url"),
     [
-        ("https://x.openai.azure.com", '"2024-10-21"', "https://x.openai.azure.com/openai/deployments/dep"),
-        ("os.environ/LITELLM_TEST_BASE", '"2024-10-21"', "https://y.openai.azure.com/openai/deployments/dep"),
-        ("https://x.openai.azure.com", "null", "https://x.openai.azure.com/openai/v1"),
-        ("https://x.openai.azure.com/openai/deployments/z", '"1"', "https://x.openai.azure.com/openai/deployments/z"),
+        ("https://x.openai.azure.com", '"2024-10-21"', "azure", "https://x.openai.azure.com/openai/deployments/dep"),
+        ("os.environ/LITELLM_TEST_BASE", '"1"', "azure", "https://y.openai.azure.com/openai/deployments/dep"),
+        ("https://x.openai.azure.com", "null", "openai", "https://x.openai.azure.com/openai/v1"),
+        ("https://x.azure.com/openai/deployments/z", '"1"', "azure", "https://x.azure.com/openai/deployments/z"),
     ],
 )
-def test_azure_urls(load: Load, monkeypatch: pytest.MonkeyPatch, base: str, version: str, url: str) -> None:
+def test_azure_urls(load: Load, monkeypatch: pytest.MonkeyPatch, base: str, version: str, kind: str, url: str) -> None:
     monkeypatch.setenv("LITELLM_TEST_BASE", "https://y.openai.azure.com/")
     settings = load(f"""
         model_list:
           - {{model_name: a, litellm_params: {{model: azure/dep, api_base: {base}, api_version: {version}}}}}
     """)
-    assert settings.pool.endpoints[0].base_url == url
+    assert (settings.pool.endpoints[0].base_url, settings.pool.endpoints[0].kind) == (url, kind)
 
 
 MISTAKES = [

@@ -1,0 +1,33 @@
+"""Running commands as a user does."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from agentsched.cli.main import main
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run ``agentsched ARGUMENTS`` in an empty folder; an unexpected exception fails the test."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("AGENTSCHED_CONFIG", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+    def invoke(*arguments: str) -> Result:
+        result = CliRunner(catch_exceptions=False).invoke(main, list(arguments))
+        assert "canary" not in result.output
+        return result
+
+    return invoke
+
+
+def document(result: Result) -> Any:
+    """The one JSON document of a ``--json`` run."""
+    return json.loads(result.stdout)

@@ -1,0 +1,131 @@
+"""``agentsched check``."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from click.testing import Result
+
+Run = Callable[..., Result]
+
+TEXT = """
+version: 1
+endpoints:
+  - {name: gpu, base_url: http://localhost:9/v1, model: llama, kind: vllm, quality: 0.4, rpm: 60, max_concurrency: 8}
+  - {name: cloud, base_url: http://api.example.com/v1, model: gpt, api_key: sk-canary123456, quality: 0.9,
+     price: {input: 1, output: 2}}
+groups:
+  gpt: [gpu, cloud]
+retry: {max_attempts: 2}
+"""
+
+
+def write(text: str) -> None:
+    Path("pool.yaml").write_text(text, encoding="utf-8")
+
+
+def test_it_shows_what_the_file_means(run: Run) -> None:
+    write(TEXT)
+    result = run("check")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    for expected in (
+        "gpu vllm http://localhost:9/v1 llama no",
+        "cloud openai http://api.example.com/v1 gpt yes",
+        "gpu 300 ms 20.0 ms 8000 tok/s 8 calls, 60 rpm 0, 0 0.4",
+        "cloud 300 ms 20.0 ms 8000 tok/s none 1, 2 0.9",
+        "gpt gpu, cloud 0",
+        "llama gpu",
+        "policy shortest_expected_completion",
+        "retry.max_attempts 2",
+        "stream.first_token_timeout learned",
+        "stream.idle_timeout 30 s",
+        "log.path no log",
+        "warning: endpoint cloud: prompts and the key travel unencrypted to api.example.com (http)",
+        "warning: group gpt: mixes qualities from 0.4 to 0.9: any of them may answer, unless min_quality is set",
+        "2 warnings",
+    ):
+        assert expected in lines
+
+
+def test_json(run: Run) -> None:
+    Path("other.yaml").write_text(TEXT, encoding="utf-8")
+    told = json.loads(run("check", "other.yaml", "--json").stdout)
+    assert told["path"] == "other.yaml"
+    assert [(one["name"], one["has_key"], one["reachable"]) for one in told["endpoints"]] == [
+        ("gpu", False, None),
+        ("cloud", True, None),
+    ]
+    assert told["groups"] == {"gpt": {"endpoints": ["gpu", "cloud"], "min_quality": 0.0, "used": ["gpu", "cloud"]}}
+    assert told["rules"]["retry"]["max_attempts"] == 2
+    assert [warning["subject"] for warning in told["warnings"]] == ["endpoint cloud", "group gpt"]
+
+
+def test_strict_turns_warnings_into_a_status(run: Run) -> None:
+    write(TEXT)
+    assert run("check", "--strict").exit_code == 1
+    Path("pool.yaml").write_text(TEXT.split("  - {name: cloud", maxsplit=1)[0], encoding="utf-8")
+    result = run("check", "--strict")
+    assert (result.exit_code, "no warnings" in result.stdout) == (0, True)
+
+
+def test_mistakes_go_to_stderr_with_status_2(run: Run) -> None:
+    Path("pool.yaml").write_text(TEXT.replace("rpm: 60", "rpm: 0").replace("[gpu, cloud]", "[gpx]"), encoding="utf-8")
+    result = run("check", "--json")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [
+        "agentsched: 2 problems in pool.yaml:",
+        "  pool.yaml:4: endpoints[0].rpm: out of range (given: 0); allowed: more than 0",
+        "  pool.yaml:8: groups.gpt[0]: unknown endpoint; did you mean 'gpu'? (given: 'gpx'); allowed: gpu, cloud",
+    ]
+
+
+def test_which_file_is_checked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "pool.yaml: cannot be read: No such file" in run("check").stderr
+    Path("named.yaml").write_text(TEXT, encoding="utf-8")
+    monkeypatch.setenv("AGENTSCHED_CONFIG", "named.yaml")
+    assert json.loads(run("check", "--json").stdout)["path"] == "named.yaml"
+
+
+async def test_connect_asks_every_endpoint(run: Run, unused_tcp_port: int) -> None:
+    seen: list[str | None] = []
+
+    async def models(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("authorization"))
+        return web.json_response({"object": "list", "data": [{"id": "llama"}]})
+
+    async def refuse(request: web.Request) -> web.Response:
+        return web.json_response({"error": {"message": "bad key sk-canary123456"}}, status=401)
+
+    app = web.Application()
+    app.router.add_get("/v1/models", models)
+    app.router.add_get("/locked/models", refuse)
+    async with TestServer(app) as server:
+        root = str(server.make_url("")).rstrip("/")
+        endpoints = [
+            {"name": "good", "base_url": f"{root}/v1", "model": "llama", "api_key": "sk-canary123456"},
+            {"name": "other", "base_url": f"{root}/v1", "model": "mistral"},
+            {"name": "locked", "base_url": f"{root}/locked", "model": "m", "api_key": "sk-canary123456"},
+            {"name": "bare", "base_url": f"{root}/bare", "model": "m"},
+            {"name": "gone", "base_url": f"http://127.0.0.1:{unused_tcp_port}/v1", "model": "m"},
+        ]
+        write(json.dumps({"version": 1, "endpoints": endpoints}))
+        result = await asyncio.to_thread(run, "check", "--connect", "--json")
+    told = json.loads(result.stdout)
+    assert {one["name"]: one["reachable"] for one in told["endpoints"]} == {
+        "good": True,
+        "other": True,
+        "locked": False,
+        "bare": True,
+        "gone": False,
+    }
+    assert seen == ["Bearer sk-canary123456", None]
+    warnings = {warning["subject"]: warning["text"] for warning in told["warnings"]}
+    assert warnings["endpoint other"] == "does not list the model 'mistral'"
+    assert warnings["endpoint locked"] == "401 Unauthorized: bad key (key)"
+    assert warnings["endpoint gone"].startswith("cannot be reached: ")
+    assert set(warnings) == {"endpoint other", "endpoint locked", "endpoint gone"}
