@@ -78,6 +78,7 @@ class EndpointServer:
         self.driver = Driver(_model(config), conductor, time_scale=time_scale)
         self.received = 0
         self.successes = 0
+        self.busy: set[asyncio.Transport | None] = set()
         self._scale = time_scale
         self._on_refuse = on_refuse
         self._faults = FaultBoard(np.random.default_rng((config.seed, 1)))
@@ -140,12 +141,16 @@ class EndpointServer:
         self, read: _Reader, wire: _WireMaker, prefix: str
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
+            transport = request.transport
+            self.busy.add(transport)
             try:
                 return await self._generate(request, read, wire, prefix)
             except ApiError as error:
                 return error_response(error)
             except ConnectionResetError:  # the client left while it was written to
                 return web.Response()
+            finally:
+                self.busy.discard(transport)
 
         return handle
 

@@ -58,8 +58,9 @@ class _Listener:
         if self._site is not None:
             site, self._site = self._site, None
             await site.stop()
-            if self._runner.server is not None:
-                self._runner.server.pre_shutdown()
+            for connection in self._runner.server.connections if self._runner.server is not None else ():
+                if connection.transport not in self.server.busy:
+                    connection.force_close()
 
     async def stop(self) -> None:
         for task in self._tasks:

@@ -30,7 +30,6 @@ ALLOWED_SHARE = 0.05
 """How late the 95th percentile of the chunks may be, as a share of the time per token."""
 
 _SHORTEST_TOKENS, _SPREAD_TOKENS = 90, 61  # lengths differ, so that streams do not end all at once
-_WARM_UP_S = 2.0
 _UNEQUAL = 1.1
 
 
@@ -77,7 +76,7 @@ class PacingReport:
 
 
 def check_pacing(
-    *, endpoints: int = 4, streams: int = 200, tpot_s: float = 0.030, seconds: float = 10.0
+    *, endpoints: int = 4, streams: int = 200, tpot_s: float = 0.030, seconds: float = 10.0, warm_up_s: float = 2.0
 ) -> PacingReport:
     """Start a pool in another process, keep ``streams`` streams running on it and report the lateness of its chunks.
 
@@ -85,7 +84,8 @@ def check_pacing(
         endpoints: endpoints of the pool.
         streams: concurrent streams, spread evenly.
         tpot_s: time per token of the fastest endpoint with all of them running.
-        seconds: how long to measure, after a warm-up.
+        seconds: how long to measure.
+        warm_up_s: how long to stream before.
     """
     batch = max(1, streams // endpoints)
     config = EmulatorConfig(
@@ -95,7 +95,7 @@ def check_pacing(
         )
     )
     with start_pool(config) as pool:
-        return run_precisely(_measure(pool, streams, tpot_s, seconds))
+        return run_precisely(_measure(pool, streams, tpot_s, seconds, warm_up_s))
 
 
 def _profile(tpot_s: float, batch: int) -> HardwareProfile:
@@ -138,14 +138,14 @@ class _Client(asyncio.Protocol):
             self._transport.abort()
 
 
-async def _measure(pool: PoolProcess, streams: int, tpot_s: float, seconds: float) -> PacingReport:
+async def _measure(pool: PoolProcess, streams: int, tpot_s: float, seconds: float, warm_up_s: float) -> PacingReport:
     loop = asyncio.get_running_loop()
     urls = list(pool.urls.values())
     clients = [_Client("pool", number) for number in range(streams)]
     for number, client in enumerate(clients):
         place = urlsplit(urls[number % len(urls)])
         await loop.create_connection(partial(_same, client), place.hostname or "", place.port or 80)
-    await asyncio.sleep(_WARM_UP_S)
+    await asyncio.sleep(warm_up_s)
     await asyncio.to_thread(pool.control.clear_pacing)
     received = sum(client.chunks for client in clients)
     started, cpu = clock.monotonic(), clock.cpu()

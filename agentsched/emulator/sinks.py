@@ -43,9 +43,8 @@ class StreamSink:
         stop_after: tokens after which nothing more is written (a fault begins there); None is no stop.
     """
 
-    paced = True
-
     def __init__(self, wire: Wire, length: int, stop_after: int | None = None) -> None:
+        self.paced = True
         self.cached_tokens = 0
         self.count = 0
         self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -69,41 +68,41 @@ class StreamSink:
         """Write the next token."""
         index = self.count
         if index == self._stop_after:
+            self.paced = False
             return
-        if self._next is None:
-            self.prepare()
-        data, self._next = self._next, None
+        data, self._next = self._next or self._build(index), None
         self.count = index + 1
-        if data is not None:
-            self._write(data)
+        self._write(data)
         if self.count == self._stop_after:
             self.end(failed=False)
 
     def prepare(self) -> None:
         """Build the next token's bytes, while there is time."""
-        index = self.count
-        if index < self._length:
-            data = self._wire.token(index)
-            if index == 0:
-                data = self._wire.opening() + data
-            self._next = b"%x\r\n%b\r\n" % (len(data), data)
+        if self.count < self._length:
+            self._next = self._build(self.count)
 
     def end(self, *, failed: bool) -> None:
         """Wake who waits."""
         if not self.done.done():
             self.done.set_result(failed)
 
+    def _build(self, index: int) -> bytes:
+        data = self._wire.token(index)
+        if index == 0:
+            data = self._wire.opening() + data
+        return b"%x\r\n%b\r\n" % (len(data), data)
+
 
 class SlowStreamSink(StreamSink):
     """Writes everything ``factor`` times later than it exists (the fault ``slow``)."""
 
-    paced = False
-
     def __init__(self, wire: Wire, length: int, factor: float) -> None:
         super().__init__(wire, length)
+        self.paced = False
         self._factor = factor
         self._start_s = clock.monotonic()
         self._last_s = self._start_s
+        self._last_timer_s = 0.0
         self._timers: set[asyncio.TimerHandle] = set()
 
     def token(self, due_s: float) -> None:
@@ -129,5 +128,9 @@ class SlowStreamSink(StreamSink):
             self._timers.discard(timer)
             act()
 
-        timer = asyncio.get_running_loop().call_later(max(0.0, self._last_s - clock.monotonic()), run)
+        loop = asyncio.get_running_loop()
+        wanted_s = loop.time() + self._last_s - clock.monotonic()
+        # Timers of the same instant fire in any order; these must keep theirs.
+        self._last_timer_s = max(wanted_s, self._last_timer_s + 1e-6)
+        timer = loop.call_at(self._last_timer_s, run)
         self._timers.add(timer)
