@@ -5,10 +5,9 @@ import importlib
 import inspect
 import logging
 import os
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar, cast, overload
 
 from agentsched.core.duration import Duration, parse_duration
 from agentsched.core.endpoint import Pool
@@ -32,6 +31,9 @@ from agentsched.workflow.scope import (
 )
 from agentsched.workflow.steps import name_step
 from agentsched.workflow.wrapping import Block, wrap_function
+
+if TYPE_CHECKING:
+    from agentsched.runtime import Runtime
 
 __all__ = [
     "attach",
@@ -60,8 +62,8 @@ PoolSource = Pool | str | os.PathLike[str]
 
 
 class _RuntimeModule(Protocol):
-    def runtime_for(self, pool: PoolSource | None = None) -> RunKeeper | None: ...
-    def configure(self, source: PoolSource) -> RunKeeper: ...
+    def runtime_for(self, pool: PoolSource | None = None) -> "Runtime | None": ...
+    def configure(self, source: PoolSource) -> "Runtime": ...
 
 
 class _InterceptModule(Protocol):
@@ -335,16 +337,14 @@ def propagate_env(env: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 _recent: OrderedDict[str, RunKeeper | None] = OrderedDict()
-_recent_lock = threading.Lock()
 MAX_RECENT = 4096
 """How many runs are remembered, so that feedback on them reaches the log they were written to."""
 
 
 def _remember(run: Run) -> None:
-    with _recent_lock:
-        _recent[run.run_id] = run.runtime
-        if len(_recent) > MAX_RECENT:
-            _recent.popitem(last=False)
+    _recent[run.run_id] = run.runtime
+    if len(_recent) > MAX_RECENT:
+        _recent.popitem(last=False)
 
 
 def feedback(run: Run | str, score: float) -> None:
@@ -362,16 +362,14 @@ def feedback(run: Run | str, score: float) -> None:
     run_id = run.run_id if isinstance(run, Run) else run
     if not isinstance(run_id, str) or not run_id:
         raise ConfigError("not a run", field="feedback.run", given=run, allowed="a Run or its run_id")
-    with _recent_lock:
-        runtime = _recent.get(run_id)
-    runtime = runtime or _runtime().runtime_for(None)
+    runtime = _recent.get(run_id) or _runtime().runtime_for(None)
     if runtime is None:
         logger.info("nothing is configured that would keep the feedback on run %s", run_id)
         return
     runtime.emit(Feedback(run_id=run_id, score=float(score), at=present()))
 
 
-def configure(source: PoolSource) -> RunKeeper:
+def configure(source: PoolSource) -> "Runtime":
     """Set the pool that workflows use unless they name their own; replaces what was configured before.
 
     Args:

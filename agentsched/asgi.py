@@ -35,7 +35,7 @@ class AgentschedMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        begun = False
+        begun, run = False, None
 
         async def watched_send(message: Message) -> None:
             nonlocal begun
@@ -43,10 +43,10 @@ class AgentschedMiddleware:
             await send(message)
 
         try:
-            async with attach(scope["headers"]):
+            async with attach(scope["headers"]) as run:
                 await self.app(scope, receive, watched_send)
-        except DeadlineExceeded:
-            if begun or scope["type"] != "http":
+        except DeadlineExceeded as error:
+            if begun or scope["type"] != "http" or run is None or error.run_id != run.run_id:
                 raise
             await _answer_too_late(send)
 

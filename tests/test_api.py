@@ -301,7 +301,7 @@ class TestOpenAnswers:
         held[0].release()
         assert surroundings.outcomes == [("answer", "ok")]
 
-    @pytest.mark.parametrize("result", [None, "text", 3, ["list"], {}])
+    @pytest.mark.parametrize("result", [None, "text", b"bytes", 3, 0.5, True])
     def test_plain_data_has_no_answer_behind_it(self, surroundings: Surroundings, result: object) -> None:
         @ags.workflow
         def answer() -> object:

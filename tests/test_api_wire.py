@@ -201,12 +201,15 @@ class TestMiddleware:
         with pytest.raises(ags.DeadlineExceeded):
             await self.ask(app, {"baggage": "agentsched.remaining_s=0.02"}, kind)
 
-    async def test_errors_of_the_application_pass(self) -> None:
+    @pytest.mark.parametrize("error", [ZeroDivisionError(), ags.DeadlineExceeded(workflow="the handler's own")])
+    @pytest.mark.parametrize("headers", [{}, {"baggage": "agentsched.remaining_s=20"}])
+    async def test_errors_of_the_application_pass(self, error: Exception, headers: dict[str, str]) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:
-            raise ZeroDivisionError
+            raise error
 
-        with pytest.raises(ZeroDivisionError):
-            await self.ask(app, {"baggage": "agentsched.remaining_s=20"})
+        with pytest.raises(type(error)) as caught:
+            await self.ask(app, headers)
+        assert caught.value is error
 
     async def test_under_starlette_with_a_streaming_answer(self) -> None:
         starlette = pytest.importorskip("starlette.applications")

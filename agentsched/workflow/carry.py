@@ -113,6 +113,11 @@ class _Patch:
         self._layers: list[tuple[object, object]] = []  # ours, and what it replaced
         self.on = False
 
+    @property
+    def installed(self) -> bool:
+        current = self._owner.__dict__[self._name]
+        return self.on and any(current is ours for ours, _ in self._layers)
+
     def install(self) -> None:
         current = self._owner.__dict__[self._name]
         if not any(current is ours for ours, _ in self._layers):
@@ -198,6 +203,8 @@ def install() -> None:
 
     ``ThreadPoolExecutor.map`` and ``loop.run_in_executor`` go through ``submit`` and are reached with it. Idempotent.
     """
+    if all(patch.installed for patch in _patches):
+        return
     with _lock:
         for patch in _patches:
             patch.install()

@@ -24,7 +24,7 @@ LazyBody: TypeAlias = (
     "CoroutineType[object, object, object] | GeneratorType[object, object, object] | AsyncGeneratorType[object, object]"
 )
 
-_PLAIN_DATA = (type(None), str, bytes, int, float, dict, list, tuple, set, frozenset)
+_PLAIN_DATA = (type(None), str, bytes, int, float)
 """Results that cannot have an unread answer behind them."""
 
 

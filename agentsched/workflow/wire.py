@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import cast
 from urllib.parse import quote, unquote
 
 from agentsched.clock import monotonic
@@ -140,11 +141,13 @@ def read_headers(headers: Headers) -> Arrival | None:
 
 
 def _values(headers: Headers, name: str) -> str:
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    # Not every collection of headers is a Mapping, but every one that is no list of pairs has items().
+    items = getattr(headers, "items", None)
+    pairs = cast(Iterable[tuple[object, object]], headers if items is None else items())
     return ",".join(_text(value) for key, value in pairs if _text(key).lower() == name)
 
 
-def _text(value: str | bytes) -> str:
+def _text(value: object) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 

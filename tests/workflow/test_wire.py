@@ -1,5 +1,6 @@
 import logging
 import re
+from email.message import Message
 from typing import Any
 
 import pytest
@@ -159,6 +160,11 @@ class TestReading:
             (b"TRACEPARENT", TRACEPARENT.encode()),
         ]
         assert read_headers(pairs) == Arrival(remaining_s=4.5, step="write up", trace_id=TRACE)
+
+    def test_headers_of_the_standard_library(self) -> None:
+        message = Message()
+        message["Baggage"] = "agentsched.run=r1"
+        assert read_headers(message) == Arrival(run_id="r1")  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(
         ("text", "remaining_s"),
