@@ -22,7 +22,7 @@ from agentsched.settings.fields import (
     Url,
     WholeOrZero,
 )
-from agentsched.settings.problems import shown
+from agentsched.settings.problems import Unquoted, shown
 from agentsched.settings.profiles import profile_names, profile_prior
 from agentsched.settings.values import InterceptSettings, LogSettings, PolicySettings, StateSettings
 
@@ -293,11 +293,17 @@ def _backend_of_this_version(value: object) -> object:
     return value
 
 
+def _no_url(value: object) -> object:
+    raise ConfigError("the memory backend has no address", given=Unquoted("not shown"), allowed="leave it out")
+
+
 class StateFile(_Section):
     """Where what several processes share is kept."""
 
     backend: Annotated[Literal["memory"], BeforeValidator(_backend_of_this_version)] = "memory"
     """memory; sqlite and redis are reserved for later versions."""
+    url: Annotated[None, BeforeValidator(_no_url)] = None
+    """Where the state is; reserved for sqlite and redis."""
 
     def core(self) -> StateSettings:
         """As the rest of agentsched knows it."""

@@ -267,6 +267,9 @@ class _Conversion:
     def _clocks(self, source: Mapping[str, object], at: Loc, name: str = "timeout") -> None:
         """LiteLLM's timeouts restart at every byte: they are the clocks of a silent and of a stalled answer."""
         for key, origin in (("stream_timeout", "stream_timeout"), ("timeout", name)):
+            if source.get(key) and "stream" in self.rules:
+                self._warn((*at, origin), "not carried over: router_settings has a timeout, and that one counts")
+                return
             if source.get(key):
                 self._rule("stream", "first_token_timeout", source[key], (*at, origin))
                 self._rule("stream", "idle_timeout", source[key], (*at, origin))

@@ -92,14 +92,19 @@ def _secret(text: str) -> bool:
     return "://" not in text and bool(_SECRET_TEXTS.search(text))
 
 
-def dotted(loc: Iterable[str | int]) -> str:
-    """Write a location as people do: ``endpoints[2].base_url``, ``groups["gpt-4.1"].endpoints[0]``."""
+def dotted(loc: Iterable[object]) -> str:
+    """Write a location as people do: ``endpoints[2].base_url``, ``groups["gpt-4.1"].endpoints[0]``.
+
+    Keys that are no texts, which YAML allows, are written in brackets too.
+    """
     text = ""
     for part in loc:
-        if isinstance(part, int):
+        if not isinstance(part, str):
             text += f"[{part}]"
-        elif re.fullmatch(r"[A-Za-z_][\w-]*", part) and not _SECRET_TEXTS.search(part):
+        elif _SECRET_TEXTS.search(part):
+            text += "[...]"
+        elif re.fullmatch(r"[A-Za-z_][\w-]*", part):
             text += f".{part}" if text else part
         else:
-            text += "[...]" if _SECRET_TEXTS.search(part) else f'["{part}"]'
+            text += f'["{part}"]'
     return text

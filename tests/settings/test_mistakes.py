@@ -92,6 +92,11 @@ TABLE = [
         GOOD + "state: {backend: sqlite}\n",
         (6, "state.backend", "not in this version (given: 'sqlite'); allowed: memory"),
     ),
+    (
+        "state's address",
+        GOOD + "state: {url: 'redis://:canary@h'}\n",
+        (6, "state.url", "the memory backend has no address"),
+    ),
     ("no backend", GOOD + "state: {backend: sql}\n", (6, "state.backend", "unknown")),
     ("size", GOOD + "log: {max_bytes: 3 apples}\n", (6, "log.max_bytes", "not a size (given: '3 apples')")),
     ("flag", GOOD + "log: {prompts: 1}\n", (6, "log.prompts", "not a flag (given: 1); allowed: true or false")),
