@@ -16,19 +16,19 @@ from tests.scheduler.bench import Bench, FirstReady
 
 @pytest.fixture
 def log(tmp_path):
-    bench = Bench("a", "b", policy=FirstReady())
+    bench = Bench("a", policy=FirstReady())  # with one endpoint none is left for another
     bench.run(deadline_s=10.0, deadline_at=bench.now + 10.0)
     bench.advance(0.5)
     plan = bench.call(deadline_s=9.5, step="plan", stream=True, input_tokens=100)
-    bench.advance(0.25)
     bench.progress(plan, 1)
-    bench.advance(0.75)
+    bench.advance(1.0)
     bench.finish(plan, 20)
     bench.advance(1.0)
     write = bench.call(deadline_s=7.5, step="write", call_index=1, parents=("c0",), tool_s=1.0, stream=True)
-    bench.advance(0.5)
+    bench.advance(0.0625)
     bench.fail(write, FailureKind.RESET)
-    bench.advance(0.5)
+    while len(write.starts) < 2:
+        bench.advance(0.0625)
     bench.progress(write, 1)
     bench.advance(1.0)
     bench.finish(write, 30)
@@ -54,13 +54,15 @@ def test_a_run_it_scheduled_can_be_explained(log):
     assert reading.bad_lines == 0
     explained = explain(run)
     assert [span.call.step for span in explained.timeline.critical()] == ["plan", "write"]
-    assert [(span.start_s, span.end_s) for span in explained.timeline.spans] == [(0.5, 1.5), (2.5, 4.5)]
-    assert [attempt.status for attempt in explained.timeline.spans[1].tries] == ["reset", "ok"]
+    plan, write = explained.timeline.spans
+    assert (plan.start_s, plan.end_s, write.start_s) == (0.5, 1.5, 2.5)
+    assert [attempt.status for attempt in write.tries] == ["reset", "ok"]
     assert explained.retries == 1
     spent = explained.timeline.spent()
-    assert spent["lost"] == pytest.approx(0.5)
+    assert spent["lost"] == pytest.approx(0.0625)
     assert spent["tool"] == pytest.approx(0.5 + 1.0 + 0.25)
-    assert sum(spent.values()) == pytest.approx(4.75)
+    assert spent["decode"] == pytest.approx(1.0 + 1.0)
+    assert sum(spent.values()) == pytest.approx(run.elapsed_s)
     assert all(span.planned_s is not None for span in explained.timeline.spans)
 
 
