@@ -205,9 +205,9 @@ def _begin_run(
     arrived_at: float | None = None,
 ) -> RunLifetime:
     """Open a run in the caller's place: inside the run that is current there, and within what ``arrival`` says."""
+    now = present()  # before anything is loaded: the first run of a process pays for that out of its own time
     instrument()
     parent = current_run()
-    now = present()
     if parent is None and arrival is None:
         arrival, arrived_at = wire.environment_arrival(now), now
     ends = [None if parent is None else effective_deadline(parent, parent.step, now)]
@@ -221,6 +221,7 @@ def _begin_run(
         remote_parent_id=arrival.run_id if arrival else None,
         trace_id=arrival.trace_id if arrival else "",
         runtime=parent.runtime if parent is not None and pool is None else _runtime().runtime_for(pool),
+        started_at=now,
     )
     _remember(run)
     if run.runtime is not None:

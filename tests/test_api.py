@@ -82,6 +82,12 @@ class TestRuns:
         assert outer() is None
         assert around() == (surroundings.listener, None)
 
+    def test_what_is_loaded_at_the_first_run_is_paid_for_from_its_time(
+        self, surroundings: Surroundings, clock: Clock
+    ) -> None:
+        sys.modules["agentsched.intercept"].instrument = lambda: clock.advance(0.5)  # type: ignore[attr-defined]
+        assert ags.workflow("2s")(lambda: running().remaining())() == 1.5
+
     def test_interception_is_switched_on_at_each_start(self, surroundings: Surroundings) -> None:
         assert ags.workflow(lambda: len(surroundings.switched))() == 1
         assert ags.workflow(lambda: len(surroundings.switched))() == 2
@@ -300,6 +306,23 @@ class TestOpenAnswers:
         assert ags.current() is None
         held[0].release()
         assert surroundings.outcomes == [("answer", "ok")]
+
+    def test_so_does_that_of_a_block(self, surroundings: Surroundings) -> None:
+        with ags.deadline("5s") as run:
+            running().hold()
+        assert surroundings.outcomes == []
+        assert run is not None
+        run.release()
+        assert surroundings.outcomes == [("deadline", "ok")]
+
+    def test_an_error_ends_the_run_at_once(self, surroundings: Surroundings) -> None:
+        def broken() -> None:
+            running().hold()
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError), ags.deadline("5s"):
+            broken()
+        assert surroundings.outcomes == [("deadline", "error")]
 
     @pytest.mark.parametrize("result", [None, "text", b"bytes", 3, 0.5, True])
     def test_plain_data_has_no_answer_behind_it(self, surroundings: Surroundings, result: object) -> None:

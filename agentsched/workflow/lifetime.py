@@ -67,7 +67,10 @@ class RunLifetime:
         deadline_error(self.run, now)
 
     def done(self) -> None:
-        """See `drivers.Lifetime`."""
+        """See `drivers.Lifetime`; an answer that the body has left behind unread may still be wanted."""
+        self.run.finish_when_released(self._finish)
+
+    def _finish(self) -> None:
         self.run.finish("late" if self.run.is_late() else "ok")
 
     def keep(self, value: T) -> T:
@@ -78,9 +81,9 @@ class RunLifetime:
         if isinstance(value, (asyncio.Future, concurrent.futures.Future)):
             value.add_done_callback(self._future_done)
         elif isinstance(value, _PLAIN_DATA):
-            self.done()
+            self._finish()
         else:
-            self.run.finish_when_released(self.done)
+            self.done()
         return value
 
     def _driver_of(self, value: object) -> "LazyBody | None":

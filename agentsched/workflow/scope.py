@@ -119,8 +119,9 @@ class Run:
         trace_id: str = "",
         runtime: RunKeeper | None = None,
         clock: Callable[[], float] | None = None,
+        started_at: float | None = None,
     ) -> None:
-        """Start a run now.
+        """Start a run.
 
         Args:
             workflow: its name.
@@ -131,13 +132,14 @@ class Run:
             trace_id: the trace it belongs to.
             runtime: who is told of it.
             clock: the clock that its instants are on.
+            started_at: the instant of its start; None: now.
         """
         self.run_id = os.urandom(8).hex()
         self.workflow, self.slo, self.parent = workflow, slo, parent
         self.remote_parent_id, self.runtime = remote_parent_id, runtime
         self.trace_id: str = trace_id or (parent.trace_id if parent else "")
         self.clock = clock or default_clock
-        self.started_at = self.clock()
+        self.started_at = self.clock() if started_at is None else started_at
         self.deadline, self.enforced = self._bounds(outer_at)
         self.forecaster: Callable[[Run], QuantileForecast | None] | None = None
         self.finished = False
