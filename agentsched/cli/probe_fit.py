@@ -9,10 +9,14 @@ The profile says that an endpoint that decodes B calls at once needs ``a + b * B
 
 and a small prompt of n tokens and a long one of N tokens, each different from the start so that no cache helps:
 
-    b = (d(c) - d(1)) / (c - 1)              not below 0; not above d(1): then the calls ran one after the other
-    a = d(1) - b                             not below d(1) / 20
+    b = (d(c) - d(1)) / (c - 1)              not below 0, not above d(1) / 2
+    a = d(1) - b
     p = (N - n) / (T(N) - T(n))              only if the difference stands out of the spread of T(n)
     t = T(n) - n / p                         not below 0; T(n) itself when p is unknown
+
+The bound on b is for servers that slow down more than the line allows, as a CPU does that decodes its calls one after
+the other: policies take ``a`` for the endpoint's speed, so it stays within a factor of two of what was measured, and
+the rest is learned from real calls.
 
 Medians, because one stalled answer must not decide. ``d`` of one answer is the time from its first to its last piece
 of output over the number of output tokens less one; where a server packs several tokens into a piece, the first piece
@@ -27,7 +31,7 @@ __all__ = ["Figures", "Sample", "fit"]
 
 _FEWEST_PIECES = 3
 _PREFILL_NOISE_S = 0.002
-_A_FLOOR = 0.05
+_MOST_PER_BATCH = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +122,8 @@ def fit(
     together_s = _together(together)
     a, b = alone_s, None
     if alone_s is not None and together_s is not None:
-        b = min(alone_s, max(0.0, (together_s - alone_s) / (len(together) - 1)))
-        a = max(_A_FLOOR * alone_s, alone_s - b)
+        b = min(_MOST_PER_BATCH * alone_s, max(0.0, (together_s - alone_s) / (len(together) - 1)))
+        a = alone_s - b
     return Figures(ttft_s, a, b, prefill, alone_s, together_s, ttft_short_s, ttft_long_s, len(together))
 
 

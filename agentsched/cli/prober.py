@@ -161,8 +161,14 @@ async def _look_up(caller: Caller, found: Probed) -> None:
         return  # many servers have no list; whether they can be reached, the first request tells
     entry = next((entry for entry in entries if entry.get("id", entry.get("name")) == caller.endpoint.model), None)
     found.listed = entry is not None
-    told = [entry[key] for key in _CONTEXT_KEYS if isinstance(entry.get(key), int)] if entry else []
-    found.context_tokens = told[0] if told and told[0] > 0 else None
+    found.context_tokens = None if entry is None else _context_tokens(entry)
+
+
+def _context_tokens(entry: Mapping[str, Any]) -> int | None:
+    """The context length in an entry of a model list: every server has its own word for it."""
+    meta = entry.get("meta")
+    told = [entry.get(key) for key in _CONTEXT_KEYS] + ([meta.get("n_ctx")] if isinstance(meta, dict) else [])
+    return next((count for count in told if isinstance(count, int) and count > 0), None)
 
 
 async def _first_request(caller: Caller, plan: Plan, found: Probed) -> _Way | None:

@@ -308,6 +308,28 @@ async def test_streams_that_are_none(http: aiohttp.ClientSession, serve: Any, ev
     assert told in found.detail
 
 
+@pytest.mark.parametrize(
+    ("entry", "tokens"),
+    [
+        ({"max_model_len": 4096}, 4096),  # vLLM
+        ({"meta": {"n_ctx": 2048, "n_ctx_train": 8192}}, 2048),  # llama.cpp: of one slot
+        ({"context_window": 131072}, 131072),  # Groq
+        ({"context_length": 0}, None),
+        ({"context_length": "long"}, None),
+        ({}, None),
+    ],
+)
+async def test_context_lengths(http: aiohttp.ClientSession, entry: dict[str, object], tokens: int | None) -> None:
+    async def models(request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": "m", **entry}]})
+
+    app = web.Application()
+    app.router.add_get("/v1/models", models)
+    async with TestServer(app) as server:
+        found = await probed(Endpoint("a", str(server.make_url("/v1")), "m"), http)
+    assert (found.listed, found.context_tokens) == (True, tokens)
+
+
 def test_what_is_unknown_stays_as_it_was_declared() -> None:
     declared = Endpoint("a", "http://h", "m", capabilities=frozenset({"vision", "tools", "logprobs"}), context_tokens=9)
     findings = {

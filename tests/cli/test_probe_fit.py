@@ -30,7 +30,7 @@ def sampled(a: float, b: float, prefill: float, idle_s: float, *, together: int 
 
 @given(
     a=st.floats(1e-3, 0.1),
-    b_share=st.floats(0.0, 0.5),
+    b_share=st.floats(0.0, 1.0),
     prefill=st.floats(100, 1e5),
     idle_s=st.floats(0.0, 2.0),
     packed=st.sampled_from([1, 2, 4]),
@@ -80,7 +80,7 @@ def test_figures_stay_in_their_bounds() -> None:
     slower = [answer(0.1, 1.0, prompt=SHORT)] * 4
     faster = [answer(0.1, 0.005, prompt=SHORT)] * 4
     slow = fit(short, slower, [], short_tokens=SHORT, long_tokens=LONG)
-    assert (slow.tpot_per_batch_s, slow.tpot_s) == (pytest.approx(0.01), pytest.approx(0.0005))
+    assert (slow.tpot_per_batch_s, slow.tpot_s) == (pytest.approx(0.005), pytest.approx(0.005))
     fast = fit(short, faster, [], short_tokens=SHORT, long_tokens=LONG)
     assert (fast.tpot_per_batch_s, fast.tpot_s) == (0.0, pytest.approx(0.01))
 
