@@ -91,7 +91,7 @@ def test_which_file_is_checked(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     assert json.loads(run("check", "--json").stdout)["path"] == "named.yaml"
 
 
-async def test_connect_asks_every_endpoint(run: Run, unused_tcp_port: int) -> None:
+async def test_connect_asks_every_endpoint(run: Run, closed_port: int) -> None:
     seen: list[str | None] = []
 
     async def models(request: web.Request) -> web.Response:
@@ -111,7 +111,7 @@ async def test_connect_asks_every_endpoint(run: Run, unused_tcp_port: int) -> No
             {"name": "other", "base_url": f"{root}/v1", "model": "mistral"},
             {"name": "locked", "base_url": f"{root}/locked", "model": "m", "api_key": "sk-canary123456"},
             {"name": "bare", "base_url": f"{root}/bare", "model": "m"},
-            {"name": "gone", "base_url": f"http://127.0.0.1:{unused_tcp_port}/v1", "model": "m"},
+            {"name": "gone", "base_url": f"http://127.0.0.1:{closed_port}/v1", "model": "m"},
         ]
         write(json.dumps({"version": 1, "endpoints": endpoints}))
         result = await asyncio.to_thread(run, "check", "--connect", "--json")

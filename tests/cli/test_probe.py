@@ -130,9 +130,9 @@ endpoints:
         assert not endpoint.can(frozenset({"logprobs"}))
 
 
-async def test_an_endpoint_that_is_not_there(run: Run, unused_tcp_port: int) -> None:
+async def test_an_endpoint_that_is_not_there(run: Run, closed_port: int) -> None:
     write(
-        f"version: 1\nendpoints: [{{name: a, base_url: 'http://127.0.0.1:{unused_tcp_port}/v1', model: m}}]",
+        f"version: 1\nendpoints: [{{name: a, base_url: 'http://127.0.0.1:{closed_port}/v1', model: m}}]",
     )
     before = content()
     result = await asyncio.to_thread(run, "probe", "--write")
