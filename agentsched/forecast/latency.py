@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from agentsched.core.decision import EndpointStates
 from agentsched.core.forecast import QUANTILES, normal_quantiles
 
-__all__ = ["completion_samples", "tpot_if_joined", "ttft_if_joined"]
+__all__ = ["completion_samples", "lognormal_factors", "tpot_if_joined", "ttft_if_joined"]
 
 Array = NDArray[np.float64]
 
@@ -18,6 +18,9 @@ _SPREAD = 0.15
 
 _NOISE: Array = 1.0 + _SPREAD * normal_quantiles(QUANTILES)[np.argsort((np.arange(QUANTILES) * 19 + 7) % QUANTILES)]
 """Noise factors in a fixed permutation: sorted ones would add up comonotonically with sorted lengths."""
+
+_SCATTER: Array = normal_quantiles(QUANTILES)[np.argsort((np.arange(QUANTILES) * 11 + 5) % QUANTILES)]
+"""Standard normal quantiles in another fixed permutation, for what is independent of lengths and noise."""
 
 
 def tpot_if_joined(states: EndpointStates) -> Array:
@@ -44,3 +47,9 @@ def completion_samples(ttft_s: float, tpot_s: float, output_tokens: Array) -> Ar
     """Equally likely end-to-end times, seconds, unsorted, for equally likely output lengths of the same shape."""
     samples: Array = (ttft_s + np.maximum(0.0, output_tokens - 1.0) * tpot_s) * _NOISE
     return samples
+
+
+def lognormal_factors(sigma: float) -> Array:
+    """Equally likely factors around 1 with this log-standard-deviation, shape (QUANTILES,), in a fixed permutation."""
+    factors: Array = np.exp(sigma * _SCATTER)
+    return factors

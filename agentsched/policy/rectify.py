@@ -6,14 +6,14 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Silence", "Verdict", "judge_silence", "p_dead"]
+__all__ = ["SURELY_DEAD", "Silence", "Verdict", "judge_silence", "p_dead"]
 
 Array = NDArray[np.float64]
 
 _BASE_FAULT = 0.02
 """Share of attempts assumed to fall silent for good on an endpoint without a record of errors."""
 
-_SURELY_DEAD = 0.9
+SURELY_DEAD = 0.9
 """From this probability on nothing is lost by cancelling the silent attempt."""
 
 
@@ -68,6 +68,9 @@ def p_dead(sign_samples: Array, waited_s: float, error_rate: float) -> float:
 def judge_silence(silence: Silence, *, min_gain: float, may_hedge: bool) -> Verdict:
     """Compare waiting on with starting the alternative, by the probability of an answer before the deadline.
 
+    A second attempt beside the first pays from ``min_gain`` on, and whatever it gains at the last call. Where only one
+    may run, a likely healthy one is given up at the last call alone: until then waiting on costs nothing.
+
     Args:
         silence: the situation.
         min_gain: the gain in that probability from which on an early second try pays.
@@ -79,12 +82,12 @@ def judge_silence(silence: Silence, *, min_gain: float, may_hedge: bool) -> Verd
     switch = rival_healthy * (
         1.0 if silence.slack_s is None else float(np.mean(silence.rival_samples <= silence.slack_s))
     )
-    gain = (stay + switch - stay * switch if may_hedge else switch) - stay
-    if gain < min_gain and not (silence.last_call and (may_hedge or switch > stay)):
-        return Verdict.KEEP
-    if dead >= _SURELY_DEAD or not may_hedge:
-        return Verdict.RESTART
-    return Verdict.HEDGE
+    hedged = stay + switch - stay * switch
+    if dead >= SURELY_DEAD or not may_hedge:
+        worth = switch > stay and (dead >= SURELY_DEAD or silence.last_call)
+        return Verdict.RESTART if worth else Verdict.KEEP
+    worth = hedged - stay >= min_gain or (silence.last_call and hedged > stay)
+    return Verdict.HEDGE if worth else Verdict.KEEP
 
 
 def _p_healthy_in_time(silence: Silence) -> float:

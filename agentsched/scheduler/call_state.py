@@ -28,6 +28,9 @@ class AttemptState:
     first_at: float | None = None
     tokens: int = 0
     paused: bool = False
+    paced_at: float = 0.0
+    paced_tokens: int = 0
+    """Where the pace was last taken; the tokens since then are its next sample."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +38,7 @@ class RunState:
     """One open run, or one that is over while a call of it still flows."""
 
     run: RunInfo
+    announced: bool = True
     calls: set[str] = field(default_factory=set)
     call_count: int = 0
     attempt_count: int = 0
@@ -61,6 +65,8 @@ class CallState:
     candidates: tuple[int, ...] = ()
     attempts: dict[str, AttemptState] = field(default_factory=dict)
     made: int = 0
+    uncounted: int = 0
+    """Attempts that no server worked on, and that therefore do not count: refused by limits, stale connections."""
     retries: int = 0
     story: list[str] = field(default_factory=list)
     failed_at: dict[int, int] = field(default_factory=dict)

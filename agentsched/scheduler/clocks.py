@@ -1,16 +1,21 @@
 """The clocks of a call and of its attempts: which have run out, and which runs out next."""
 
+import math
+
 import numpy as np
+from numpy.typing import NDArray
 
 from agentsched.core.call import Failure, FailureKind
 from agentsched.core.rules import Rules, StreamRules
-from agentsched.forecast.latency import completion_samples
-from agentsched.policy.rectify import Silence
+from agentsched.forecast.latency import completion_samples, lognormal_factors
+from agentsched.policy.rectify import SURELY_DEAD, Silence, p_dead
 from agentsched.scheduler.call_state import AttemptState, CallState
 from agentsched.scheduler.endpoint_table import EndpointTable
 from agentsched.scheduler.placing import Placement
 
-__all__ = ["long_due", "next_review", "overdue_attempt", "overdue_call", "silence"]
+__all__ = ["call_ends_at", "next_review", "outlasted", "overdue_attempt", "overdue_call", "silence", "surely_dead"]
+
+Array = NDArray[np.float64]
 
 _REVIEW_EVERY_S = 0.5
 """How often a silent attempt is looked at again once it is late, seconds."""
@@ -24,9 +29,19 @@ _SHORTEST_LOOK_S = 0.05
 _TTFT_SPREAD = 0.4
 """Log-standard-deviation of a TTFT around its prediction, taken from hosted endpoints."""
 
+_STRANGER_SPREAD = math.log(2.0)
+"""Log-standard-deviation of the prior of an endpoint never heard from: a profile may be off by a factor of two."""
+
+
+def call_ends_at(state: CallState) -> float:
+    """The instant at which the whole call is over if nothing comes: deadline or caller's patience; inf: never."""
+    call = state.call
+    at = math.inf if call.deadline_at is None else call.deadline_at
+    return at if call.patience_s is None else min(at, _progress_at(state) + call.patience_s)
+
 
 def overdue_call(state: CallState, now: float) -> Failure | None:
-    """Why the whole call is over, if it is: the deadline, the caller's own timeout, or a wait without end."""
+    """Why the whole call is over, if it is: the deadline, or the caller's own timeout."""
     call = state.call
     if call.deadline_at is not None and now >= call.deadline_at:
         return Failure(FailureKind.DEADLINE, f"the deadline passed {now - state.arrived_at:.2f} s after the call")
@@ -40,7 +55,7 @@ def _progress_at(state: CallState) -> float:
     if state.delivered is None:
         return state.arrived_at
     attempt = state.attempts[state.delivered]
-    return np.inf if attempt.paused else attempt.progress_at
+    return math.inf if attempt.paused else attempt.progress_at
 
 
 def overdue_attempt(state: CallState, attempt: AttemptState, rules: StreamRules, now: float) -> Failure | None:
@@ -55,23 +70,23 @@ def overdue_attempt(state: CallState, attempt: AttemptState, rules: StreamRules,
 
 def _attempt_limit(state: CallState, attempt: AttemptState, rules: StreamRules) -> float:
     if attempt.first_at is not None:
-        return np.inf if attempt.paused else attempt.progress_at + rules.idle_timeout
+        return math.inf if attempt.paused else attempt.progress_at + rules.idle_timeout
     if state.call.stream and rules.first_token_timeout is not None:
         return attempt.started_at + rules.first_token_timeout
-    return np.inf
+    return math.inf
 
 
 def next_review(state: CallState, table: EndpointTable, rules: Rules, now: float) -> float:
-    """The next instant at which anything about this call may have to change; inf: none."""
-    call = state.call
-    at = np.inf if call.deadline_at is None else call.deadline_at
-    if call.patience_s is not None:
-        at = min(at, _progress_at(state) + call.patience_s)
+    """The next instant at which anything about this trying or delivered call may have to change; inf: none."""
+    at = call_ends_at(state)
     for attempt in state.attempts.values():
         at = min(at, _attempt_limit(state, attempt, rules.stream))
         if _may_be_left(state, attempt):
             at = min(at, _next_look(state, attempt, table, rules, now))
     return float(at)
+
+
+# -- silent attempts -------------------------------------------------------------------------------------------------
 
 
 def _may_be_left(state: CallState, attempt: AttemptState) -> bool:
@@ -85,11 +100,6 @@ def _sign_s(state: CallState, attempt: AttemptState) -> float:
     return attempt.predicted_ttft_s if state.call.stream else attempt.predicted_e2e_s
 
 
-def long_due(state: CallState, attempt: AttemptState, now: float) -> bool:
-    """Whether the attempt is silent although its first sign of life has been due for as long again."""
-    return attempt.first_at is None and now - attempt.started_at > 2.0 * _sign_s(state, attempt)
-
-
 def _next_look(state: CallState, attempt: AttemptState, table: EndpointTable, rules: Rules, now: float) -> float:
     look = attempt.started_at + max(_SHORTEST_LOOK_S, _LATE * _sign_s(state, attempt))
     if look <= now:
@@ -99,12 +109,17 @@ def _next_look(state: CallState, attempt: AttemptState, table: EndpointTable, ru
 
 
 def _last_call_at(state: CallState, attempt: AttemptState, table: EndpointTable, rules: Rules) -> float:
-    """The last instant at which the alternative still fits, by its 95th percentile; half-way where it never did."""
+    """The last instant at which the alternative still fits, by its 95th percentile; half-way where it never did.
+
+    It is put off until a healthy attempt would have given its sign of life, but not beyond the middle.
+    """
     if state.call.deadline_at is None:
-        return np.inf
+        return math.inf
     slack = state.call.deadline_at - attempt.started_at
-    rival_s = _fastest_rival_s(state, table, attempt.endpoint)
-    return attempt.started_at + max(slack - rival_s - rules.hedge.margin_s, 0.5 * slack)
+    spare = slack - _fastest_rival_s(state, table, attempt.endpoint) - rules.hedge.margin_s
+    if spare <= 0.0:
+        return attempt.started_at + 0.5 * slack
+    return attempt.started_at + max(spare, min(0.5 * slack, _sign_s(state, attempt)))
 
 
 def _fastest_rival_s(state: CallState, table: EndpointTable, but: int) -> float:
@@ -116,27 +131,54 @@ def _fastest_rival_s(state: CallState, table: EndpointTable, but: int) -> float:
     return 1.25 * float(times.min())
 
 
+def _healthy_samples(state: CallState, attempt: AttemptState, table: EndpointTable) -> tuple[Array, Array]:
+    """Equally likely (first sign, whole answer) of a healthy attempt, seconds from its start.
+
+    The fewer answers the endpoint has given so far, the less is its forecast believed.
+    """
+    stranger = lognormal_factors(_STRANGER_SPREAD / math.sqrt(1.0 + table.heard[attempt.endpoint]))
+    whole = stranger * completion_samples(attempt.predicted_ttft_s, attempt.predicted_tpot_s, state.lengths.values)
+    if not state.call.stream:
+        return whole, whole
+    # Reversed: how late the first token is and how wrong the profile is are independent.
+    return attempt.predicted_ttft_s * stranger * lognormal_factors(_TTFT_SPREAD)[::-1], whole
+
+
 def silence(
     state: CallState, attempt: AttemptState, rival: Placement, table: EndpointTable, rules: Rules, now: float
 ) -> Silence:
     """A silent attempt and its alternative as `judge_silence` wants them."""
-    call, values = state.call, state.lengths.values
-    completion = completion_samples(attempt.predicted_ttft_s, attempt.predicted_tpot_s, values)
-    sign = completion
-    if call.stream:
-        spread = completion_samples(1.0, 0.0, values) - 1.0
-        sign = attempt.predicted_ttft_s * np.exp(spread * (_TTFT_SPREAD / 0.15))
+    sign, whole = _healthy_samples(state, attempt, table)
     slack, last_call = None, False
-    if call.deadline_at is not None:
-        slack = call.deadline_at - now
+    if state.call.deadline_at is not None:
+        slack = state.call.deadline_at - now
         last_call = now >= _last_call_at(state, attempt, table, rules) - 1e-3
     return Silence(
         waited_s=now - attempt.started_at,
         sign_samples=sign,
-        completion_samples=completion,
+        completion_samples=whole,
         rival_samples=rival.samples,
         slack_s=slack,
         error_rate=float(table.error_rate[attempt.endpoint]),
         rival_error_rate=float(table.error_rate[rival.endpoint]),
         last_call=last_call,
     )
+
+
+def surely_dead(state: CallState, attempt: AttemptState, table: EndpointTable, now: float) -> bool:
+    """Whether the attempt has been silent for so long that its endpoint is to blame, by its forecast alone."""
+    if attempt.first_at is not None:
+        return False
+    sign, _ = _healthy_samples(state, attempt, table)
+    return p_dead(sign, now - attempt.started_at, float(table.error_rate[attempt.endpoint])) >= SURELY_DEAD
+
+
+def outlasted(state: CallState, silent: AttemptState, winner: AttemptState, now: float) -> bool:
+    """Whether an attempt was silent for twice as long as it should have been, by what the winner's sign of life took.
+
+    The winner shows how far the forecasts of this very call are off, so a slow but healthy endpoint is not blamed.
+    """
+    if silent.first_at is not None:
+        return False
+    waited, taken = now - silent.started_at, now - winner.started_at
+    return waited * _sign_s(state, winner) > 2.0 * taken * _sign_s(state, silent)

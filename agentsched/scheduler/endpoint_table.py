@@ -22,7 +22,7 @@ _EXCESS_DECAY_S = 5.0
 """How fast an observed excess of TTFT over its prediction is forgotten, seconds."""
 
 _SLOW_COUNT = 40.0
-"""Calls over which the slow corrections of a profile (pace, idle TTFT) average."""
+"""Calls over which the slow corrections of a profile (pace, idle TTFT) average; the profile itself counts as one."""
 
 _ERROR_COUNT = 8.0
 """Attempts over which the error rate averages."""
@@ -33,8 +33,10 @@ _FIRST_REST_S = 1.0
 _LONGEST_REST_S = 30.0
 """Longest such rest, seconds."""
 
-_MIN_TOKENS_FOR_PACE = 4
-"""A pace needs at least this many tokens between two looks."""
+_MOST_DOUBLINGS = 16.0
+
+_SHORTEST_QUEUE_S = 1e-3
+"""A full endpoint is never expected to be free at once, seconds."""
 
 
 class EndpointTable:
@@ -55,7 +57,7 @@ class EndpointTable:
         self.in_flight, self.prefill_tokens = row(), row()
         self.tpot_s = column(*(e.profile.tpot_s for e in self.endpoints))
         self.tpot_in_flight, self.seen_at, self.excess_ttft_s, self.excess_at = row(1.0), row(-np.inf), row(), row()
-        self.pace_scale, self.pace_count, self.ttft_count = row(1.0), row(), row()
+        self.pace_scale, self.pace_count, self.ttft_count, self.heard = row(1.0), row(1.0), row(1.0), row()
         self.tpot_alone_s = self.tpot_s.copy()
         self.tpot_per_batch_s = column(*(e.profile.tpot_per_batch_s for e in self.endpoints))
         self.prefill_tokens_per_s = column(*(e.profile.prefill_tokens_per_s for e in self.endpoints))
@@ -99,18 +101,25 @@ class EndpointTable:
 
     # -- readiness ---------------------------------------------------------------------------------------------------
 
-    def ready_in_s(self, indices: NDArray[np.intp], tokens: float, now: float) -> Array:
-        """Seconds until each row may take one more call of ``tokens`` tokens: slots, limits, breaker. 0: now."""
+    def closed_s(self, indices: NDArray[np.intp], tokens: float, now: float) -> Array:
+        """Seconds until limits and breaker of each row let one more call of ``tokens`` tokens pass. 0: now."""
         until = np.maximum(self.blocked_until[indices], self.open_until[indices])
-        ready: Array = np.maximum(0.0, until - now)
-        full = self.in_flight[indices] >= self.slots[indices]
-        if full.any():
-            queue = (1.0 + self.waiting[indices]) * self.service_s[indices] / self.slots[indices]
-            ready = np.where(full, np.maximum(ready, np.maximum(queue, 1e-3)), ready)
+        closed: Array = np.maximum(0.0, until - now)
         if self._limited:
             for k, i in enumerate(indices):
-                ready[k] = max(ready[k], self._limit_wait_s(int(i), tokens, now))
-        return ready
+                closed[k] = max(closed[k], self._limit_wait_s(int(i), tokens, now))
+        return closed
+
+    def queue_s(self, indices: NDArray[np.intp]) -> Array:
+        """Expected seconds until each row has a free slot, from how long its answers take. 0: it has one."""
+        queue = (1.0 + self.waiting[indices]) * self.service_s[indices] / self.slots[indices]
+        full = self.in_flight[indices] >= self.slots[indices]
+        result: Array = np.where(full, np.maximum(queue, _SHORTEST_QUEUE_S), 0.0)
+        return result
+
+    def full(self, i: int) -> bool:
+        """Whether every slot is taken."""
+        return bool(self.in_flight[i] >= self.slots[i])
 
     def _limit_wait_s(self, i: int, tokens: float, now: float) -> float:
         requests, total = self.request_windows[i], self.token_windows[i]
@@ -162,6 +171,7 @@ class EndpointTable:
 
     def saw_first_token(self, i: int, ttft_s: float, unloaded_s: float, crowd: float, now: float) -> None:
         """TTFT seen: the excess over ``unloaded_s`` (idle base + own prefill) is load; without a crowd it is base."""
+        self.heard[i] += 1.0
         excess = ttft_s - unloaded_s
         held = self.excess_ttft_s[i] * np.exp((self.excess_at[i] - now) / _EXCESS_DECAY_S)
         self.excess_ttft_s[i] = max(0.0, 0.5 * held + 0.5 * excess)
@@ -173,7 +183,7 @@ class EndpointTable:
 
     def saw_pace(self, i: int, tokens: float, seconds: float, now: float) -> None:
         """``tokens`` came in ``seconds`` on one stream: the pace of everybody there, averaged over about a second."""
-        if tokens < _MIN_TOKENS_FOR_PACE or seconds <= 0.0:
+        if tokens <= 0.0 or seconds <= 0.0:
             return
         pace, joined = seconds / tokens, max(1.0, self.in_flight[i])
         believed = 0.0 if self.seen_at[i] == -np.inf else float(np.exp((self.seen_at[i] - now) / _TPOT_TAU_S))
@@ -203,22 +213,29 @@ class EndpointTable:
         return was_open
 
     def failed(self, i: int, now: float) -> bool:
-        """An attempt failed through the endpoint's fault; answers whether this opened (or kept open) the breaker."""
+        """An attempt failed through the endpoint's fault; answers whether this opened the breaker (anew)."""
         self.error_rate[i] += (1.0 - self.error_rate[i]) / _ERROR_COUNT
+        was_open = bool(self.failures_in_row[i] >= self._breaker.failures)
         self.failures_in_row[i] += 1.0
         if self.failures_in_row[i] < self._breaker.failures:
             return False
-        if self.probing[i]:
+        probed, self.probing[i] = self.probing[i], False
+        if probed:
             self.cooldown_s[i] = min(2.0 * self.cooldown_s[i], self._breaker.max_cooldown_s)
-        self.probing[i] = False
         self.open_until[i] = now + self.cooldown_s[i]
-        return True
+        return probed or not was_open
 
     def limited(self, i: int, retry_after_s: float | None, now: float) -> None:
-        """A 429: the endpoint is left in peace for as long as it asked, or for ever longer if it does not say."""
+        """A 429: the endpoint is left in peace for as long as it asked, or for ever longer if it does not say.
+
+        Answers that come while it already rests belong to the same burst and make the rest no longer.
+        """
+        resting = bool(now < self.blocked_until[i])
         if retry_after_s is None:
-            retry_after_s = min(_LONGEST_REST_S, _FIRST_REST_S * 2.0 ** self.limits_in_row[i])
-        self.limits_in_row[i] += 1.0
+            doublings = min(self.limits_in_row[i], _MOST_DOUBLINGS)
+            retry_after_s = 0.0 if resting else min(_LONGEST_REST_S, _FIRST_REST_S * 2.0**doublings)
+        if not resting:
+            self.limits_in_row[i] += 1.0
         self.rest(i, retry_after_s, now)
 
     def rest(self, i: int, seconds: float, now: float) -> None:

@@ -29,7 +29,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """A workflow ended; ``outcome`` is ok, deadline, error or cancelled. Calls still open are cancelled."""
+    """A workflow ended; ``outcome`` is ok, deadline, error or cancelled. Calls of it that are still open run on."""
 
     run_id: str
     outcome: str

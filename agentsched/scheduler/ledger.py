@@ -20,6 +20,9 @@ from agentsched.scheduler.placing import Placement
 
 __all__ = ["Ledger"]
 
+_MIN_TOKENS_FOR_PACE = 4
+"""A pace is taken over at least this many tokens."""
+
 _UNCHARGED = frozenset(
     {FailureKind.CONNECT, FailureKind.STALE, FailureKind.RATE_LIMITED, FailureKind.CLIENT, FailureKind.SERVER}
 )
@@ -42,8 +45,11 @@ class Ledger:
     # -- runs --------------------------------------------------------------------------------------------------------
 
     def open_run(self, run: RunInfo) -> RunState:
-        """A run begins; one that is open already keeps its books."""
-        return self.runs.setdefault(run.run_id, RunState(run))
+        """A run begins; one that is open already, by an earlier announcement or by a call, keeps its books."""
+        state = self.runs.setdefault(run.run_id, RunState(run))
+        if not state.announced:
+            state.run, state.announced = run, True
+        return state
 
     def end_run(self, run_id: str, outcome: str, now: float) -> RunClosed | None:
         """A run is over. Its record comes now, or with the end of the last call that outlives it."""
@@ -54,9 +60,11 @@ class Ledger:
         return self._settle_run(run)
 
     def _settle_run(self, run: RunState) -> RunClosed | None:
-        if run.outcome is None or run.calls:
+        if run.calls or (run.outcome is None and run.announced):
             return None
         del self.runs[run.run.run_id]
+        if run.outcome is None:
+            return None
         return RunClosed(
             run=run.run,
             ended_at=run.ended_at,
@@ -73,10 +81,12 @@ class Ledger:
     def open_call(
         self, call: ModelCall, lengths: QuantileForecast, remainder_s: QuantileForecast | None, now: float
     ) -> CallState:
-        """A call arrives; a run nobody announced is opened for it."""
+        """A call arrives; a run nobody announced is opened for it, and forgotten with its last call."""
         if call.call_id in self.calls:
             raise InvariantViolated(f"call {call.call_id} arrived twice")
-        run = self.runs.get(call.run_id) or self.open_run(RunInfo(call.run_id, call.workflow, now))
+        run = self.runs.get(call.run_id)
+        if run is None:
+            run = self.runs[call.run_id] = RunState(RunInfo(call.run_id, call.workflow, now), announced=False)
         self._arrivals += 1
         order = (np.inf if call.deadline_at is None else call.deadline_at, self._arrivals)
         state = CallState(call, now, run, lengths, remainder_s, order)
@@ -131,6 +141,17 @@ class Ledger:
         state.queued_s += now - state.waiting_since
         state.waiting_since = None
 
+    def somebody_first(self, state: CallState, endpoint: int) -> bool:
+        """Whether a more urgent call waits for ``endpoint``."""
+        if self.table.waiting[endpoint] <= (state.waiting_for == endpoint):
+            return False
+        for order, call_id in self.waiting:
+            if order >= state.order:
+                return False
+            if self.calls[call_id].waiting_for == endpoint:
+                return True
+        return False
+
     def _wait_at(self, state: CallState, endpoint: int | None) -> None:
         if state.waiting_for is not None:
             self.table.waiting[state.waiting_for] -= 1.0
@@ -164,7 +185,7 @@ class Ledger:
             committed_usd=self.expected_cost_usd(i, call, state.lengths),
             predicted_ttft_s=placement.ttft_s,
             predicted_tpot_s=placement.tpot_s,
-            predicted_e2e_s=float(np.median(placement.samples)),
+            predicted_e2e_s=placement.e2e_s,
             unloaded_ttft_s=float(table.ttft_idle_s[i]) + uncached / float(table.prefill_tokens_per_s[i]),
             progress_at=now,
         )
@@ -220,28 +241,59 @@ class Ledger:
 
     def saw_progress(self, attempt: AttemptState, tokens: int, now: float, *, paused: bool) -> None:
         """Tokens came: learn the endpoint's TTFT or its pace, and move the attempt's idle clock."""
+        held_up = paused or attempt.paused
         if attempt.first_at is None:
-            attempt.first_at = now
+            attempt.first_at = attempt.paced_at = now
+            attempt.paced_tokens = tokens
             self.table.prefill_done(attempt.endpoint, attempt.uncached_tokens)
             ttft_s = now - attempt.started_at
             self.table.saw_first_token(attempt.endpoint, ttft_s, attempt.unloaded_ttft_s, attempt.in_flight, now)
-        elif tokens > attempt.tokens and not attempt.paused and not paused:
-            self.table.saw_pace(attempt.endpoint, tokens - attempt.tokens, now - attempt.progress_at, now)
+        elif held_up or tokens - attempt.paced_tokens >= _MIN_TOKENS_FOR_PACE:
+            if not held_up:
+                self.table.saw_pace(attempt.endpoint, tokens - attempt.paced_tokens, now - attempt.paced_at, now)
+            attempt.paced_tokens, attempt.paced_at = tokens, now
         attempt.tokens, attempt.progress_at, attempt.paused = tokens, now, paused
 
     def saw_answer(self, state: CallState, attempt: AttemptState, usage: Usage, now: float) -> None:
-        """A whole answer came: learn the service time, the rest of the pace, and what the prefix cache now holds."""
+        """A whole answer came: learn the service time, the speed, and what the prefix cache now holds."""
         tokens, elapsed = usage.output_tokens or 0, now - attempt.started_at
         self.table.saw_service(attempt.endpoint, elapsed)
-        if attempt.first_at is not None:
-            if tokens > attempt.tokens and not attempt.paused:
-                self.table.saw_pace(attempt.endpoint, tokens - attempt.tokens, now - attempt.progress_at, now)
-        elif tokens > 1:
-            self.table.saw_pace(attempt.endpoint, tokens - 1, elapsed - attempt.predicted_ttft_s, now)
+        if attempt.first_at is None:
+            self._saw_whole(attempt, tokens, elapsed, now)
+        elif attempt.paced_at == attempt.first_at and tokens - attempt.paced_tokens >= _MIN_TOKENS_FOR_PACE:
+            self.table.saw_pace(attempt.endpoint, tokens - attempt.paced_tokens, now - attempt.first_at, now)
         if state.call.prefix:
             state.run.last_endpoint[state.call.prefix] = (attempt.endpoint, (usage.input_tokens or 0) + tokens)
 
+    def _saw_whole(self, attempt: AttemptState, tokens: int, elapsed: float, now: float) -> None:
+        """An answer came in one piece: both parts of its forecast were off by the same factor, as far as one can see.
+
+        Long and short answers in turn then set the two parts right: only the true ones suit both.
+        """
+        decode_s = max(0, tokens - 1) * attempt.predicted_tpot_s
+        factor = elapsed / (attempt.predicted_ttft_s + decode_s)
+        ttft_s = factor * attempt.predicted_ttft_s
+        self.table.saw_first_token(attempt.endpoint, ttft_s, attempt.unloaded_ttft_s, attempt.in_flight, now)
+        if tokens > _MIN_TOKENS_FOR_PACE:
+            self.table.saw_pace(attempt.endpoint, tokens - 1, factor * decode_s, now)
+
     # -- money and names ---------------------------------------------------------------------------------------------
+
+    def payable(self, state: CallState) -> tuple[int, ...]:
+        """Those candidates that the run can still pay for, what its running attempts will cost being taken off."""
+        run = state.run
+        if run.run.max_cost_usd is None:
+            return state.candidates
+        left = run.run.max_cost_usd - run.cost_usd - run.committed_usd
+        return tuple(i for i in state.candidates if self.expected_cost_usd(i, state.call, state.lengths) <= left)
+
+    @staticmethod
+    def money_left(state: CallState) -> str:
+        """What the run can still spend, for people."""
+        run = state.run
+        assert run.run.max_cost_usd is not None
+        left = max(0.0, run.run.max_cost_usd - run.cost_usd - run.committed_usd)
+        return f"{left:.6f} of {run.run.max_cost_usd:.6f} USD are left"
 
     def expected_cost_usd(self, i: int, call: ModelCall, lengths: QuantileForecast) -> float:
         """What the call is expected to cost at endpoint ``i``, USD."""

@@ -37,6 +37,11 @@ class Placement:
         """The chosen endpoint's name."""
         return self.situation.names[self.position]
 
+    @property
+    def e2e_s(self) -> float:
+        """Predicted time of the whole answer, seconds: that of an answer of median length."""
+        return self.ttft_s + max(0.0, self.situation.output_tokens.quantile(0.5) - 1.0) * self.tpot_s
+
     def p_meet(self, run_deadline_at: float | None) -> float | None:
         """Probability that the run meets its deadline, as far as what follows this call is known; None without one.
 
@@ -54,8 +59,10 @@ class Placement:
         """The record of this placement."""
         samples = np.sort(self.samples)
         order = np.argsort(-self.choice.scores, kind="stable")
-        names, scores = self.situation.names, self.choice.scores
-        rivals = tuple((names[k], float(scores[k])) for k in order[: _RIVALS_SHOWN + 1] if k != self.position)
+        names, scores, ready = self.situation.names, self.choice.scores, self.situation.states.ready_in_s
+        rivals = tuple(
+            (names[k], float(scores[k])) for k in order[: _RIVALS_SHOWN + 1] if k != self.position and ready[k] < np.inf
+        )
         return Decision(
             call_id=state.call.call_id,
             run_id=state.call.run_id,
@@ -68,7 +75,7 @@ class Placement:
             slack_s=self.situation.slack_s,
             p_meet=self.p_meet(state.run.run.deadline_at),
             ttft_s=self.ttft_s,
-            e2e_s=float(samples[samples.size // 2]),
+            e2e_s=self.e2e_s,
             e2e_p95_s=float(samples[int(0.95 * samples.size)]),
             output_tokens=self.situation.output_tokens.quantile(0.5),
             score=float(scores[self.position]),
@@ -90,22 +97,20 @@ class Placer:
         """The policy's name."""
         return self._policy.name
 
-    def place(self, state: CallState, now: float, *, without: int | None = None) -> Placement | None:
-        """The best place for the call as things stand; None when no candidate may ever be ready.
+    def place(self, state: CallState, candidates: tuple[int, ...], latest: float, now: float) -> Placement | None:
+        """The best place for the call as things stand; None when limits and breakers keep all closed beyond ``latest``.
 
-        Endpoints that failed this call before are avoided while another one can be had. ``without`` leaves one out.
+        Endpoints that failed this call before are avoided while another one can be had.
         """
-        candidates = state.candidates if without is None else tuple(i for i in state.candidates if i != without)
-        if not candidates:
-            return None
         indices, names = self._indices(candidates)
         call = state.call
-        expected = call.input_tokens + state.lengths.mean
-        ready = self._table.ready_in_s(indices, expected, now)
+        ready = self._table.closed_s(indices, call.input_tokens + state.lengths.mean, now)
         if state.not_before:
             self._avoid_failed(state, candidates, ready, now)
+        ready[(ready > 0.0) & (now + ready >= latest)] = np.inf
         if not np.isfinite(ready).any():
             return None
+        ready = np.maximum(ready, self._table.queue_s(indices))
         states = self._table.states(indices, ready, now)
         cached = self._cached(candidates, call, state.run)
         uncached = np.maximum(0.0, call.input_tokens - cached)

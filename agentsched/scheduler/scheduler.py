@@ -40,13 +40,14 @@ from agentsched.scheduler.retry_budget import ShareBudget
 __all__ = ["Scheduler"]
 
 _MOST_LIMITED_TRIES = 16
-"""A call without a deadline gives up after this many answers of 429."""
+"""A call gives up after this many answers of 429; they do not count as its attempts."""
 
 _MOST_REPLACED = 8
 """Waiting calls looked at when a place becomes free: bounds the work of one event."""
 
 _FULL_LOOK_S = 0.05
-"""A call waiting for a slot is looked at no more often than this, seconds: the slot's release wakes it anyway."""
+"""A call waiting for a slot, or for its turn, is looked at no more often than this, seconds: what it waits for wakes it
+anyway."""
 
 _FAULTS = frozenset(
     {
@@ -158,29 +159,18 @@ class Scheduler:
         if call.deadline_at is not None and now >= call.deadline_at:
             self._fail(state, Failure(FailureKind.DEADLINE, "no time was left when the call was made"), now)
             return
-        lack = self._find_candidates(state)
-        if lack is not None:
-            self._fail(state, lack, now)
-        else:
+        state.candidates = self._able_to_serve(call)
+        if state.candidates:
             self._try(state, "first", now)
+        else:
+            self._fail(state, _incapable(call), now)
 
-    def _find_candidates(self, state: CallState) -> Failure | None:
-        """Fill in who may serve the call; answers why nobody may."""
-        call = state.call
+    def _able_to_serve(self, call: ModelCall) -> tuple[int, ...]:
+        """Who may serve the call, whatever their state."""
         serving = self.pool.serving(call.model)
         if call.pinned is not None:
             serving = tuple(i for i in serving if self.ledger.name(i) == call.pinned)
-        able = tuple(i for i in serving if self._able(i, call))
-        if not able:
-            return _incapable(call)
-        cap = state.run.run.max_cost_usd
-        if cap is not None:
-            left = cap - state.run.cost_usd - state.run.committed_usd
-            able = tuple(i for i in able if self.ledger.expected_cost_usd(i, call, state.lengths) <= left)
-            if not able:
-                return Failure(FailureKind.COST, f"{max(0.0, left):.6f} of {cap:.6f} USD are left")
-        state.candidates = able
-        return None
+        return tuple(i for i in serving if self._able(i, call))
 
     def _able(self, i: int, call: ModelCall) -> bool:
         endpoint = self.pool.endpoints[i]
@@ -231,31 +221,48 @@ class Scheduler:
 
     # -- trying ------------------------------------------------------------------------------------------------------
 
-    def _try(self, state: CallState, why: str, now: float) -> None:
-        """Start an attempt at the best place, or wait for it, or give up when waiting cannot help."""
-        placement = self._placer.place(state, now)
+    def _try(self, state: CallState, why: str, now: float, *, in_turn: bool = False) -> None:
+        """Start an attempt at the best place, or wait for it, or give up when waiting cannot help.
+
+        ``in_turn``: every more urgent call has already had its choice.
+        """
+        overdue = clocks.overdue_call(state, now)
+        if overdue is not None:
+            self._fail(state, overdue, now)
+            return
+        payable = self.ledger.payable(state)
+        if not payable:
+            self._fail(state, Failure(FailureKind.COST, self.ledger.money_left(state)), now)
+            return
+        placement = self._placer.place(state, payable, self._patient_until(state, now), now)
         if placement is None:
             self._give_up(state, now)
-        elif placement.ready_in_s <= 0.0:
+        elif placement.ready_in_s > 0.0:
+            self._wait(state, placement, now)
+        elif in_turn or not self.ledger.somebody_first(state, placement.endpoint):
             self._start(state, placement, why, now)
         else:
-            self._wait(state, placement, now)
+            self._line_up(state, placement.endpoint, now)
+
+    def _patient_until(self, state: CallState, now: float) -> float:
+        """Until when the call may wait for a limit or a breaker; a slot is waited for as long as the call lives."""
+        ends_at = clocks.call_ends_at(state)
+        if ends_at < np.inf:
+            return ends_at
+        return (now if state.waiting_since is None else state.waiting_since) + self.rules.retry.max_wait_s
 
     def _wait(self, state: CallState, placement: Placement, now: float) -> None:
-        table, i = self.ledger.table, placement.endpoint
+        """Wait for a place that is not ready; it will be in time, as far as limits and breaker are concerned."""
+        full = self.ledger.table.full(placement.endpoint)
+        self.ledger.enter_waiting(state, placement.endpoint, now)
+        look_at = now + (max(_FULL_LOOK_S, placement.ready_in_s) if full else placement.ready_in_s)
+        self._review_at(state, min(look_at, clocks.call_ends_at(state)), now)
+
+    def _line_up(self, state: CallState, i: int, now: float) -> None:
+        """The place is ready, but others have waited for it who are more urgent: let all choose again in order."""
         self.ledger.enter_waiting(state, i, now)
-        assert state.waiting_since is not None
-        full = bool(table.in_flight[i] >= table.slots[i])
-        ready_at = now + (max(_FULL_LOOK_S, placement.ready_in_s) if full else placement.ready_in_s)
-        latest = state.waiting_since + self.rules.retry.max_wait_s
-        if state.call.deadline_at is not None:
-            latest = state.call.deadline_at
-        if ready_at >= latest and not full:
-            self._give_up(state, now)
-        elif full and state.call.deadline_at is None:
-            self._review_at(state, ready_at, now)
-        else:
-            self._review_at(state, min(ready_at, latest), now)
+        self.ledger.freed.add(i)
+        self._review_at(state, min(now + _FULL_LOOK_S, clocks.call_ends_at(state)), now)
 
     def _give_up(self, state: CallState, now: float) -> None:
         """No place can be had before the budget is spent: say so now rather than at the deadline."""
@@ -290,11 +297,13 @@ class Scheduler:
         if found is None:
             return
         state, attempt = found
+        was_paused = attempt.paused
         self.ledger.saw_progress(attempt, event.output_tokens, now, paused=event.paused)
         if state.delivered is None and state.call.stream:
+            self._deliver(state, attempt, now)
             state.delivered = attempt.attempt_id
-            self._actions.append(Deliver(state.call.call_id, attempt.attempt_id, self.ledger.name(attempt.endpoint)))
-            self._cancel_rivals(state, attempt, now)
+            self._schedule_review(state, now)
+        elif event.paused != was_paused:
             self._schedule_review(state, now)
 
     def _attempt_finished(self, event: AttemptFinished, now: float) -> None:
@@ -309,24 +318,27 @@ class Scheduler:
             said.cached_input_tokens,
         )
         if state.delivered is None:
-            self._actions.append(Deliver(state.call.call_id, attempt.attempt_id, self.ledger.name(attempt.endpoint)))
-            self._cancel_rivals(state, attempt, now)
+            self._deliver(state, attempt, now)
         self.ledger.saw_answer(state, attempt, usage, now)
         if self.ledger.table.succeeded(attempt.endpoint):
             self._note(attempt.endpoint, "is back", now)
         self._actions.append(Record(self.ledger.close_attempt(state, attempt, usage, None, now)))
         self._end(state, "ok", now, winner=attempt, usage=usage)
 
-    def _cancel_rivals(self, state: CallState, winner: AttemptState, now: float) -> None:
-        """The others lost; one that had given no sign of life when it was long due also loses its good name."""
+    def _deliver(self, state: CallState, winner: AttemptState, now: float) -> None:
+        """This attempt's answer is the call's; its rival lost, and its good name too if it was silent for too long."""
+        self._actions.append(Deliver(state.call.call_id, winner.attempt_id, self.ledger.name(winner.endpoint)))
         for attempt in tuple(state.attempts.values()):
             if attempt is not winner:
-                if clocks.long_due(state, attempt, now):
+                if clocks.outlasted(state, attempt, winner, now):
                     self._blame(attempt.endpoint, Failure(FailureKind.SILENT, "no sign of life"), now)
                 self._cancel(state, attempt, "another attempt answered first", now)
 
     def _cancel_attempts(self, state: CallState, reason: str, now: float) -> None:
+        """Nobody wants an answer any more; who should have given one long ago is to blame for that."""
         for attempt in tuple(state.attempts.values()):
+            if clocks.surely_dead(state, attempt, self.ledger.table, now):
+                self._blame(attempt.endpoint, Failure(FailureKind.SILENT, "no sign of life"), now)
             self._cancel(state, attempt, reason, now)
 
     def _cancel(self, state: CallState, attempt: AttemptState, reason: str, now: float) -> None:
@@ -341,52 +353,73 @@ class Scheduler:
 
     def _failed(self, state: CallState, attempt: AttemptState, failure: Failure, now: float) -> None:
         """One attempt is over without an answer: blame, then hand over, wait for its rival, or try again."""
-        delivered = state.delivered == attempt.attempt_id
-        self._blame(attempt.endpoint, failure, now)
+        i, delivered = attempt.endpoint, state.delivered == attempt.attempt_id
+        self._blame(i, failure, now)
         self._actions.append(Record(self.ledger.close_attempt(state, attempt, None, failure, now)))
-        state.story.append(f"{self.ledger.name(attempt.endpoint)}: {failure} after {now - attempt.started_at:.2f} s")
+        state.story.append(f"{self.ledger.name(i)}: {failure} after {now - attempt.started_at:.2f} s")
         state.last_failure = failure
         state.only_limits = state.only_limits and failure.kind is FailureKind.RATE_LIMITED
+        at_once = failure.kind is FailureKind.STALE and i not in state.failed_at and state.call.repeatable
+        self._avoid(state, i, 0.0 if at_once else self._backoff_s(state, i), now)
         if delivered:
             self._fail(state, failure, now)
+        elif state.attempts:  # its rival may still answer, also where this one was refused
+            self._schedule_review(state, now)
         elif failure.kind is FailureKind.CLIENT:
             self._fail(state, failure, now, refused=attempt)
-        elif state.attempts:
-            self._schedule_review(state, now)
+        elif at_once:
+            state.uncounted += 1
+            self._try(state, "retry", now)
         else:
-            self._retry(state, attempt.endpoint, failure, now)
+            self._retry(state, failure, now)
+
+    def _backoff_s(self, state: CallState, i: int) -> float:
+        retry = self.rules.retry
+        return min(retry.max_backoff_s, retry.backoff_s * 2.0 ** state.failed_at.get(i, 0))
+
+    @staticmethod
+    def _avoid(state: CallState, i: int, pause_s: float, now: float) -> None:
+        """The endpoint failed this call: it gets it again only if no other can be had, and not before a pause."""
+        if pause_s > 0.0:
+            state.failed_at[i] = state.failed_at.get(i, 0) + 1
+            state.not_before[i] = now + pause_s
+        else:
+            state.failed_at[i] = 0
 
     def _blame(self, i: int, failure: Failure, now: float) -> None:
         table = self.ledger.table
         if failure.kind in _FAULTS:
+            if failure.retry_after_s is not None:
+                table.rest(i, failure.retry_after_s, now)
             if table.failed(i, now):
                 self._note(i, f"is left alone for {table.open_until[i] - now:.1f} s ({failure})", now)
         elif failure.kind is FailureKind.RATE_LIMITED:
             table.limited(i, failure.retry_after_s, now)
 
-    def _retry(self, state: CallState, i: int, failure: Failure, now: float) -> None:
-        """Try again elsewhere, or here after a pause, within the call's and the pool's budgets."""
-        retry, limited = self.rules.retry, failure.kind is FailureKind.RATE_LIMITED
-        if failure.kind is FailureKind.STALE and i not in state.failed_at and state.call.repeatable:
-            state.failed_at[i] = 0
-            self._try(state, "retry", now)
-        elif not self._may_retry(state, failure):
+    def _retry(self, state: CallState, failure: Failure, now: float) -> None:
+        """Try again elsewhere, or at the same endpoint after its pause, within the call's and the pool's budgets."""
+        if not self._may_retry(state, failure):
             self._fail(state, failure, now)
+            return
+        if failure.kind is FailureKind.RATE_LIMITED:
+            state.uncounted += 1
         else:
-            if not limited:
-                self._retry_budget.take()
-            times = state.failed_at.get(i, 0)
-            state.failed_at[i] = times + 1
-            state.not_before[i] = now + min(retry.max_backoff_s, retry.backoff_s * 2.0**times)
-            state.retries += 1
-            self._try(state, "left" if failure.kind is FailureKind.SILENT else "retry", now)
+            self._retry_budget.take()
+        state.retries += 1
+        self._try(state, "left" if failure.kind is FailureKind.SILENT else "retry", now)
 
     def _may_retry(self, state: CallState, failure: Failure) -> bool:
-        """Whether the call may be sent once more: never twice if it must not be repeated and may have been read."""
+        """Whether the call may be sent once more: never if it must not be repeated and may have been acted upon.
+
+        A 429 says that it was not; such answers have a limit of their own.
+        """
         if failure.kind is FailureKind.RATE_LIMITED:
-            return state.made < _MOST_LIMITED_TRIES
+            return state.uncounted < _MOST_LIMITED_TRIES
         repeatable = state.call.repeatable or failure.kind is FailureKind.CONNECT
-        return repeatable and state.made < self.rules.retry.max_attempts and self._retry_budget.available
+        return repeatable and self._attempts_left(state) and self._retry_budget.available
+
+    def _attempts_left(self, state: CallState) -> bool:
+        return state.made - state.uncounted < self.rules.retry.max_attempts
 
     # -- reviews -----------------------------------------------------------------------------------------------------
 
@@ -419,9 +452,10 @@ class Scheduler:
 
     def _second_thoughts(self, state: CallState, attempt: AttemptState, now: float) -> None:
         """Leave a silent attempt, or try a second one beside it, where that makes an answer in time likelier."""
-        if attempt.first_at is not None or not state.call.repeatable or state.made >= self.rules.retry.max_attempts:
+        if attempt.first_at is not None or not state.call.repeatable or not self._attempts_left(state):
             return
-        rival = self._placer.place(state, now, without=attempt.endpoint)
+        others = tuple(i for i in self.ledger.payable(state) if i != attempt.endpoint)
+        rival = self._placer.place(state, others, clocks.call_ends_at(state), now) if others else None
         if rival is None or rival.ready_in_s > 0.0:
             return
         may_hedge, may_retry = self._hedge_budget.available, self._retry_budget.available
@@ -455,8 +489,8 @@ class Scheduler:
             if freed.isdisjoint(state.candidates):
                 continue
             looked += 1
-            self._try(state, "first" if state.made == 0 else "retry", now)
-            freed = {i for i in freed if ledger.table.in_flight[i] < ledger.table.slots[i]}
+            self._try(state, "first" if state.made == 0 else "retry", now, in_turn=True)
+            freed = {i for i in freed if not ledger.table.full(i)}
         ledger.freed.clear()
 
     # -- for tests and people ----------------------------------------------------------------------------------------
