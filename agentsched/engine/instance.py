@@ -2,14 +2,15 @@
 
 The model, in the order in which a step is made:
 
-1. *Admission.* Waiting requests enter in order of (priority, arrival) while a slot is free and their whole context fits
+1. *Arrival.* A request passes the front end (a constant delay, see `HardwareProfile.frontend_s`) and waits.
+2. *Admission.* Waiting requests enter in order of (priority, arrival) while a slot is free and their whole context fits
    into key/value memory beside a small watermark. The first that does not fit blocks those behind it, as in vLLM: no
    request starves because smaller ones keep slipping past it.
-2. *Memory.* Every token takes one token of memory as it appears. If a step would not fit, the least urgent running
+3. *Memory.* Every token takes one token of memory as it appears. If a step would not fit, the least urgent running
    request (latest among equals) is preempted: its memory is freed, it returns to the queue with its old rank and later
    prefills prompt and output so far again. Preemption rather than reserving the whole output at admission, because an
    engine does not know output lengths, and because this is what vLLM does (recomputation).
-3. *The step.* All decoding requests gain one token and up to a chunk of prompt tokens is prefilled, in order of
+4. *The step.* All decoding requests gain one token and up to a chunk of prompt tokens is prefilled, in order of
    admission. A request whose prompt is completed gains its first token in the same step. See
    `HardwareProfile` for the seconds this takes.
 
@@ -23,6 +24,7 @@ requests), so memory pressure is slightly overstated.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from math import inf
 from typing import Literal
@@ -79,6 +81,7 @@ class Instance:
         self._detail = detail
         self._skip = skip
         self._sequences: dict[str, Sequence] = {}
+        self._arriving: deque[tuple[float, Sequence]] = deque()
         self._waiting = WaitingQueue()
         self._prefilling: dict[str, Sequence] = {}
         self._decoding = DecodeSet()
@@ -113,9 +116,10 @@ class Instance:
         self._arrivals += 1
         sequence = Sequence(request, (self._sign * request.priority, self._arrivals))
         self._sequences[request.request_id] = sequence
-        self._waiting.push(sequence)
-        if self._admissible() is not None:
-            self._reconsider(now)
+        if self.profile.frontend_s > 0:
+            self._arriving.append((now + self.profile.frontend_s, sequence))
+        else:
+            self._enqueue(sequence, now)
         return None
 
     def abort(self, request_id: str, now: float) -> bool:
@@ -124,12 +128,10 @@ class Instance:
         sequence = self._sequences.get(request_id)
         if sequence is None:
             return False
-        waiting = sequence.phase is Phase.WAITING
+        running = sequence.phase in (Phase.PREFILLING, Phase.DECODING)
         self._leave(sequence)
-        if waiting:
-            if self._admissible() is not None:  # it was the head that blocked the others
-                self._reconsider(now)
-        else:
+        # One that waited changes the batch only if it was the head that blocked the others.
+        if running or self._admissible() is not None:
             self._reconsider(now)
         return True
 
@@ -203,7 +205,7 @@ class Instance:
         checks = {
             "kv used": (self._kv_used, held),
             "kv of decoding": (self._decoding.kv_tokens, counted),
-            "sequences": (len(self._sequences), len(running) + len(self._waiting)),
+            "sequences": (len(self._sequences), len(running) + len(self._waiting) + self._on_the_way()),
             "kv over limit": (max(0, self._kv_used - self.profile.kv_tokens), 0),
             "slots over limit": (max(0, len(running) - self.profile.max_slots), 0),
             "idle with work": (int(bool(running) and self._block is None), 0),
@@ -211,6 +213,9 @@ class Instance:
         wrong = [f"{name}: {left} != {right}" for name, (left, right) in checks.items() if left != right]
         if wrong:
             raise InvariantViolated(f"instance {self.profile.name!r}: {'; '.join(wrong)}")
+
+    def _on_the_way(self) -> int:
+        return sum(sequence.phase is Phase.ARRIVING for _, sequence in self._arriving)
 
     def __repr__(self) -> str:
         load = self.load()
@@ -224,7 +229,8 @@ class Instance:
     def _next(self, step: int) -> float | None:
         block_end = self._block.span.end_of(step) if self._block is not None else inf
         outage = self._outages.next_start() if self._sequences else inf
-        soonest = min(block_end, outage)
+        arrival = self._arriving[0][0] if self._arriving else inf
+        soonest = min(block_end, outage, arrival)
         return soonest if soonest < inf else None
 
     def _settle(self, now: float) -> None:
@@ -235,13 +241,25 @@ class Instance:
             block = self._block
             step_end = block.span.end_of(block.done + 1) if block is not None else inf
             outage = self._outages.next_start()
-            if outage <= now and outage < step_end:
+            arrival = self._arriving[0][0] if self._arriving else inf
+            if outage <= now and outage < min(step_end, arrival):
                 self._begin_outage(outage)
+            elif arrival <= now and arrival < step_end:
+                self._enqueue(self._arriving.popleft()[1], arrival)
             elif block is not None and step_end <= now:
-                self._apply(block, block.span.steps_by(min(now, outage), block.steps) - block.done)
+                self._apply(block, block.span.steps_by(min(now, outage, arrival), block.steps) - block.done)
             else:
                 break
         self._now = now
+
+    def _enqueue(self, sequence: Sequence, now: float) -> None:
+        """Let a request wait for the batch, unless it was aborted on its way."""
+        if sequence.phase is Phase.GONE:
+            return
+        sequence.phase = Phase.WAITING
+        self._waiting.push(sequence)
+        if self._admissible() is not None:
+            self._reconsider(now)
 
     def _reconsider(self, now: float) -> None:
         """End the planned run with the step in progress; a run that has only just begun is planned anew."""
@@ -402,7 +420,9 @@ class Instance:
 
     def _leave(self, sequence: Sequence) -> None:
         del self._sequences[sequence.request.request_id]
-        if sequence.phase is Phase.WAITING:
+        if sequence.phase is Phase.ARRIVING:
+            sequence.phase = Phase.GONE
+        elif sequence.phase is Phase.WAITING:
             self._waiting.forget(sequence)
         else:
             self._stop(sequence)
@@ -428,6 +448,7 @@ class Instance:
         for sequence in self._sequences.values():
             sequence.phase = Phase.GONE
         self._sequences.clear()
+        self._arriving.clear()
         self._waiting.clear()
         self._prefilling.clear()
         self._decoding.clear()

@@ -38,6 +38,8 @@ class HardwareProfile:
         prefill_chunk_tokens: prompt tokens prefilled per step at most, over all sequences.
         prefix_cache_share: share of ``kv_tokens`` that the prefix cache may hold.
         block_tokens: tokens per prefix-cache block.
+        frontend_s: seconds that a request spends in the server's front end (HTTP, template, tokenizer) before the
+            engine sees it; adds to the time to first token and costs the engine nothing.
         kv_watermark: share of ``kv_tokens`` that must stay free when a request joins others.
         max_context_tokens: longest prompt plus output; None means all of ``kv_tokens``.
         basis: whether the figures are fitted, assumed or given by a scenario.
@@ -59,6 +61,7 @@ class HardwareProfile:
     prefill_chunk_tokens: int = 2048
     prefix_cache_share: float = 0.4
     block_tokens: int = 64
+    frontend_s: float = 0.0
     kv_watermark: float = 0.01
     max_context_tokens: int | None = None
     basis: ProfileBasis = "assumed"
@@ -74,7 +77,13 @@ class HardwareProfile:
             "block_tokens",
         ):
             _require(name, getattr(self, name), "greater than 0", getattr(self, name) > 0)
-        for name in ("step_per_sequence_s", "step_per_kv_token_s", "prefill_hidden_s", "prefill_attention_s"):
+        for name in (
+            "step_per_sequence_s",
+            "step_per_kv_token_s",
+            "prefill_hidden_s",
+            "prefill_attention_s",
+            "frontend_s",
+        ):
             _require(name, getattr(self, name), "0 or more", getattr(self, name) >= 0)
         for name in ("prefix_cache_share", "kv_watermark"):
             _require(name, getattr(self, name), "between 0 and 1", 0 <= getattr(self, name) <= 1)
@@ -111,7 +120,7 @@ class HardwareProfile:
             network_s: round trip to be added to the time to first token.
         """
         return Profile(
-            ttft_s=self.step_base_s + self.step_per_sequence_s + network_s,
+            ttft_s=self.frontend_s + self.step_base_s + self.step_per_sequence_s + network_s,
             tpot_s=self.step_base_s,
             tpot_per_batch_s=self.step_per_sequence_s + self.step_per_kv_token_s * mean_context_tokens,
             prefill_tokens_per_s=self.prefill_tokens_per_s,

@@ -1,7 +1,7 @@
-"""Named profiles: measured, assumed and scenario figures, read from ``profiles.json`` beside this module.
+"""Named profiles, read from the JSON files beside this module; each entry says where its figures come from.
 
-The fitted entries are written by ``python -m agentsched.engine.fit``; the others are edited by hand. Each entry says
-where its figures come from.
+``profiles_fitted.json`` (measured GPUs, and assumed ones derived from them) is written by
+``python -m agentsched.engine.fit TABLE.csv --write``; ``profiles_scenario.json`` holds a published study's figures.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from agentsched.errors import ConfigError
 
 __all__ = ["all_profiles", "load_profile", "profile_from_mapping"]
 
+_FILES = ("profiles_fitted.json", "profiles_scenario.json")
+
 
 @cache
 def all_profiles() -> dict[str, EngineProfile]:
     """Return every named profile, by name."""
-    data = json.loads(files("agentsched.engine").joinpath("profiles.json").read_text(encoding="utf-8"))
-    profiles = [profile_from_mapping(entry) for entry in data["profiles"]]
-    return {profile.name: profile for profile in profiles}
+    profiles: dict[str, EngineProfile] = {}
+    for name in _FILES:
+        data = json.loads(files("agentsched.engine").joinpath(name).read_text(encoding="utf-8"))
+        profiles |= {entry["name"]: profile_from_mapping(entry) for entry in data["profiles"]}
+    return profiles
 
 
 def load_profile(name: str) -> EngineProfile:

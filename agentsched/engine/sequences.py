@@ -14,6 +14,7 @@ __all__ = ["DecodeSet", "Phase", "Sequence", "WaitingQueue"]
 class Phase(Enum):
     """Where a sequence stands; it leaves the instance from any phase."""
 
+    ARRIVING = "arriving"
     WAITING = "waiting"
     PREFILLING = "prefilling"
     DECODING = "decoding"
@@ -52,7 +53,7 @@ class Sequence:
     def __init__(self, request: Request, key: tuple[int, int]) -> None:
         self.request = request
         self.key = key
-        self.phase = Phase.WAITING
+        self.phase = Phase.ARRIVING
         self.generated = 0
         self.joined_at = 0
         self.finishes_at = 0
