@@ -1,16 +1,21 @@
 """The shape an error takes on its way out: ours, and at the same time what the caller's library would have raised.
 
-    caller              out of time (DeadlineExceeded, CallTimedOut)    no answer (every other CallFailed)
-    openai SDK          + openai.APITimeoutError                        + openai.APIConnectionError
-    LangChain over it   + openai.APIError                               + openai.APIError
-    plain httpx(2)      + ReadTimeout                                   + ConnectError, once streaming ReadError
+    caller                     out of time (DeadlineExceeded, CallTimedOut)   no answer (every other CallFailed)
+    openai SDK                 + openai.APITimeoutError                       + openai.APIConnectionError
+    a framework over the SDK   + openai.APIError                              + openai.APIError
+    plain httpx(2)             + ReadTimeout                                  + ConnectError, once streaming ReadError
 
-Where langchain-core is loaded and has ``ModelError``, the error is one too, with ``is_retryable`` False.
-langchain-openai turns every SDK timeout and connection error into a retryable error of its own, but lets other SDK
-errors pass.
+The scheduler has tried what could be tried, so nobody above shall try again. Seen with langchain-openai 1.7, LangGraph
+1.2, CrewAI 1.15 and llama-index 0.14:
 
-It also waits for each chunk of an asynchronous stream with a timeout and takes every TimeoutError for its own: there,
-an error that is out of time is `OutOfTime`, and the decorator makes of it what it is.
+- langchain-openai turns the SDK's timeout and connection errors into retryable errors of its own, CrewAI into a
+  ConnectionError that it repeats, llama-index repeats them; each lets other errors of the SDK pass.
+- LangChain's retry middleware asks langchain-core's ``ModelError.is_retryable``: where that class is loaded, the error
+  is one, and it is False.
+- LangGraph's default retry policy repeats neither an OSError (a TimeoutError is one) nor a RuntimeError; CrewAI repeats
+  everything but a TimeoutError. An error without an answer, no TimeoutError by nature, is what its caller lets pass.
+- langchain-openai waits for each chunk of an asynchronous stream with a timeout and takes every TimeoutError for its
+  own: there, an error that is out of time is `OutOfTime`, and the decorator makes of it what it is.
 
 None carries a cause or a context, and none has the words in its text by which frameworks recognise an error that is
 worth another try: both would make them call again after the time is over.
@@ -41,7 +46,7 @@ class OutOfTime(AgentschedError):
 def shape(
     error: AgentschedError, *, request: "httpx2.Request", family: Family, caller: Caller | None = None
 ) -> AgentschedError:
-    """The same error as one that is also the caller's library's own.
+    """The same error as one that is also the caller's library's own; ``plain`` is the one that was given.
 
     Args:
         error: any error of agentsched; its traceback is dropped.
@@ -51,11 +56,8 @@ def shape(
     """
     known = caller or caller_of(request)
     plain: AgentschedError = vars(error).get("plain", error)
-    own = type(plain)
-    foreign = _foreign(own, known, family)
-    if known.waits and issubclass(own, TimeoutError):
-        own = OutOfTime
-    kind = _shape_of(own, (foreign, *_model_error()))
+    foreign = _foreign(type(plain), known, family)
+    kind = _shape_of(type(plain), foreign, known)
     text = _RETRY_WORDS.sub("limit", str(plain))
     shaped = kind.__new__(kind)
     arguments: dict[str, Any] = {"request": request}
@@ -82,30 +84,41 @@ def _foreign(own: type[AgentschedError], caller: Caller, family: Family) -> type
     found: type[Exception]
     if caller.sdk is None:
         found = family.read_timeout if late else family.read_error if own is StreamBroken else family.connect_error
-    elif caller.langchain:
+    elif caller.framework is not None:
         found = caller.sdk.APIError
     else:
         found = caller.sdk.APITimeoutError if late else caller.sdk.APIConnectionError
     return found
 
 
-def _model_error() -> tuple[type, ...]:
-    module = sys.modules.get("langchain_core.exceptions")
-    kind = getattr(module, "ModelError", None)
-    return (kind,) if isinstance(kind, type) else ()
-
-
-def _shape_of(own: type[AgentschedError], foreign: tuple[type, ...]) -> type[AgentschedError]:
-    kind = _shapes.get((own, *foreign))
+def _shape_of(own: type[AgentschedError], foreign: type[Exception], caller: Caller) -> type[AgentschedError]:
+    if caller.waits and issubclass(own, TimeoutError):
+        own = OutOfTime
+    bases = (own, foreign, *_unrepeated(own, caller))
+    kind = _shapes.get(bases)
     if kind is None:
-        kind = _shapes[own, *foreign] = _make(own, foreign)
+        kind = _shapes[bases] = _make(own, bases)
     return kind
 
 
-def _make(own: type[AgentschedError], foreign: tuple[type, ...]) -> type[AgentschedError]:
+def _unrepeated(own: type[AgentschedError], caller: Caller) -> list[type]:
+    """What else the error must be for the frameworks at hand to let it pass."""
+    found: list[type] = []
+    model_error = getattr(sys.modules.get("langchain_core.exceptions"), "ModelError", None)
+    if isinstance(model_error, type):
+        found.append(model_error)
+    if not issubclass(own, TimeoutError):
+        if caller.framework == "crewai":
+            found.append(TimeoutError)
+        elif "langgraph" in sys.modules:
+            found.append(RuntimeError)
+    return found
+
+
+def _make(own: type[AgentschedError], bases: tuple[type, ...]) -> type[AgentschedError]:
     def reduce(self: Any) -> str | tuple[Any, ...]:
         # The class is made at run time and the request is no matter for another process: pickled, it is plainly ours.
         return self.plain.__reduce__()  # type: ignore[no-any-return]
 
     names = {"__doc__": own.__doc__, "__module__": own.__module__, "__reduce__": reduce, "is_retryable": False}
-    return type(own.__name__, (own, *foreign), names)
+    return type(own.__name__, bases, names)

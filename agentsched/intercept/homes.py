@@ -53,14 +53,10 @@ class ResponseHomes:
         return read
 
 
-_lock = threading.Lock()
 _homes: WeakKeyDictionary[object, ResponseHomes] = WeakKeyDictionary()
 
 
 def homes_of(runtime: object) -> ResponseHomes:
     """The homes known to ``runtime``: endpoint names mean something within one runtime only."""
-    with _lock:
-        found = _homes.get(runtime)
-        if found is None:
-            found = _homes[runtime] = ResponseHomes()
-        return found
+    found = _homes.get(runtime)
+    return _homes.setdefault(runtime, ResponseHomes()) if found is None else found

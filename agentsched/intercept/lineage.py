@@ -72,14 +72,11 @@ class _Origin(NamedTuple):
     ended_at: float
 
 
-_lock = threading.Lock()
 _lineages: WeakKeyDictionary[Run, Lineage] = WeakKeyDictionary()
 
 
 def lineage_of(run: Run) -> Lineage:
     """The lineage of ``run``, made at its first call."""
-    with _lock:
-        found = _lineages.get(run)
-        if found is None:
-            found = _lineages[run] = Lineage(run.started_at)
-        return found
+    found = _lineages.get(run)
+    # setdefault settles a race of two threads; a lock of the module's could be held at a fork.
+    return _lineages.setdefault(run, Lineage(run.started_at)) if found is None else found

@@ -5,7 +5,7 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from agentsched.core.call import ModelCall
 from agentsched.endpoints.exchange import Exchange, Reply
@@ -20,7 +20,6 @@ from agentsched.intercept.passthrough import Bounded, Options, pass_through, pas
 from agentsched.intercept.reading import api_of, model_of, patience_s, read_exchange
 from agentsched.intercept.site import Site
 from agentsched.intercept.transports import is_custom_transport
-from agentsched.settings.values import Settings
 from agentsched.workflow.frame import current_frame
 from agentsched.workflow.scope import Run, current_run, effective_deadline
 from agentsched.workflow.steps import current_step
@@ -28,36 +27,16 @@ from agentsched.workflow.steps import current_step
 if TYPE_CHECKING:
     import httpx2
 
+    from agentsched.runtime import Runtime
+
 __all__ = ["send", "send_blocking"]
 
 _log = logging.getLogger("agentsched")
 
 _PROMPT_HEAD = 500
-_REPORTED_MODELS = 256
+_MAX_REPORTS = 256
 
 _reported: set[str] = set()
-
-
-class Dispatcher(Protocol):
-    """What this room needs of `agentsched.dispatch`."""
-
-    async def send(self, call: ModelCall, exchange: Exchange) -> Reply:
-        """Have the call answered, in the caller's running loop."""
-
-    def send_blocking(self, call: ModelCall, exchange: Exchange) -> Reply:
-        """Have the call answered, from any thread."""
-
-
-class Runtime(Protocol):
-    """What this room needs of `agentsched.runtime`."""
-
-    @property
-    def dispatcher(self) -> Dispatcher:
-        """Who gets calls answered."""
-
-    @property
-    def settings(self) -> Settings:
-        """Pool and rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +44,7 @@ class Scheduled:
     """A call for the dispatcher, and where it was caught."""
 
     site: Site
-    runtime: Runtime
+    runtime: "Runtime"
     call: ModelCall
     exchange: Exchange
 
@@ -174,8 +153,16 @@ def _in_asyncio() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
+        _report("asyncio does not drive this program: asynchronous model calls are neither scheduled nor bounded")
         return False
     return True
+
+
+def _report(text: str) -> None:
+    """Warn, once per text."""
+    if text not in _reported and len(_reported) < _MAX_REPORTS:
+        _reported.add(text)
+        _log.warning(text)
 
 
 def _plan(site: Site) -> "Scheduled | Bounded | httpx2.Response | None":
@@ -202,7 +189,7 @@ def _plan(site: Site) -> "Scheduled | Bounded | httpx2.Response | None":
     return Scheduled(site, runtime, _call(site, runtime, exchange, about, place, model, home), exchange)
 
 
-def _may_schedule(site: Site, runtime: Runtime, model: str, about: Description, home: str | None) -> bool:
+def _may_schedule(site: Site, runtime: "Runtime", model: str, about: Description, home: str | None) -> bool:
     if about.owned or (about.continues and home is None):
         # What it goes on from is where the caller's own client made it, under the caller's own credentials.
         return False
@@ -211,15 +198,13 @@ def _may_schedule(site: Site, runtime: Runtime, model: str, about: Description, 
         return False
     if settings.pool.serving(model):
         return True
-    if model not in _reported and len(_reported) < _REPORTED_MODELS:
-        _reported.add(model)
-        _log.warning("no endpoint of the pool serves model %r: its calls pass through, bounded in time only", model)
+    _report(f"no endpoint of the pool serves model {model!r}: its calls pass through, bounded in time only")
     return False
 
 
 def _call(
     site: Site,
-    runtime: Runtime,
+    runtime: "Runtime",
     exchange: Exchange,
     about: Description,
     place: _Place,

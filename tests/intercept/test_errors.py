@@ -23,7 +23,7 @@ from agentsched.errors import (
     StreamBroken,
 )
 from agentsched.intercept.callers import PLAIN, Caller
-from agentsched.intercept.errors import OutOfTime, raise_clean, shape
+from agentsched.intercept.errors import raise_clean, shape
 from agentsched.intercept.family import installed_families
 from tests.intercept.fakes import NOWHERE, chat_chunks, inside
 
@@ -198,58 +198,6 @@ def test_raise_clean_drops_what_a_framework_would_read():
     with pytest.raises(AgentschedError) as caught:
         raise_clean(error)
     check_clean(caught.value)
-
-
-def test_langchain_gets_an_error_that_it_neither_rewraps_nor_retries(dispatcher, new_run, monkeypatch):
-    monkeypatch.setenv("LANGSMITH_TRACING", "false")
-    from langchain_core.exceptions import ModelError
-    from langchain_openai import ChatOpenAI
-
-    model = ChatOpenAI(model="m", api_key="k", base_url=NOWHERE, max_retries=2)
-    for error, _ in TABLE:
-        dispatcher.calls.clear()
-        dispatcher.answer = error
-        with inside(new_run()), pytest.raises(type(error)) as caught:
-            model.invoke("hi")
-        assert isinstance(caught.value, ModelError)
-        assert isinstance(caught.value, openai.APIError)
-        assert not caught.value.is_retryable
-        assert len(dispatcher.calls) == 1
-        check_clean(caught.value)
-
-
-async def test_langchain_async_and_streaming(dispatcher, new_run, monkeypatch):
-    monkeypatch.setenv("LANGSMITH_TRACING", "false")
-    from langchain_core.exceptions import ModelError
-    from langchain_openai import ChatOpenAI
-
-    model = ChatOpenAI(model="m", api_key="k", base_url=NOWHERE)
-    with inside(new_run()):
-        dispatcher.answer = EndpointsUnavailable("all down")
-        with pytest.raises(EndpointsUnavailable) as caught:
-            await model.ainvoke("hi")
-        check_clean(caught.value)
-        dispatcher.stream(*chat_chunks("a")[:1], DeadlineExceeded(run_id="r"))
-        with pytest.raises(DeadlineExceeded) as caught:
-            list(model.stream("hi"))
-        check_clean(caught.value)
-        with pytest.raises(OutOfTime) as caught:
-            async for _ in model.astream("hi"):
-                pass
-    assert isinstance(caught.value.plain, DeadlineExceeded)
-    assert isinstance(caught.value, ModelError)
-    assert not caught.value.is_retryable
-    check_clean(caught.value)
-    assert len(dispatcher.calls) == 3
-
-
-def test_the_sdk_inside_a_langchain_program_is_not_taken_for_langchain(sync_client, dispatcher, new_run):
-    import langchain_openai  # noqa: F401
-
-    dispatcher.answer = DeadlineExceeded(run_id="r")
-    with inside(new_run()), pytest.raises(LATE) as caught:
-        sync_client.chat.completions.create(**ASK)
-    assert caught.value.is_retryable is False
 
 
 def test_an_sdk_that_repeats_after_any_error_gets_an_answer_instead(sync_client, dispatcher, new_run, monkeypatch):

@@ -250,3 +250,19 @@ def test_an_alias_is_patched_once(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "httpx", httpx2)
     assert [found.client for found in family.installed_families()] == [httpx2.Client]
+
+
+def test_another_event_loop_than_asyncios_is_left_alone(dispatcher, new_run, caplog):
+    """A coroutine that somebody else drives, as trio would."""
+
+    async def ask(client):
+        await client.post(f"{NOWHERE}/chat/completions", json=ASK)
+
+    async def answer(request):
+        return httpx.Response(200)
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    with inside(new_run("5s")), pytest.raises(StopIteration):
+        ask(client).send(None)
+    assert dispatcher.calls == []
+    assert "asyncio does not drive this program" in caplog.text
