@@ -4,7 +4,7 @@
     python -m agentsched.engine.sensitivity NAME ...   these profiles
 
 Each figure that was assumed is changed by a quarter either way, alone, and the same load is run again: as many callers
-as fill half the slots, conversation-sized prompts and answers. Printed is the change of the median time to first token,
+as fill half the slots or half the memory, conversation-sized prompts and answers. Printed is the change of the median time to first token,
 of the median time per output token and of the throughput.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -37,24 +38,25 @@ def sensitivity(profile: HardwareProfile, *, seed: int = 0) -> dict[str, tuple[C
         profile: the profile to vary.
         seed: seeds the lengths, the same in every run.
     """
-    usual = _run(profile, seed)
+    callers = max(1, min(profile.max_slots // 2, profile.kv_tokens // (2 * (_PROMPT_TOKENS + _OUTPUT_TOKENS))))
+    usual = _run(profile, callers, seed)
     runs = {}
     for figure in FIGURES:
-        low, high = (_run(_varied(profile, figure, 1 + sign * _CHANGE), seed) for sign in (-1, 1))
+        low, high = (_run(_varied(profile, figure, 1 + sign * _CHANGE), callers, seed) for sign in (-1, 1))
         runs[figure] = (low, usual, high)
     return runs
 
 
 def _varied(profile: HardwareProfile, figure: str, factor: float) -> HardwareProfile:
     value = getattr(profile, figure)
-    changed = round(value * factor) if isinstance(value, int) else value * factor
-    return replace(profile, **{figure: changed})
+    changes: dict[str, Any] = {figure: round(value * factor) if isinstance(value, int) else value * factor}
+    return replace(profile, **changes)
 
 
-def _run(profile: HardwareProfile, seed: int) -> ClosedLoop:
+def _run(profile: HardwareProfile, callers: int, seed: int) -> ClosedLoop:
     return closed_loop(
         profile,
-        callers=min(profile.max_slots // 2, max(1, profile.kv_tokens // (2 * (_PROMPT_TOKENS + _OUTPUT_TOKENS)))),
+        callers=callers,
         prompt_tokens=_PROMPT_TOKENS,
         output_tokens=_OUTPUT_TOKENS,
         rounds=_ROUNDS,
