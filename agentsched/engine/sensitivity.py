@@ -4,8 +4,8 @@
     python -m agentsched.engine.sensitivity NAME ...   these profiles
 
 Each figure that was assumed is changed by a quarter either way, alone, and the same load is run again: as many callers
-as fill half the slots or half the memory, conversation-sized prompts and answers. Printed is the change of the median time to first token,
-of the median time per output token and of the throughput.
+as fill half the slots or half the memory, conversation-sized prompts and answers. Printed is the change of the median
+time to first token, of the median time per output token and of the throughput.
 """
 
 from __future__ import annotations
