@@ -134,7 +134,7 @@ class Run:
             clock: the clock that its instants are on.
             started_at: the instant of its start; None: now.
         """
-        self.run_id = os.urandom(8).hex()
+        self.run_id = _new_run_id()
         self.workflow, self.slo, self.parent = workflow, slo, parent
         self.remote_parent_id, self.runtime = remote_parent_id, runtime
         self.trace_id: str = trace_id or (parent.trace_id if parent else "")
@@ -326,6 +326,14 @@ class Run:
         state = self.outcome if self.finished else "running"
         limit = "no deadline" if self.deadline_s is None else f"{self.elapsed():.2f} of {self.deadline_s:.2f} s"
         return f"<Run {self.run_id} {self.workflow!r} {state}, {limit}, {self._calls} calls>"
+
+
+def _new_run_id() -> str:
+    """16 random hex digits without "429": error texts hold them, and frameworks repeat a call whose error says that."""
+    run_id = os.urandom(8).hex()
+    while "429" in run_id:
+        run_id = os.urandom(8).hex()
+    return run_id
 
 
 class InnerScope:

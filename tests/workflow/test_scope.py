@@ -98,6 +98,12 @@ class TestDeadline:
     def test_ids_are_unique(self) -> None:
         assert len({Run("answer", SLO()).run_id for _ in range(100)}) == 100
 
+    def test_no_id_says_429(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Frameworks repeat a call whose error has that in its text, and the text of a deadline error has the id."""
+        drawn = iter([bytes.fromhex("0004290000000000"), bytes.fromhex("00000000000000ff")])
+        monkeypatch.setattr("agentsched.workflow.scope.os.urandom", lambda size: next(drawn))
+        assert Run("answer", SLO()).run_id == "00000000000000ff"
+
     def test_repr_says_who_and_how_far(self, clock: Clock) -> None:
         run = Run("answer", SLO("20s"))
         clock.advance(1.5)
