@@ -1,3 +1,4 @@
+import os
 import pickle
 import threading
 from collections.abc import Callable, Iterator
@@ -101,7 +102,7 @@ class TestDeadline:
     def test_no_id_says_429(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Frameworks repeat a call whose error has that in its text, and the text of a deadline error has the id."""
         drawn = iter([bytes.fromhex("0004290000000000"), bytes.fromhex("00000000000000ff")])
-        monkeypatch.setattr("agentsched.workflow.scope.os.urandom", lambda size: next(drawn))
+        monkeypatch.setattr(os, "urandom", lambda size: next(drawn))
         assert Run("answer", SLO()).run_id == "00000000000000ff"
 
     def test_repr_says_who_and_how_far(self, clock: Clock) -> None:
