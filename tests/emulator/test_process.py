@@ -89,7 +89,7 @@ def test_it_dies_with_its_parent() -> None:
         import os, signal
         from agentsched.emulator.process import start_pool
         pool = start_pool()
-        print(pool.pid, pool.url("a40"), flush=True)
+        print(pool.pid, pool.url("h200"), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
         """
     )

@@ -28,7 +28,10 @@ def reference_times(
     profile: HardwareProfile, arrivals: list[tuple[float, Request]], slowdown: tuple[float, float, float] | None = None
 ) -> dict[str, list[float]]:
     """Return the instants of every request's tokens."""
-    pending = sorted(((at, order, request) for order, (at, request) in enumerate(arrivals)), key=lambda item: item[:2])
+    pending = sorted(
+        ((at + profile.frontend_s, order, request) for order, (at, request) in enumerate(arrivals)),
+        key=lambda item: item[:2],
+    )
     waiting: list[_Entry] = []
     running: list[_Entry] = []
     times: dict[str, list[float]] = {request.request_id: [] for _, request in arrivals}

@@ -27,6 +27,7 @@ TIGHT = HardwareProfile(  # crooked figures: no arrival shall coincide with the 
     prefill_chunk_tokens=32,
     block_tokens=8,
 )
+DELAYED = replace(TIGHT, frontend_s=0.0307)
 
 
 @st.composite
@@ -50,12 +51,16 @@ def loads(draw: st.DrawFn) -> list[tuple[float, Request]]:
     loads(),
     st.lists(st.tuples(st.floats(0, 4, allow_nan=False), st.integers(0, 11)), max_size=5),
     st.one_of(st.none(), st.floats(0.01, 3)),
+    st.sampled_from([TIGHT, DELAYED]),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_every_request_ends_exactly_once_and_no_limit_is_exceeded(
-    arrivals: list[tuple[float, Request]], aborts: list[tuple[float, int]], outage_s: float | None
+    arrivals: list[tuple[float, Request]],
+    aborts: list[tuple[float, int]],
+    outage_s: float | None,
+    profile: HardwareProfile,
 ) -> None:
-    instance = Instance(TIGHT)
+    instance = Instance(profile)
     if outage_s is not None:
         instance.fail(outage_s, outage_s + 0.2)
     operations = [Submit(at, request) for at, request in arrivals]
@@ -76,10 +81,14 @@ def test_every_request_ends_exactly_once_and_no_limit_is_exceeded(
     assert instance.next_event_at() is None
 
 
-@given(loads(), st.one_of(st.none(), st.tuples(st.floats(0.5, 4), st.floats(0, 1), st.floats(0.05, 1))))
-@settings(max_examples=120, deadline=None)
+@given(
+    loads(),
+    st.one_of(st.none(), st.tuples(st.floats(0.5, 4), st.floats(0, 1), st.floats(0.05, 1))),
+    st.sampled_from([TIGHT, DELAYED]),
+)
+@settings(max_examples=150, deadline=None)
 def test_skipping_stepping_and_the_naive_model_agree(
-    arrivals: list[tuple[float, Request]], slow: tuple[float, float, float] | None
+    arrivals: list[tuple[float, Request]], slow: tuple[float, float, float] | None, profile: HardwareProfile
 ) -> None:
     """The same tokens at the same instants however the run is cut, and as a naive second implementation has them."""
     slowdown = (slow[0], slow[1], slow[1] + slow[2]) if slow is not None else None
@@ -87,11 +96,11 @@ def test_skipping_stepping_and_the_naive_model_agree(
     plain = [(at, request) for at, request in plain if request.prompt_tokens + request.output_tokens <= TIGHT.kv_tokens]
     runs = []
     for stops, skip in (("events", True), ("steps", True), ("steps", False)):
-        instance = Instance(TIGHT, skip=skip)
+        instance = Instance(profile, skip=skip)
         if slowdown is not None:
             instance.slow_down(*slowdown)
         runs.append(drive(instance, [Submit(at, request) for at, request in plain], stops=stops))  # type: ignore[arg-type]
-    expected = reference_times(TIGHT, plain, slowdown)
+    expected = reference_times(profile, plain, slowdown)
     for name, times in expected.items():
         assert runs[0].token_times[name] == runs[1].token_times[name]
         np.testing.assert_allclose(runs[0].token_times[name], times, rtol=0, atol=1e-9)
