@@ -8,7 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from agentsched.settings.environment import REFERENCE_PATTERN
 from agentsched.settings.file_format import PoolFile
 
-__all__ = ["properties_at", "settings_schema"]
+__all__ = ["Published", "properties_at", "properties_in", "settings_schema"]
 
 _REFERENCE: dict[str, Any] = {
     "description": "A text that refers to an environment variable: ${NAME}, ${NAME:-default} or os.environ/NAME.",
@@ -19,7 +19,7 @@ _TO_REFERENCE = {"$ref": "#/$defs/Reference"}
 _CONSTRAINTS = ("pattern", "enum")
 
 
-class _Published(GenerateJsonSchema):
+class Published(GenerateJsonSchema):
     """Without the made-up titles that pydantic gives to every property."""
 
     def field_title_should_be_set(self, schema: object) -> bool:
@@ -32,7 +32,7 @@ def settings_schema() -> dict[str, Any]:
     Wherever a number, a flag, a URL or one of some names is asked for, a reference to an environment variable is
     allowed too.
     """
-    schema = PoolFile.model_json_schema(schema_generator=_Published)
+    schema = PoolFile.model_json_schema(schema_generator=Published)
     groups = schema["properties"]["groups"]  # a list of names is short for a mapping that has nothing else
     names = schema["$defs"]["GroupFile"]["properties"]["endpoints"]
     groups["additionalProperties"] = {"anyOf": [groups["additionalProperties"], names]}
@@ -77,9 +77,13 @@ def _cached_schema() -> dict[str, Any]:
 
 
 def properties_at(loc: tuple[str | int, ...]) -> frozenset[str]:
-    """The keys that the mapping at ``loc`` may have; empty when it may have any, or is no mapping."""
-    schema = _cached_schema()
-    definitions = schema["$defs"]
+    """The keys that the mapping at ``loc`` of a configuration may have; empty: any, or it is no mapping."""
+    return properties_in(_cached_schema(), loc)
+
+
+def properties_in(schema: dict[str, Any], loc: tuple[str | int, ...]) -> frozenset[str]:
+    """The keys that the mapping at ``loc`` of a document with this schema may have; empty: any, or it is no mapping."""
+    definitions = schema.get("$defs", {})
     here = [schema]
     for part in loc:
         here = [inner for one in here for inner in _step(one, part, definitions)]

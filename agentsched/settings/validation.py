@@ -1,7 +1,8 @@
 """Checking a document against the format: every mistake, in the words of the format, at its line."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,10 +14,28 @@ from agentsched.settings.file_format import PoolFile
 from agentsched.settings.json_schema import properties_at
 from agentsched.settings.problems import Loc, Unquoted, shown
 
-__all__ = ["Problem", "validate"]
+__all__ = ["Format", "Problem", "mistakes", "validate"]
 
 Problem = tuple[Loc, ConfigError]
 """A mistake, and where it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What has to be known of a format to tell its mistakes well.
+
+    Attributes:
+        properties_at: the keys that the mapping at a place may have; empty: any, or there is no mapping.
+        belongs: what belongs at a place where something required is missing.
+    """
+
+    properties_at: Callable[[Loc], frozenset[str]]
+    belongs: Mapping[Loc, str] = field(default_factory=dict)
+
+
+_POOL = Format(
+    properties_at, {("version",): "1", ("endpoints",): "a list of endpoints, each with name, base_url and model"}
+)
 
 _MEANT = {
     "url": "base_url",
@@ -32,6 +51,9 @@ _MEANT = {
     "timeout": "idle_timeout",
 }
 """Names under which other tools know a key of ours; used for suggestions only."""
+
+_MOST_NAMES = 12
+"""So many of the allowed names are listed in an error, the nearest first where there are more."""
 
 _TYPES = {
     "string_type": ("not a text", "a text (quote it when it looks like a number or a flag)"),
@@ -72,11 +94,14 @@ def validate(document: Document, hidden: frozenset[Loc]) -> tuple[PoolFile | Non
     try:
         content = PoolFile.model_validate(document.data)
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            loc, problem = _translated(document, detail)
-            if not any(loc[: len(at)] == at for at in hidden):
-                problems.append((loc, problem))
+        found = mistakes(document, error, _POOL)
+        problems += [(loc, problem) for loc, problem in found if not any(loc[: len(at)] == at for at in hidden)]
     return content, problems
+
+
+def mistakes(document: Document, error: ValidationError, form: Format) -> list[Problem]:
+    """What pydantic found wrong with a document, in our words, each at its place in the file."""
+    return [_translated(document, detail, form) for detail in error.errors(include_url=False)]
 
 
 def _names(document: Document) -> Iterator[Problem]:
@@ -106,18 +131,18 @@ def _names(document: Document) -> Iterator[Problem]:
                 yield loc, document.problem(loc, message, given=shown(name), allowed=", ".join(seen) or None)
 
 
-def _translated(document: Document, detail: Any) -> Problem:
+def _translated(document: Document, detail: Any, form: Format) -> Problem:
     kind, context = detail["type"], detail.get("ctx") or {}
     loc: Loc = tuple(part for part in detail["loc"] if not (isinstance(part, str) and part[:1] == "<"))
     loc = tuple(part for part in loc if part != "[key]")
     error = context.get("error")
     if isinstance(error, ConfigError):
-        return _from_core(document, loc, error)
+        return _from_core(document, loc, error, form)
     given = None if kind in ("too_short", "invalid_key") else _given(document.data, loc)
     if kind == "missing":
-        return loc, document.problem(loc, "missing", allowed=_what_belongs_at(loc))
+        return loc, document.problem(loc, "missing", allowed=form.belongs.get(loc))
     if kind == "extra_forbidden":
-        known = properties_at(loc[:-1])
+        known = form.properties_at(loc[:-1])
         message = "unknown key" + _suggestion(str(loc[-1]), known)
         return loc, document.problem(loc, message, allowed=", ".join(sorted(known)) or None)
     if kind == "literal_error":
@@ -135,17 +160,22 @@ def _translated(document: Document, detail: Any) -> Problem:
     return loc, document.problem(loc, message, given=given, allowed=allowed)
 
 
-def _from_core(document: Document, loc: Loc, error: ConfigError) -> Problem:
+def _from_core(document: Document, loc: Loc, error: ConfigError, form: Format) -> Problem:
     """A mistake that a core type or one of our own validators found: give it its place in the file."""
-    field = (error.field or "").rsplit(".", 1)[-1]
+    key = (error.field or "").rsplit(".", 1)[-1]
     here = _at(document.data, loc)
-    if field and isinstance(here, Mapping) and (field in here or field in properties_at(loc)):
-        loc = (*loc, field)
+    if key and isinstance(here, Mapping) and (key in here or key in form.properties_at(loc)):
+        loc = (*loc, key)
     given = error.given if isinstance(error.given, Unquoted) else _given(document.data, loc)
     message = error.message
-    if message.startswith("unknown") and error.allowed:
-        message += _suggestion(str(given), error.allowed.split(", "))
-    return loc, document.problem(loc, message, given=given, allowed=error.allowed)
+    allowed = error.allowed
+    if message.startswith("unknown") and allowed:
+        names = allowed.split(", ")
+        message += _suggestion(str(given), names)
+        if len(names) > _MOST_NAMES:
+            near = difflib.get_close_matches(str(given), names, n=_MOST_NAMES, cutoff=0.0)
+            allowed = f"{', '.join(near)}, ... ({len(names)} in all: agentsched schema pool)"
+    return loc, document.problem(loc, message, given=given, allowed=allowed)
 
 
 def _at(data: object, loc: Loc) -> object:
@@ -171,9 +201,3 @@ def _suggestion(name: str, known: Any) -> str:
     near = _MEANT.get(name) if _MEANT.get(name) in known else None
     near = near or next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
     return f"; did you mean {near!r}?" if near else ""
-
-
-def _what_belongs_at(loc: Loc) -> str | None:
-    if loc == ("version",):
-        return "1"
-    return "a list of endpoints, each with name, base_url and model" if loc == ("endpoints",) else None

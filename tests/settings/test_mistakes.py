@@ -47,6 +47,11 @@ TABLE = [
         (6, "endpoints[0].kind", "unknown; did you mean 'vllm'? (given: 'vlm')"),
     ),
     ("unknown profile", GOOD + "    profile: h1\n", (6, "endpoints[0].profile", "unknown hardware profile")),
+    (
+        "nearly a profile",
+        GOOD + "    profile: study-8b-h80\n",
+        (6, "endpoints[0].profile", "did you mean 'study-8b-h800'? (given: 'study-8b-h80'); allowed: study-8b-h800, "),
+    ),
     ("profile is a list", GOOD + "    profile: [1]\n", (6, "endpoints[0].profile", "neither a name nor a mapping")),
     ("bad profile", GOOD + "    profile:\n      tpot_s: 0\n", (7, "endpoints[0].profile.tpot_s", "not a usable")),
     ("zero rate", GOOD + "    rpm: 0\n", (6, "endpoints[0].rpm", "out of range (given: 0); allowed: more than 0")),
