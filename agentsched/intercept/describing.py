@@ -2,14 +2,14 @@
 
 import marshal
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentsched.endpoints.exchange import Exchange
 from agentsched.intercept.tokens import estimate_tokens
 
-__all__ = ["Description", "describe"]
+__all__ = ["Description", "describe", "step_name"]
 
 _MESSAGE_TOKENS = 4
 _REPLY_TOKENS = 3
@@ -20,8 +20,7 @@ _IMAGE_PARTS = frozenset({"image_url", "input_image", "image"})
 _SYSTEM_ROLES = frozenset({"system", "developer"})
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(NamedTuple):
     """What the body tells without knowing run or pool.
 
     Attributes:
@@ -31,24 +30,23 @@ class Description:
             definition (1,894 definitions against cl100k_base as JSON: .254, standard deviation .016).
         max_tokens: the caller's cap on output tokens.
         prefix: CRC-32 of system messages and tools; 0 where there are none.
-        step: a name for calls that nobody named: equal for calls with the same first 200 characters of system message
-            (what follows often holds data), the same tool names and the same output schema's name.
         repeatable: whether it leaves nothing behind on the server that a second sending would leave twice.
         continues: the response it continues (``previous_response_id``).
         owned: whether it lives on in a conversation or a background job that the caller's own code looks up at the
             caller's own address.
         last_text: the last text in it.
+        kind: what tells calls of one step from those of another, see `step_name`.
     """
 
     needs: frozenset[str]
     input_tokens: int
     max_tokens: int | None
     prefix: int
-    step: str
     repeatable: bool
     continues: str | None
     owned: bool
     last_text: str
+    kind: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -64,6 +62,7 @@ def describe(exchange: Exchange) -> Description:
     """Look through an exchange once. Wrong types in the body are skipped: judging them is the server's business."""
     body = exchange.body
     contents = _contents(body)
+    schema = _schema(body)
     tools = _dicts(body.get("tools")) or _dicts(body.get("functions"))
     blob = marshal.dumps(tools, 0) if tools else b""
     system = "\n".join(contents.system)
@@ -72,15 +71,15 @@ def describe(exchange: Exchange) -> Description:
     owned = stateful and bool(body.get("conversation") or body.get("background"))
     tokens = contents.tokens + _IMAGE_TOKENS * contents.images + _TOOL_TOKENS_PER_BYTE * len(blob)
     return Description(
-        needs=_needs(exchange, contents, tools),
+        needs=_needs(exchange, contents, tools, schema),
         input_tokens=round(tokens) + estimate_tokens("".join(contents.texts)),
         max_tokens=_max_tokens(body),
         prefix=zlib.crc32(blob, zlib.crc32(system.encode("utf-8", "surrogatepass"))),
-        step=_step_name(body, system, tools),
         repeatable=not stateful or not (owned or continues or body.get("store") is not False or _hosted(tools)),
         continues=continues if isinstance(continues, str) and continues else None,
         owned=owned,
         last_text=contents.texts[-1] if contents.texts else "",
+        kind=(system[:_STEP_HEAD], *(_name(tool) for tool in tools), _schema_name(schema)),
     )
 
 
@@ -140,26 +139,40 @@ def _add_prompt(found: _Contents, prompt: object) -> None:
             found.tokens += len(item) if isinstance(item, list) else 0
 
 
-def _needs(exchange: Exchange, contents: _Contents, tools: list[dict[str, Any]]) -> frozenset[str]:
-    return frozenset(_each_need(exchange, contents, tools))
+def step_name(about: Description) -> str:
+    """A name for a call that nobody named.
+
+    Equal for calls with the same first 200 characters of system message (what follows often holds data), the same tool
+    names and the same output schema's name.
+    """
+    text = "\n".join(about.kind).strip()
+    return f"call-{zlib.crc32(text.encode('utf-8', 'surrogatepass')):08x}" if text else "call"
 
 
-def _each_need(exchange: Exchange, contents: _Contents, tools: list[dict[str, Any]]) -> Iterator[str]:
+def _needs(
+    exchange: Exchange, contents: _Contents, tools: list[dict[str, Any]], schema: Mapping[str, Any] | None
+) -> frozenset[str]:
     body = exchange.body
+    needs = []
     if exchange.api != "chat/completions":
-        yield exchange.api
+        needs.append(exchange.api)
     if exchange.stream:
-        yield "stream"
+        needs.append("stream")
     if tools:
-        yield "tools"
+        needs.append("tools")
     if contents.images:
-        yield "vision"
-    if _schema(body):
-        yield "json_schema"
+        needs.append("vision")
+    if schema is not None:
+        needs.append("json_schema")
     if body.get("logprobs") or body.get("top_logprobs"):
-        yield "logprobs"
-    if contents.prompts > 1 or any(isinstance(count := body.get(name), int) and count > 1 for name in ("n", "best_of")):
-        yield "n"
+        needs.append("logprobs")
+    if contents.prompts > 1 or _several(body.get("n")) or _several(body.get("best_of")):
+        needs.append("n")
+    return frozenset(needs)
+
+
+def _several(count: object) -> bool:
+    return isinstance(count, int) and count > 1
 
 
 def _schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -179,15 +192,11 @@ def _max_tokens(body: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _step_name(body: Mapping[str, Any], system: str, tools: list[dict[str, Any]]) -> str:
-    schema = _schema(body)
-    kind = (
-        system[:_STEP_HEAD],
-        *(_name(tool) for tool in tools),
-        "" if schema is None else _name({**schema, "function": schema.get("json_schema")}),
-    )
-    text = "\n".join(kind).strip()
-    return f"call-{zlib.crc32(text.encode('utf-8', 'surrogatepass')):08x}" if text else "call"
+def _schema_name(schema: Mapping[str, Any] | None) -> str:
+    if schema is None:
+        return ""
+    inner = schema.get("json_schema")
+    return str((inner if isinstance(inner, dict) else schema).get("name", ""))
 
 
 def _name(tool: Mapping[str, Any]) -> str:

@@ -15,9 +15,8 @@ import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentsched.clock import monotonic
 from agentsched.errors import CallFailed, CallTimedOut, DeadlineExceeded, EndpointsUnavailable
@@ -37,8 +36,7 @@ Options = dict[str, Any]
 """The keyword arguments of ``send``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bounded:
+class Bounded(NamedTuple):
     """A call that passes through.
 
     Attributes:

@@ -29,9 +29,9 @@ _HEADERS = frozenset(
 """What may go to any host. A list of what is allowed, since nobody can list every header that holds a secret."""
 
 _PROMPTS = {
-    "chat/completions": ("messages",),
-    "completions": ("prompt",),
-    "responses": ("input", "prompt", "previous_response_id", "conversation"),
+    "chat/completions": frozenset({"messages"}),
+    "completions": frozenset({"prompt"}),
+    "responses": frozenset({"input", "prompt", "previous_response_id", "conversation"}),
 }
 """A body without any of these is no model call, whatever its path: it goes where the caller sent it."""
 
@@ -58,10 +58,10 @@ def read_exchange(request: "httpx2.Request", api: str, family: Family) -> Exchan
     except family.not_read:
         return None
     try:
-        body = json.loads(raw)
+        body = json.loads(raw.decode())
     except (ValueError, RecursionError):
         return None
-    if not isinstance(body, dict) or not any(name in body for name in _PROMPTS[api]):
+    if not isinstance(body, dict) or _PROMPTS[api].isdisjoint(body):
         return None
     return Exchange(api=api, body=body, raw=raw, headers=_passed_on(request), stream=bool(body.get("stream")))
 

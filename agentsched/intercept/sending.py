@@ -4,7 +4,6 @@ import asyncio
 import functools
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from agentsched.core.call import ModelCall
@@ -12,7 +11,7 @@ from agentsched.endpoints.exchange import Exchange, Reply
 from agentsched.errors import AgentschedError, DeadlineExceeded
 from agentsched.intercept.answering import Watcher, respond
 from agentsched.intercept.callers import reader_of
-from agentsched.intercept.describing import Description, describe
+from agentsched.intercept.describing import Description, describe, step_name
 from agentsched.intercept.family import Family
 from agentsched.intercept.homes import homes_of
 from agentsched.intercept.lineage import lineage_of
@@ -39,8 +38,7 @@ _MAX_REPORTS = 256
 _reported: set[str] = set()
 
 
-@dataclass(frozen=True, slots=True)
-class Scheduled:
+class Scheduled(NamedTuple):
     """A call for the dispatcher, and where it was caught."""
 
     site: Site
@@ -176,7 +174,7 @@ def _plan(site: Site) -> "Scheduled | Bounded | httpx2.Response | None":
     run = site.run
     now = run.clock()
     about = describe(exchange)
-    step = current_step(run) or about.step
+    step = current_step(run) or step_name(about)
     deadline_at = effective_deadline(run, step, now)
     if deadline_at is not None and deadline_at <= now:
         return site.fail(site.late())

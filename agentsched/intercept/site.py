@@ -1,7 +1,6 @@
 """One intercepted request, and how its failures reach the caller."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from agentsched.errors import AgentschedError, CallTimedOut, DeadlineExceeded
 from agentsched.intercept.answering import refusal
@@ -19,8 +18,7 @@ GRAIN_S = 0.02
 """An error this close to the deadline, seconds, is the deadline's: timers and socket timeouts fire a little early."""
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(NamedTuple):
     """Where a model call was caught.
 
     Attributes:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from agentsched.endpoints.exchange import Exchange
-from agentsched.intercept.describing import describe
+from agentsched.intercept.describing import describe, step_name
 from agentsched.intercept.tokens import estimate_tokens
 
 USER = {"role": "user", "content": "What is the capital of Norway?"}
@@ -23,6 +23,10 @@ def exchange(api="chat/completions", **body):
 
 def chat(*messages, **body):
     return describe(exchange(messages=list(messages or [USER]), **body))
+
+
+def step_of(*messages, **body):
+    return step_name(chat(*messages, **body))
 
 
 @pytest.mark.parametrize(
@@ -140,34 +144,34 @@ def test_prefix_is_of_the_system_message_and_the_tools():
 def test_prefix_and_step_are_the_same_in_another_process():
     code = (
         "from tests.intercept.test_describing import *; seen = chat(SYSTEM, USER, tools=[SEARCH]); "
-        "print(seen.prefix, seen.step)"
+        "print(seen.prefix, step_name(seen))"
     )
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "7"}
     )
     here = chat(SYSTEM, USER, tools=[SEARCH])
-    assert told.stdout.split() == [str(here.prefix), here.step]
+    assert told.stdout.split() == [str(here.prefix), step_name(here)]
 
 
 def test_a_steps_name():
-    assert chat(USER).step == "call"
-    named = chat(SYSTEM, USER).step
+    assert step_of(USER) == "call"
+    named = step_of(SYSTEM, USER)
     assert named.startswith("call-")
     assert len(named) == 13
     filler = "x" * 200
-    data = [chat({"role": "system", "content": filler + ending}, USER).step for ending in ("Oslo", "Rome")]
+    data = [step_of({"role": "system", "content": filler + ending}, USER) for ending in ("Oslo", "Rome")]
     assert data[0] == data[1] != named
     told_apart = {
-        chat(SYSTEM, USER, tools=[SEARCH]).step,
-        chat(SYSTEM, USER, tools=[{"type": "function", "function": {"name": "fetch"}}]).step,
-        chat(SYSTEM, USER, response_format=SCHEMA).step,
+        step_of(SYSTEM, USER, tools=[SEARCH]),
+        step_of(SYSTEM, USER, tools=[{"type": "function", "function": {"name": "fetch"}}]),
+        step_of(SYSTEM, USER, response_format=SCHEMA),
         named,
     }
     assert len(told_apart) == 4
     described = {**SEARCH, "function": {**SEARCH["function"], "description": "changed"}}
-    assert chat(SYSTEM, USER, tools=[described]).step == chat(SYSTEM, USER, tools=[SEARCH]).step
-    hosted = describe(exchange("responses", input="hi", tools=[{"type": "web_search"}])).step
-    assert hosted != describe(exchange("responses", input="hi", tools=[{"type": "file_search"}])).step
+    assert step_of(SYSTEM, USER, tools=[described]) == step_of(SYSTEM, USER, tools=[SEARCH])
+    hosted = [describe(exchange("responses", input="hi", tools=[{"type": kind}])) for kind in ("web_search", "shell")]
+    assert step_name(hosted[0]) != step_name(hosted[1])
 
 
 @pytest.mark.parametrize(
