@@ -68,8 +68,9 @@ def p_dead(sign_samples: Array, waited_s: float, error_rate: float) -> float:
 def judge_silence(silence: Silence, *, min_gain: float, may_hedge: bool) -> Verdict:
     """Compare waiting on with starting the alternative, by the probability of an answer before the deadline.
 
-    A second attempt beside the first pays from ``min_gain`` on, and whatever it gains at the last call. Where only one
-    may run, a likely healthy one is given up at the last call alone: until then waiting on costs nothing.
+    A second attempt beside the first pays from ``min_gain`` on, and at the last call whatever it gains: forecasts may
+    be wrong. Where only one may run, a likely healthy one is given up at the last call alone: until then waiting on
+    costs nothing.
 
     Args:
         silence: the situation.
@@ -83,11 +84,11 @@ def judge_silence(silence: Silence, *, min_gain: float, may_hedge: bool) -> Verd
         1.0 if silence.slack_s is None else float(np.mean(silence.rival_samples <= silence.slack_s))
     )
     hedged = stay + switch - stay * switch
-    if dead >= SURELY_DEAD or not may_hedge:
-        worth = switch > stay and (dead >= SURELY_DEAD or silence.last_call)
-        return Verdict.RESTART if worth else Verdict.KEEP
-    worth = hedged - stay >= min_gain or (silence.last_call and hedged > stay)
-    return Verdict.HEDGE if worth else Verdict.KEEP
+    if dead >= SURELY_DEAD:
+        return Verdict.RESTART if switch > stay or silence.last_call else Verdict.KEEP
+    if not may_hedge:
+        return Verdict.RESTART if switch > stay and silence.last_call else Verdict.KEEP
+    return Verdict.HEDGE if hedged - stay >= min_gain or silence.last_call else Verdict.KEEP
 
 
 def _p_healthy_in_time(silence: Silence) -> float:

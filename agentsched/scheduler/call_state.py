@@ -67,6 +67,8 @@ class CallState:
     made: int = 0
     uncounted: int = 0
     """Attempts that no server worked on, and that therefore do not count: refused by limits, stale connections."""
+    left: int = 0
+    """Silent attempts that were given up so far."""
     retries: int = 0
     story: list[str] = field(default_factory=list)
     failed_at: dict[int, int] = field(default_factory=dict)

@@ -13,7 +13,16 @@ from agentsched.scheduler.call_state import AttemptState, CallState
 from agentsched.scheduler.endpoint_table import EndpointTable
 from agentsched.scheduler.placing import Placement
 
-__all__ = ["call_ends_at", "next_review", "outlasted", "overdue_attempt", "overdue_call", "silence", "surely_dead"]
+__all__ = [
+    "call_ends_at",
+    "is_last_call",
+    "next_review",
+    "outlasted",
+    "overdue_attempt",
+    "overdue_call",
+    "silence",
+    "surely_dead",
+]
 
 Array = NDArray[np.float64]
 
@@ -29,8 +38,8 @@ _SHORTEST_LOOK_S = 0.05
 _TTFT_SPREAD = 0.4
 """Log-standard-deviation of a TTFT around its prediction, taken from hosted endpoints."""
 
-_STRANGER_SPREAD = math.log(2.0)
-"""Log-standard-deviation of the prior of an endpoint never heard from: a profile may be off by a factor of two."""
+_STRANGER_SPREAD = math.log(3.0)
+"""Log-standard-deviation of the speed of an endpoint never heard from: its profile may be off by a factor of three."""
 
 
 def call_ends_at(state: CallState) -> float:
@@ -122,6 +131,11 @@ def _last_call_at(state: CallState, attempt: AttemptState, table: EndpointTable,
     return attempt.started_at + max(spare, min(0.5 * slack, _sign_s(state, attempt)))
 
 
+def is_last_call(state: CallState, attempt: AttemptState, table: EndpointTable, rules: Rules, now: float) -> bool:
+    """Whether the last instant at which the alternative still fits has come."""
+    return now >= _last_call_at(state, attempt, table, rules) - 1e-3
+
+
 def _fastest_rival_s(state: CallState, table: EndpointTable, but: int) -> float:
     """The 95th percentile of the end-to-end time at the fastest other candidate, from what is known for long."""
     rivals = [i for i in state.candidates if i != but]
@@ -134,9 +148,11 @@ def _fastest_rival_s(state: CallState, table: EndpointTable, but: int) -> float:
 def _healthy_samples(state: CallState, attempt: AttemptState, table: EndpointTable) -> tuple[Array, Array]:
     """Equally likely (first sign, whole answer) of a healthy attempt, seconds from its start.
 
-    The fewer answers the endpoint has given so far, the less is its forecast believed.
+    The fewer answers the endpoint has given so far, the less is its forecast believed; and the more silent endpoints
+    the call has left already, for then it may be the call that takes long.
     """
-    stranger = lognormal_factors(_STRANGER_SPREAD / math.sqrt(1.0 + table.heard[attempt.endpoint]))
+    doubt = state.left + 1.0 / (1.0 + float(table.heard[attempt.endpoint]))
+    stranger = lognormal_factors(_STRANGER_SPREAD * math.sqrt(doubt))
     whole = stranger * completion_samples(attempt.predicted_ttft_s, attempt.predicted_tpot_s, state.lengths.values)
     if not state.call.stream:
         return whole, whole
@@ -152,7 +168,7 @@ def silence(
     slack, last_call = None, False
     if state.call.deadline_at is not None:
         slack = state.call.deadline_at - now
-        last_call = now >= _last_call_at(state, attempt, table, rules) - 1e-3
+        last_call = is_last_call(state, attempt, table, rules, now)
     return Silence(
         waited_s=now - attempt.started_at,
         sign_samples=sign,

@@ -49,6 +49,9 @@ _FULL_LOOK_S = 0.05
 """A call waiting for a slot, or for its turn, is looked at no more often than this, seconds: what it waits for wakes it
 anyway."""
 
+_BUSY_LOOK_S = 0.1
+"""A busy endpoint that shall take over from a silent one is looked at this often once its time has come, seconds."""
+
 _FAULTS = frozenset(
     {
         FailureKind.CONNECT,
@@ -360,6 +363,7 @@ class Scheduler:
         state.last_failure = failure
         state.only_limits = state.only_limits and failure.kind is FailureKind.RATE_LIMITED
         at_once = failure.kind is FailureKind.STALE and i not in state.failed_at and state.call.repeatable
+        state.left += failure.kind is FailureKind.SILENT
         self._avoid(state, i, 0.0 if at_once else self._backoff_s(state, i), now)
         if delivered:
             self._fail(state, failure, now)
@@ -441,25 +445,34 @@ class Scheduler:
             failure = clocks.overdue_attempt(state, attempt, self.rules.stream, now)
             if failure is not None:
                 self._leave(state, attempt, failure, now)
+        look_again_at = np.inf
         if len(state.attempts) == 1 and state.delivered is None:
-            self._second_thoughts(state, next(iter(state.attempts.values())), now)
+            look_again_at = self._second_thoughts(state, next(iter(state.attempts.values())), now)
         if state.attempts:
             self._schedule_review(state, now)
+            self._review_at(state, min(state.review_at, look_again_at), now)
 
     def _leave(self, state: CallState, attempt: AttemptState, failure: Failure, now: float) -> None:
         self._actions.append(Cancel(state.call.call_id, attempt.attempt_id, failure.kind.value))
         self._failed(state, attempt, failure, now)
 
-    def _second_thoughts(self, state: CallState, attempt: AttemptState, now: float) -> None:
-        """Leave a silent attempt, or try a second one beside it, where that makes an answer in time likelier."""
+    def _second_thoughts(self, state: CallState, attempt: AttemptState, now: float) -> float:
+        """Leave a silent attempt, or try a second one beside it, where that makes an answer in time likelier.
+
+        Answers when to think again at the latest: soon, if the alternative was busy although its time has come.
+        """
         if attempt.first_at is not None or not state.call.repeatable or not self._attempts_left(state):
-            return
+            return np.inf
         others = tuple(i for i in self.ledger.payable(state) if i != attempt.endpoint)
         rival = self._placer.place(state, others, clocks.call_ends_at(state), now) if others else None
-        if rival is None or rival.ready_in_s > 0.0:
-            return
+        if rival is None:
+            return np.inf
+        table = self.ledger.table
+        if rival.ready_in_s > 0.0:
+            last_call = clocks.is_last_call(state, attempt, table, self.rules, now)
+            return now + _BUSY_LOOK_S if last_call else np.inf
         may_hedge, may_retry = self._hedge_budget.available, self._retry_budget.available
-        silence = clocks.silence(state, attempt, rival, self.ledger.table, self.rules, now)
+        silence = clocks.silence(state, attempt, rival, table, self.rules, now)
         verdict = judge_silence(silence, min_gain=self.rules.hedge.min_gain, may_hedge=may_hedge)
         if verdict is Verdict.HEDGE or (verdict is Verdict.RESTART and not may_retry and may_hedge):
             self._hedge_budget.take()
@@ -467,6 +480,7 @@ class Scheduler:
         elif verdict is Verdict.RESTART and may_retry:
             waited = now - attempt.started_at
             self._leave(state, attempt, Failure(FailureKind.SILENT, f"no sign of life for {waited:.2f} s"), now)
+        return np.inf
 
     def _schedule_review(self, state: CallState, now: float) -> None:
         self._review_at(state, clocks.next_review(state, self.ledger.table, self.rules, now), now)
