@@ -1,7 +1,7 @@
-"""What can go wrong with an endpoint, scaled to the deadline that it is tried against, and the endpoints it is tried on.
+"""What can go wrong with an endpoint, scaled to the deadline it is tried against, and the endpoints it is tried on.
 
 Every case is tried on a *lane*: two endpoints of one emulated pool, ``first`` (the faster one, which therefore is asked
-first) and ``second`` (healthy). A lane serves one case at a time, so that the requests it received are that case's.
+first) and ``second`` (healthy). A lane serves one cell at a time, so that the requests it received are that cell's.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from agentsched.emulator.faults import Fault
 from agentsched.emulator.process import PoolProcess
 from agentsched.engine.profile import HardwareProfile
 
-__all__ = ["FAULTS", "FaultCase", "Lane", "Question", "lane_pool", "lanes_config", "question"]
+__all__ = ["ENDLESS", "FAULTS", "FaultCase", "Lane", "Question", "lane_pool", "lanes_config", "lanes_of", "question"]
 
 MODEL = "bench-model"
 _KEY = "bench"
@@ -51,7 +51,7 @@ def _always(name: str, fault: Fault) -> FaultCase:
     return FaultCase(name, lambda deadline_s: fault)
 
 
-FAULTS = (
+_CASES = (
     _always("silent", Fault(kind="silent")),
     _always("connect refused", Fault(kind="refuse")),
     _always("stalled body", Fault(kind="stall")),
@@ -70,6 +70,11 @@ FAULTS = (
     FaultCase("slow but alive", lambda deadline_s: Fault(kind="slow", factor=_LATE * deadline_s / _USUAL_S)),
     FaultCase("unknown host", None),
 )
+FAULTS = {case.name: case for case in _CASES}
+"""By name, in the order of the tables."""
+
+ENDLESS = ("dripping body", "dripping SSE comments", "429, Retry-After 30")
+"""Cases that keep a client which obeys or believes the server for longer than anybody waits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,31 +1,34 @@
 """What the user gets when an endpoint misbehaves: after how many seconds, an answer or an error, and at what cost.
 
-Every cell is one question under one deadline, asked through one client that is made for it. Cells run side by side, each
-on endpoints of its own in an emulated pool in another process, so that they share nothing but this machine's cores.
+Every cell is one question under one deadline, asked through one client that is made for it. Cells run side by side,
+each on endpoints of its own in an emulated pool in another process, so that they share nothing but the machine's cores.
+Each kind of client is tried in a process of its own, which is killed in the end: some leave threads behind for ever.
 """
 
 import asyncio
 import logging
-import math
+import multiprocessing
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 
 from agentsched import clock
-from agentsched.bench.fault_cases import FAULTS, FaultCase, Lane, lanes_config, lanes_of, question
-from agentsched.bench.fault_clients import CLIENTS, Client, Missing, Seen, Trial
+from agentsched.bench.fault_cases import ENDLESS, FAULTS, Lane, lanes_config, lanes_of, question
+from agentsched.bench.fault_clients import CLIENTS, Client, Clients, Seen, Trial
+from agentsched.bench.packages import Missing
 from agentsched.emulator.control import Control
 from agentsched.emulator.process import start_pool
-from agentsched.errors import ConfigError
+from agentsched.errors import AgentschedError, ConfigError
 
-__all__ = ["Cell", "Faults", "Options", "Result", "broken_bars", "run_faults"]
+__all__ = ["GRACE_S", "OURS", "Cell", "Faults", "Options", "Result", "broken_bars", "run_client", "run_faults"]
 
 OURS = "agentsched"
 GRACE_S = 0.2
 """How long after its deadline a call of ours may end: its bar, seconds."""
 
-_DRIPPING = ("dripping body", "dripping SSE comments")
 _SPARE_LANES = 4
+_MOST_DETAIL = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Cell:
 
     Attributes:
         client: a name in `CLIENTS`.
-        case: what is wrong.
+        case: what is wrong, a name in `FAULTS`.
         deadline_s: seconds.
         blocking: asked without an event loop.
         stream: asked for a stream.
@@ -43,7 +46,7 @@ class Cell:
     """
 
     client: str
-    case: FaultCase
+    case: str
     deadline_s: float
     blocking: bool
     stream: bool
@@ -60,6 +63,7 @@ class Result:
         seconds: until the user had the whole answer or an error; until it was given up where it had neither.
         outcome: ``right``, ``wrong`` (an answer, but not the right one), ``error`` or ``none`` (given up).
         error: the error's class.
+        detail: the error's text.
         content: whether the user had seen a part of an answer.
         attempts: requests that arrived at an endpoint (one that refuses connections, or has no host, sees none).
         extra_calls: model calls beyond the first that the library above made by itself; None: cannot be told.
@@ -69,6 +73,7 @@ class Result:
     seconds: float
     outcome: str
     error: str
+    detail: str
     content: bool
     attempts: int
     extra_calls: int | None
@@ -81,7 +86,7 @@ class Options:
     Attributes:
         deadlines_s: deadlines, seconds.
         clients: names in `CLIENTS`.
-        cases: see `FAULTS`.
+        cases: names in `FAULTS`.
         at_once: cells that run side by side.
         warmed: whether ours is also tried with knowledge.
         patience: a cell is given up after this many deadlines, and five seconds.
@@ -89,7 +94,7 @@ class Options:
 
     deadlines_s: tuple[float, ...] = (2.0,)
     clients: tuple[str, ...] = tuple(CLIENTS)
-    cases: tuple[FaultCase, ...] = FAULTS
+    cases: tuple[str, ...] = tuple(FAULTS)
     at_once: int = 24
     warmed: bool = True
     patience: float = 10.0
@@ -119,45 +124,111 @@ def broken_bars(result: Result) -> list[str]:
     return broken
 
 
-def cells_of(options: Options) -> Iterator[Cell]:
+def _cells(options: Options, client: str) -> Iterator[Cell]:
     """Every combination that makes sense: the plain SDK knows no second endpoint, and only ours learns."""
     for deadline_s in options.deadlines_s:
-        for client in options.clients:
-            for case in options.cases:
-                for shape in range(4):
-                    yield from _variants(options, client, case, deadline_s, bool(shape & 1), bool(shape & 2))
+        for case in options.cases:
+            for shape in range(4):
+                yield from _variants(options, client, case, deadline_s, bool(shape & 1), bool(shape & 2))
 
 
 def _variants(
-    options: Options, client: str, case: FaultCase, deadline_s: float, blocking: bool, stream: bool
+    options: Options, client: str, case: str, deadline_s: float, blocking: bool, stream: bool
 ) -> Iterator[Cell]:
     for with_second in (False,) if client == "openai" else (False, True):
         yield Cell(client, case, deadline_s, blocking, stream, with_second, warmed=False)
-        if client == OURS and options.warmed and case.fault is not None:
+        if client == OURS and options.warmed and FAULTS[case].fault is not None:
             yield Cell(client, case, deadline_s, blocking, stream, with_second, warmed=True)
 
 
-def run_faults(options: Options, progress: Callable[[int, int], None] = lambda done, total: None) -> Faults:
-    """Try every cell.
+class BenchFailed(AgentschedError):
+    """A client's process died; what it had to say is on stderr."""
+
+
+Progress = Callable[[str, int, int], None]
+"""Told the client, how many of its cells are done, and how many there are."""
+
+
+def run_faults(options: Options, progress: Progress = lambda client, done, total: None) -> Faults:
+    """Try every cell of every client.
 
     Args:
         options: see `Options`.
-        progress: told how many cells of how many are done.
+        progress: see `Progress`.
 
     Raises:
-        ConfigError: a client is unknown, or the emulated pool does not start.
+        ConfigError: a client or a case is unknown, or the emulated pool does not start.
+        BenchFailed: a client's process died.
     """
+    _check("clients", options.clients, tuple(CLIENTS))
+    _check("cases", options.cases, tuple(FAULTS))
+    results: list[Result] = []
+    missing: dict[str, str] = {}
     for name in options.clients:
-        if name not in CLIENTS:
-            raise ConfigError("no such client", field="clients", given=name, allowed=", ".join(CLIENTS))
-    cells = list(cells_of(options))
-    stuck = sum(cell.blocking and cell.client != OURS and cell.case.name in _DRIPPING for cell in cells)
+        found = _in_child(options, name, progress)
+        if isinstance(found, str):
+            missing[name] = found
+        else:
+            results += found
+    return Faults(options, tuple(results), missing)
+
+
+def _check(field: str, given: Sequence[str], allowed: Sequence[str]) -> None:
+    for name in given:
+        if name not in allowed:
+            raise ConfigError("unknown", field=field, given=name, allowed=", ".join(allowed))
+
+
+def _in_child(options: Options, client: str, progress: Progress) -> list[Result] | str:
+    """`run_client` in a new process; why it cannot run, where its package is missing."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(options, client, theirs), name=f"bench-{client}")
+    process.start()
+    theirs.close()
+    try:
+        while True:
+            message = ours.recv()
+            if not isinstance(message, tuple):
+                break
+            progress(client, *message)
+    except EOFError:
+        raise BenchFailed(f"the process that tried {client} ended before its work was done") from None
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+    if isinstance(message, ConfigError):
+        raise message
+    found: list[Result] | str = message
+    return found
+
+
+def _child(options: Options, client: str, parent: Connection) -> None:
+    try:
+        parent.send(run_client(options, client, lambda done, total: parent.send((done, total))))
+    except Missing as error:
+        parent.send(str(error))
+    except ConfigError as error:
+        parent.send(ConfigError(str(error)))
+
+
+def run_client(
+    options: Options, client: str, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[Result]:
+    """Try every cell of one client, in this process.
+
+    Raises:
+        Missing: its package is not installed.
+        ConfigError: the emulated pool does not start.
+    """
+    clients = CLIENTS[client]()
+    cells = list(_cells(options, client))
+    stuck = sum(cell.blocking and client != OURS and cell.case in ENDLESS for cell in cells)
     lanes = min(len(cells), options.at_once + stuck + _SPARE_LANES)
-    quiet = _Quiet()
-    with start_pool(lanes_config(lanes)) as process, quiet:
-        bench = _Bench(options, lanes_of(process), Control(process.control_url, timeout_s=30.0), progress)
-        results = asyncio.run(bench.run(cells))
-    return Faults(options, tuple(results), bench.missing)
+    with start_pool(lanes_config(lanes)) as process, _Quiet():
+        bench = _Bench(options, clients, lanes_of(process), Control(process.control_url, timeout_s=30.0), progress)
+        return asyncio.run(bench.run(cells))
 
 
 class _Quiet:
@@ -177,41 +248,36 @@ class _Quiet:
 
 class _Bench:
     def __init__(
-        self, options: Options, lanes: Sequence[Lane], control: Control, progress: Callable[[int, int], None]
+        self,
+        options: Options,
+        clients: Clients,
+        lanes: Sequence[Lane],
+        control: Control,
+        progress: Callable[[int, int], None],
     ) -> None:
-        self.missing: dict[str, str] = {}
-        self._options, self._control, self._progress = options, control, progress
+        self._options, self._clients, self._control, self._progress = options, clients, control, progress
         self._lanes: asyncio.Queue[Lane] = asyncio.Queue()
         for lane in lanes:
             self._lanes.put_nowait(lane)
 
     async def run(self, cells: Sequence[Cell]) -> list[Result]:
-        """All cells, so many at once, each client's one after the other's."""
+        """All cells, so many at once."""
         results: list[Result] = []
-        for client in self._options.clients:
-            waiting = iter([(number, cell) for number, cell in enumerate(cells) if cell.client == client])
+        waiting = iter(enumerate(cells))
 
-            async def worker(waiting: Iterator[tuple[int, Cell]] = waiting) -> None:
-                for number, cell in waiting:
-                    result = await self._try(number, cell)
-                    if result is not None:
-                        results.append(result)
-                    self._progress(len(results), len(cells))
+        async def work() -> None:
+            for number, cell in waiting:
+                results.append(await self._try(number, cell))
+                self._progress(len(results), len(cells))
 
-            await asyncio.gather(*(worker() for _ in range(self._options.at_once)))
-        return results
+        await asyncio.gather(*(work() for _ in range(self._options.at_once)))
+        order = {cell: number for number, cell in enumerate(cells)}
+        return sorted(results, key=lambda result: order[result.cell])
 
-    async def _try(self, number: int, cell: Cell) -> Result | None:
-        if cell.client in self.missing:
-            return None
+    async def _try(self, number: int, cell: Cell) -> Result:
         lane = await self._lanes.get()
-        trial = Trial(lane, cell.case, cell.deadline_s, cell.stream, cell.with_second)
-        try:
-            client = CLIENTS[cell.client](trial)
-        except Missing as error:
-            self.missing[cell.client] = str(error)
-            self._lanes.put_nowait(lane)
-            return None
+        trial = Trial(lane, FAULTS[cell.case], cell.deadline_s, cell.stream, cell.with_second)
+        client = self._clients.client(trial)
         await asyncio.to_thread(self._prepare, trial, client, number, warmed=cell.warmed)
         before = await asyncio.to_thread(self._received, lane)
         seen = Seen()
@@ -232,8 +298,8 @@ class _Bench:
         outcome = "error" if failure is not None else "none"
         if ended and failure is None:
             outcome = "right" if seen.text == question(number).answer else "wrong"
-        extra = None if seen.calls is None else seen.calls - 1
-        return Result(cell, seconds, outcome, _name(failure), bool(seen.text), attempts, extra)
+        extra = None if seen.calls is None else max(0, seen.calls - 1)
+        return Result(cell, seconds, outcome, *_told(failure), bool(seen.text), attempts, extra)
 
     def _prepare(self, trial: Trial, client: Client, number: int, *, warmed: bool) -> None:
         if warmed and client.warm is not None:
@@ -248,7 +314,7 @@ class _Bench:
     async def _ask(client: Client, number: int, seen: Seen) -> Exception | None:
         try:
             await client.ask(question(number), seen)
-        except Exception as error:  # noqa: BLE001: whatever a client raises is what its user gets
+        except Exception as error:  # noqa: BLE001 - whatever a client raises is what its user gets
             return error
         return None
 
@@ -266,7 +332,7 @@ class _Bench:
             failure: Exception | None = None
             try:
                 client.ask_blocking(question(number), seen)
-            except Exception as error:  # noqa: BLE001: whatever a client raises is what its user gets
+            except Exception as error:  # noqa: BLE001 - whatever a client raises is what its user gets
                 failure = error
             if not loop.is_closed():
                 loop.call_soon_threadsafe(tell, failure)
@@ -275,10 +341,5 @@ class _Bench:
         return await done
 
 
-def _name(error: Exception | None) -> str:
-    return "" if error is None else type(error).__name__
-
-
-def worst(results: Sequence[Result]) -> float:
-    """The longest time in a group of results, seconds; not a number for none."""
-    return max((result.seconds for result in results), default=math.nan)
+def _told(error: Exception | None) -> tuple[str, str]:
+    return ("", "") if error is None else (type(error).__name__, str(error)[:_MOST_DETAIL])

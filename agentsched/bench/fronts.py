@@ -1,22 +1,20 @@
 """The ways to make a model call that are compared: the same question to the same server through each of them."""
 
-import importlib
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import yaml
 
 from agentsched import api
+from agentsched.bench.packages import load_litellm, load_package
 from agentsched.bench.prompts import Messages
 from agentsched.core.slo import SLO
 from agentsched.errors import ConfigError
 from agentsched.runtime import runtime_for
 
-__all__ = ["FRONTS", "Front", "Missing", "Scope", "Target"]
+__all__ = ["FRONTS", "POOL_SIZE", "Front", "Scope", "Target", "make_front"]
 
 POOL_SIZE = 16
 """Endpoints of the pool that our own front chooses from."""
@@ -26,10 +24,6 @@ _KEY = "bench"
 
 Scope = Callable[[Callable[..., Any]], Callable[..., Any]]
 """What is put around a function that makes several calls: our decorator, or nothing."""
-
-
-class Missing(Exception):
-    """A front whose package is not installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +68,8 @@ class Front:
     leave: Callable[[], None] = _nothing
 
 
-def _package(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise Missing(f"{name} is not installed") from error
-
-
 def _openai(target: Target) -> Front:
-    openai = _package("openai")
+    openai = load_package("openai")
     client = openai.AsyncOpenAI(base_url=target.urls[0], api_key=_KEY)
     blocking = openai.OpenAI(base_url=target.urls[0], api_key=_KEY)
 
@@ -124,7 +111,7 @@ def _ours(target: Target, *, log: bool) -> Front:
 
 
 def _langchain(target: Target) -> Front:
-    model = _package("langchain_openai").ChatOpenAI(model=target.model, base_url=target.urls[0], api_key=_KEY)
+    model = load_package("langchain_openai").ChatOpenAI(model=target.model, base_url=target.urls[0], api_key=_KEY)
 
     async def ask(messages: Messages, stream: bool) -> str:
         if not stream:
@@ -140,11 +127,7 @@ def _langchain(target: Target) -> Front:
 
 
 def _litellm(target: Target, *, deployments: int) -> Front:
-    # Without this it fetches a price list from the internet when it is imported.
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    litellm = _package("litellm")
-    litellm.telemetry = False
-    litellm.suppress_debug_info = True
+    litellm = load_litellm()
     router = litellm.Router(
         model_list=[
             {

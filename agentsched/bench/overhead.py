@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from agentsched import clock
-from agentsched.bench.fronts import FRONTS, Front, Missing, Target, make_front
+from agentsched.bench.fronts import FRONTS, Front, Target, make_front
+from agentsched.bench.packages import Missing
 from agentsched.bench.prompts import Messages, make_prompts
 from agentsched.bench.server import LocalServer, Plan, answer_text
 from agentsched.errors import AgentschedError
@@ -180,9 +181,7 @@ def _make_fronts(names: Sequence[str], target: Target) -> tuple[dict[str, Front]
 
 
 class _Bench:
-    def __init__(
-        self, options: Options, fronts: dict[str, Front], runner: asyncio.Runner, server: LocalServer
-    ) -> None:
+    def __init__(self, options: Options, fronts: dict[str, Front], runner: asyncio.Runner, server: LocalServer) -> None:
         self._options, self._fronts, self._runner, self._server = options, fronts, runner, server
         self._prompts = make_prompts(_PROMPTS, options.prompt_tokens, np.random.default_rng(_SEED))
         self._expected = answer_text(options.chunks)

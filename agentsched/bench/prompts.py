@@ -9,12 +9,13 @@ Messages = list[dict[str, str]]
 _CHARACTERS_PER_TOKEN = 5.9
 """Of the text made here, with cl100k_base (counted over 12,000 tokens of it)."""
 
-_WORDS = (
-    "the of to and in that for with as by this from which after before customer order report answer question price "
-    "result table figure system agent tool search returned found three several recent careful summary draft review "
-    "section source claims evidence between against should would cannot therefore however because although market "
-    "revenue quarter growth risk plan step model data request deadline budget latency endpoint queue schedule"
-).split()
+_VOCABULARY = """
+the of to and in that for with as by this from which after before customer order report answer question price result
+table figure system agent tool search returned found three several recent careful summary draft review section source
+claims evidence between against should would cannot therefore however because although market revenue quarter growth
+risk plan step model data request deadline budget latency endpoint queue schedule
+"""
+_WORDS = _VOCABULARY.split()
 _TURNS = ("system", "user", "assistant", "user")
 
 
@@ -27,5 +28,5 @@ def _text(tokens: float, rng: np.random.Generator) -> str:
     size = max(1, round(tokens * _CHARACTERS_PER_TOKEN))
     words = [_WORDS[index] for index in rng.integers(len(_WORDS), size=size // 4 + 2)]
     for index in range(11, len(words), 12):
-        words[index] += ".\n" if index % 36 == 35 else ", \"quoted\"" if index % 24 == 23 else "."
+        words[index] += ".\n" if index % 36 == 35 else ', "quoted"' if index % 24 == 23 else "."
     return " ".join(words)[:size]

@@ -77,7 +77,12 @@ class _Answers:
             "service_tier": "default",
             "system_fingerprint": _FINGERPRINT,
         }
-        message = {"role": "assistant", "content": answer_text(plan.chunks), "refusal": None, "annotations": []}
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": answer_text(plan.chunks),
+            "refusal": None,
+            "annotations": [],
+        }
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         self.whole = _response({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
         self.stream_head = (
@@ -95,8 +100,8 @@ class _Answers:
         last = chunk({}, "stop")
         counted = last + _event({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
         done = b"data: [DONE]\n\n"
-        self.stream = [_frame(word) for word in words] + [_frame(last + done) + b"0\r\n\r\n"]
-        self.counted_stream = self.stream[:-1] + [_frame(counted + done) + b"0\r\n\r\n"]
+        self.stream = [*(_frame(word) for word in words), _frame(last + done) + b"0\r\n\r\n"]
+        self.counted_stream = [*self.stream[:-1], _frame(counted + done) + b"0\r\n\r\n"]
 
 
 def _event(data: dict[str, Any]) -> bytes:
@@ -211,8 +216,7 @@ class LocalServer:
 async def _serve(plan: Plan) -> None:
     loop, stop, answers = asyncio.get_running_loop(), asyncio.Event(), _Answers(plan)
     servers = [
-        await loop.create_server(lambda: _Connection(answers), "127.0.0.1", 0, backlog=512)
-        for _ in range(plan.ports)
+        await loop.create_server(lambda: _Connection(answers), "127.0.0.1", 0, backlog=512) for _ in range(plan.ports)
     ]
     sys.stdout.write(json.dumps([server.sockets[0].getsockname()[1] for server in servers]) + "\n")
     sys.stdout.flush()

@@ -1,0 +1,175 @@
+"""``agentsched bench``: measurements that anybody can repeat, with the promises they are compared with."""
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from agentsched.bench.fault_cases import FAULTS
+from agentsched.bench.fault_clients import CLIENTS
+from agentsched.bench.fault_report import broken_lines, fault_bars, fault_document, fault_sheets
+from agentsched.bench.faults import OURS, run_faults
+from agentsched.bench.faults import Options as FaultOptions
+from agentsched.bench.fronts import FRONTS
+from agentsched.bench.overhead import MODES, measure
+from agentsched.bench.overhead import Options as OverheadOptions
+from agentsched.bench.overhead_report import overhead_bars, overhead_document, overhead_sheet
+from agentsched.bench.sheets import Bar, Sheet, bar_lines, drawn, markdown_section, write_section
+from agentsched.cli.output import json_option, people, print_json, progress
+
+__all__ = ["command"]
+
+_WIDTH = 160
+_QUICK_CALLS, _QUICK_ROUNDS = 16, 3
+_SHORTEST_S, _LONGEST_S = 0.1, 600.0
+
+
+@click.group("bench")
+def command() -> None:
+    """Measure what a call costs, and what the user gets when endpoints misbehave."""
+
+
+def _names(allowed: Sequence[str]) -> Callable[[click.Context, click.Parameter, str], tuple[str, ...]]:
+    """What reads an option as names from a list, separated by commas; all of them by default."""
+
+    def read(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+        given = tuple(allowed) if value is None else tuple(name.strip() for name in value.split(","))
+        for name in given:
+            if name not in allowed:
+                raise click.BadParameter(f"{name!r} is not one of {', '.join(allowed)}", ctx, param)
+        return given
+
+    return read
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
+    """Seconds, separated by commas."""
+    try:
+        given = tuple(float(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no list of seconds, e.g. 1,2,10", ctx, param) from None
+    if not all(_SHORTEST_S <= seconds <= _LONGEST_S for seconds in given):
+        raise click.BadParameter(f"{value!r} has seconds outside {_SHORTEST_S:g} to {_LONGEST_S:g}", ctx, param)
+    return given
+
+
+_markdown_option = click.option(
+    "--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures into this file as well."
+)
+_check_option = click.option("--check", is_flag=True, help="End with status 1 if a promise of ours is missed.")
+
+
+@command.command("overhead")
+@click.option("--calls", type=click.IntRange(1, 100_000), default=64, show_default=True, help="Per front and round.")
+@click.option("--rounds", type=click.IntRange(1, 1000), default=7, show_default=True, help="Turns of every front.")
+@click.option("--prompt-tokens", type=click.IntRange(4, 200_000), default=2000, show_default=True)
+@click.option("--chunks", type=click.IntRange(1, 10_000), default=60, show_default=True, help="Tokens of an answer.")
+@click.option("--gap-ms", type=click.FloatRange(0, 1000), default=2.0, show_default=True, help="Between two chunks.")
+@click.option("--fronts", callback=_names(tuple(FRONTS)), help=f"Some of {','.join(FRONTS)}.")
+@click.option(
+    "--modes", multiple=True, type=click.Choice([mode.name for mode in MODES]), help="Only these; repeatable."
+)
+@click.option("--quick", is_flag=True, help="Few calls and rounds: to see that it works, not for figures.")
+@_check_option
+@_markdown_option
+@json_option
+def overhead(
+    calls: int,
+    rounds: int,
+    prompt_tokens: int,
+    chunks: int,
+    gap_ms: float,
+    fronts: tuple[str, ...],
+    modes: tuple[str, ...],
+    quick: bool,
+    check: bool,
+    markdown: Path | None,
+    as_json: bool,
+) -> None:
+    """CPU and wall time per call beside the plain SDK, ChatOpenAI and litellm.Router, all in one run.
+
+    Every front asks the same questions of one local server in another process, in turns; each is compared with the
+    plain SDK of the same round. Leave the machine alone meanwhile.
+    """
+    options = OverheadOptions(
+        calls=_QUICK_CALLS if quick else calls,
+        rounds=_QUICK_ROUNDS if quick else rounds,
+        prompt_tokens=prompt_tokens,
+        chunks=chunks,
+        gap_s=gap_ms * 1e-3,
+        fronts=fronts,
+        modes=tuple(mode for mode in MODES if not modes or mode.name in modes),
+    )
+    with progress().status("starting") as status:
+        result = measure(options, status.update)
+    sheets, bars = [overhead_sheet(result)], overhead_bars(result)
+    _tell(sheets, bars, [], overhead_document(result) if as_json else None)
+    _keep(markdown, "overhead", sheets, bars, [])
+    _end(check, bars)
+
+
+@command.command("faults")
+@click.option("--deadline", callback=_seconds, default="2", show_default=True, help="Seconds, separated by commas.")
+@click.option("--clients", callback=_names(tuple(CLIENTS)), help=f"Some of {','.join(CLIENTS)}.")
+@click.option("--case", "cases", multiple=True, type=click.Choice(list(FAULTS)), help="Only these; repeatable.")
+@click.option("--at-once", type=click.IntRange(1, 256), default=24, show_default=True, help="Calls side by side.")
+@click.option("--quick", is_flag=True, help="Only ours, and only endpoints that nothing is known about.")
+@_check_option
+@_markdown_option
+@json_option
+def faults(
+    deadline: tuple[float, ...],
+    clients: tuple[str, ...],
+    cases: tuple[str, ...],
+    at_once: int,
+    quick: bool,
+    check: bool,
+    markdown: Path | None,
+    as_json: bool,
+) -> None:
+    """Seconds until the user has an answer or an error, whatever is wrong with the endpoint that is asked first.
+
+    Each case is tried sync and async, streamed and whole, with that endpoint alone and with a healthy second one, for
+    the openai SDK, litellm.Router and ours.
+    """
+    options = FaultOptions(
+        deadlines_s=deadline,
+        clients=(OURS,) if quick else clients,
+        cases=cases or tuple(FAULTS),
+        at_once=at_once,
+        warmed=not quick,
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=progress(), transient=True) as shown:
+        tasks = {name: shown.add_task(name, total=None) for name in options.clients}
+        result = run_faults(options, lambda name, done, total: shown.update(tasks[name], completed=done, total=total))
+    sheets, bars, broken = fault_sheets(result), fault_bars(result), broken_lines(result)
+    notes = [*broken, *(f"{name}: {why}" for name, why in result.missing.items())]
+    _tell(sheets, bars, notes, fault_document(result) if as_json else None)
+    _keep(markdown, "faults", sheets, bars, notes)
+    _end(check, bars)
+
+
+def _tell(sheets: Sequence[Sheet], bars: Sequence[Bar], notes: Sequence[str], document: object) -> None:
+    if document is not None:
+        print_json(document)
+        return
+    console = people(pipe_width=_WIDTH)
+    for sheet in sheets:
+        console.print(drawn(sheet))
+    for line in (*bar_lines(bars), *notes):
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def _keep(path: Path | None, name: str, sheets: Sequence[Sheet], bars: Sequence[Bar], notes: Sequence[str]) -> None:
+    if path is not None:
+        words = ["agentsched", *sys.argv[1:]]
+        write_section(path, name, markdown_section(shlex.join(words), sheets, bars, notes))
+
+
+def _end(check: bool, bars: Sequence[Bar]) -> None:
+    if check and any(bar.met is False for bar in bars):
+        raise click.exceptions.Exit(1)
