@@ -1,41 +1,31 @@
 """The pool of the demonstration: one 70B model on four kinds of GPU, and what can be computed of it beforehand.
 
-The profiles are least-squares fits to a published latency table (see ``source``), each GPU type four wide. Prices are
-assumed: they follow what such machines rent for, so that cost can be compared at all.
+The profiles are those that `agentsched.engine` has fitted to a published latency table, each GPU type four wide. Prices
+are assumed: they follow what such machines rent for, so that cost can be compared at all.
 """
 
 from collections.abc import Sequence
+from math import ceil
 from statistics import fmean
 
 from agentsched.demo.cases import Case
 from agentsched.emulator.config import EmulatedEndpoint, EmulatorConfig, PoolPrice
 from agentsched.engine.profile import HardwareProfile
+from agentsched.engine.profiles import load_profile
 
 __all__ = ["FASTEST", "MODEL", "PROFILES", "capacity_calls_per_s", "demo_pool", "idle_s"]
 
-MODEL = "llama-3.1-70b"
-_SOURCE = "fitted to the latency table of aiconfigurator-core 0.12.0 (Apache-2.0), Llama-3.1-70B, TP4, vLLM"
+MODEL = "llama3-70b"
 
 
-def _profile(gpu: str, a_ms: float, b_ms: float, c_us: float, prefill_per_s: float, kv_tokens: int) -> HardwareProfile:
-    return HardwareProfile(
-        name=f"{MODEL}-{gpu}",
-        step_base_s=a_ms * 1e-3,
-        step_per_sequence_s=b_ms * 1e-3,
-        step_per_kv_token_s=c_us * 1e-6,
-        prefill_tokens_per_s=prefill_per_s,
-        max_slots=256,
-        kv_tokens=kv_tokens,
-        basis="fitted",
-        source=_SOURCE,
-    )
+def _instance(name: str) -> HardwareProfile:
+    profile = load_profile(name)
+    assert isinstance(profile, HardwareProfile), f"{name} is no GPU but a hosted API"
+    return profile
 
 
 PROFILES: dict[str, HardwareProfile] = {
-    "h200": _profile("h200", 12.31, 0.0234, 0.0188, 15_400, 1_100_000),
-    "h100": _profile("h100", 15.22, 0.0302, 0.0267, 15_500, 450_000),
-    "a100": _profile("a100", 27.98, 0.0786, 0.0571, 6_150, 450_000),
-    "rtx6000": _profile("rtx6000", 28.73, 0.2067, 0.0568, 4_120, 620_000),
+    gpu: _instance(f"{MODEL}-{gpu}-tp4") for gpu in ("h200", "h100", "a100", "rtx6000")
 }
 """By endpoint name."""
 
@@ -66,23 +56,23 @@ def idle_s(case: Case, profile: HardwareProfile) -> float:
     for level in case.levels:
         prompts, longest = sum(prompt for prompt, _ in level), max(answer for _, answer in level)
         held = sum(prompt + answer // 2 for prompt, answer in level)
-        total += profile.prefill_s(prompts, 0.0) + longest * profile.decode_step_s(len(level), held)
+        steps = ceil(prompts / profile.prefill_chunk_tokens) + longest - 1
+        read_s = profile.prefill_s(prompts, sum(prompt * prompt / 2 for prompt, _ in level))
+        total += read_s + steps * profile.decode_step_s(len(level), held)
     return total
 
 
 def capacity_calls_per_s(cases: Sequence[Case], profiles: Sequence[HardwareProfile]) -> float:
-    """Calls per second that endpoints of these profiles could serve together, each as busy as it can be.
-
-    Per call an endpoint works N_in / prefill rate, plus N_out times its share of a full batch's step,
-    a / slots + b + c * context: the engine's own model, with the mean call of ``cases``.
-    """
+    """Calls per second that endpoints of these profiles could serve together, each as busy as it can be, with the mean
+    call of ``cases``."""
     calls = [call for case in cases for level in case.levels for call in level]
     prompt, answer = fmean(prompt for prompt, _ in calls), fmean(answer for _, answer in calls)
+    return sum(1.0 / _busy_s(profile, prompt, answer) for profile in profiles)
+
+
+def _busy_s(profile: HardwareProfile, prompt: float, answer: float) -> float:
+    """Seconds that one call takes from a full endpoint: its prompt, and its tokens' share of a full batch's steps."""
     context = prompt + answer / 2
-    return sum(
-        1.0
-        / (prompt / profile.prefill_tokens_per_s + answer * profile.decode_step_s(full, round(full * context)) / full)
-        for profile, full in (
-            (profile, min(profile.max_slots, int(profile.kv_tokens / context))) for profile in profiles
-        )
-    )
+    full = min(profile.max_slots, int(profile.kv_tokens / context))
+    share_s = profile.decode_step_s(full, round(full * context)) / full
+    return prompt / profile.prefill_tokens_per_s + profile.prefill_attention_s * prompt * prompt / 2 + answer * share_s

@@ -64,4 +64,4 @@ def test_the_idle_time_is_that_of_the_engine() -> None:
             now = at
             for emission in engine.advance(now):
                 waiting -= set(emission.finished)
-    assert idle_s(case, PROFILES[FASTEST]) == pytest.approx(now, rel=0.05)
+    assert idle_s(case, PROFILES[FASTEST]) == pytest.approx(now, rel=0.08)  # branches do not start at once
