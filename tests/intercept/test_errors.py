@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import types
 
 import httpx
 import httpx2
@@ -215,6 +216,38 @@ def test_an_sdk_that_repeats_after_any_error_gets_an_answer_instead(sync_client,
         assert caught.value.status_code == 503
     assert len(dispatcher.calls) == 2
     assert run.error is not None
+
+
+async def test_past_the_deadline_such_an_sdk_gets_an_answer_as_well(async_client, dispatcher, new_run, monkeypatch):
+    monkeypatch.setattr(openai, "__version__", "2.35.1")
+    run = new_run("2s")
+    run.clock = lambda: run.started_at + 2.5
+    with inside(run), pytest.raises(openai.InternalServerError, match="ran out of time"):
+        await async_client.chat.completions.create(**ASK)
+    assert dispatcher.calls == []
+
+
+def test_an_sdk_from_the_same_generator(new_run, dispatcher, monkeypatch):
+    """It is known by the package below which ``send`` was called; its errors are its own."""
+    kinds = {"APIError": openai.APIError, "APIConnectionError": openai.APIConnectionError}
+    other = types.ModuleType("other_sdk")
+    vars(other).update(kinds, APITimeoutError=openai.APITimeoutError, __version__="9.0")
+    exec("def post(client, url, **options):\n    return client.post(url, **options)", vars(other))
+    monkeypatch.setitem(sys.modules, "other_sdk", other)
+    dispatcher.answer = EndpointsUnavailable("all down")
+    with httpx.Client() as client, inside(new_run()):
+        headers = {"x-stainless-lang": "python"}
+        answer = other.post(client, f"{NOWHERE}/chat/completions", json=ASK, headers=headers)
+    assert answer.status_code == 503
+    assert answer.headers["x-should-retry"] == "false"
+    assert answer.json()["error"]["type"] == "EndpointsUnavailable"
+
+
+def test_the_header_of_an_sdk_without_any_sdk_is_plain_http(new_run, dispatcher, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openai", None)
+    dispatcher.answer = EndpointsUnavailable("all down")
+    with httpx.Client() as client, inside(new_run()), pytest.raises(httpx.ConnectError):
+        client.post(f"{NOWHERE}/chat/completions", json=ASK, headers={"x-stainless-lang": "python"})
 
 
 def test_the_hidden_causes_do_not_carry_credentials(sync_client, dispatcher, new_run, caplog):

@@ -318,3 +318,70 @@ def test_the_connection_serves_the_next_request_undisturbed(upstream, new_run):
         upstream.script = lambda connection, request: (time.sleep(0.25), ok()(connection, request))
         client.with_options(max_retries=0).chat.completions.create(**ELSEWHERE)
     assert len(upstream.requests) == 3
+
+
+async def test_a_break_before_the_deadline_is_the_librarys_own_error(upstream, new_run):
+    def cut_off(connection, request):
+        connection.sendall(SSE_HEAD + chunked(chat_chunks("a")[0]))
+        connection.close()
+
+    upstream.script = cut_off
+    body, url = {**ELSEWHERE, "stream": True}, f"{upstream.url}/chat/completions"
+    with inside(new_run("5s")):
+        with FAMILY.Client() as client:
+            with pytest.raises(FAMILY.RemoteProtocolError) as caught:
+                client.post(url, json=body)
+            with client.stream("POST", url, json=body) as response, pytest.raises(FAMILY.RemoteProtocolError):
+                list(response.iter_raw())
+        async with FAMILY.AsyncClient() as client:
+            with pytest.raises(FAMILY.RemoteProtocolError):
+                await client.post(url, json=body)
+            async with client.stream("POST", url, json=body) as response:
+                with pytest.raises(FAMILY.RemoteProtocolError):
+                    [part async for part in response.aiter_raw()]
+    assert not isinstance(caught.value, DeadlineExceeded)
+
+
+async def test_a_timeout_of_the_users_own_code_is_not_the_deadline(upstream, new_run):
+    async def slow(response):
+        raise TimeoutError("mine")
+
+    async with FAMILY.AsyncClient(event_hooks={"response": [slow]}) as client:
+        with inside(new_run("5s")), pytest.raises(TimeoutError, match="mine") as caught:
+            await client.post(f"{upstream.url}/chat/completions", json=ELSEWHERE)
+    assert type(caught.value) is TimeoutError
+
+
+def test_reading_goes_on_where_it_stopped(upstream, new_run):
+    content = b"".join(map(chunked, chat_chunks("a", "b"))) + b"0\r\n\r\n"
+    upstream.script = lambda connection, request: connection.sendall(SSE_HEAD + content)
+    with FAMILY.Client() as client, inside(new_run("5s")):
+        body = {**ELSEWHERE, "stream": True}
+        with client.stream("POST", f"{upstream.url}/chat/completions", json=body) as response:
+            first = next(iter(response.stream))
+            assert b"".join([first, *response.stream]).endswith(b"[DONE]\n\n")
+
+
+async def test_an_http2_connection_is_not_shut_down(new_run, monkeypatch):
+    """Others share it: the wait ends with the next chunk."""
+    from agentsched.intercept import passthrough
+
+    def never(found):
+        raise AssertionError("shut down")
+
+    monkeypatch.setattr(passthrough, "_shut_down", never)
+    run = new_run("5s")
+
+    def answer(request):
+        def chunks():
+            yield b"data: 1\n\n"
+            run.clock = lambda: run.started_at + 6
+            yield b"data: 2\n\n"
+            yield b"data: 3\n\n"
+
+        stream = type("Stream", (FAMILY.SyncByteStream,), {"__iter__": lambda self: chunks()})()
+        return FAMILY.Response(200, stream=stream, extensions={"http_version": b"HTTP/2", "network_stream": object()})
+
+    client = FAMILY.Client(transport=FAMILY.MockTransport(answer))
+    with client, inside(run), pytest.raises(DeadlineExceeded):
+        client.post("http://h/v1/chat/completions", json=ELSEWHERE)
