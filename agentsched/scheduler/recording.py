@@ -23,6 +23,8 @@ from agentsched.scheduler.scheduler import Scheduler
 
 __all__ = ["decode", "encode", "encode_line", "first_difference", "read_lines"]
 
+_ALLOWED = "a recording of this version"
+
 _CLASSES: dict[str, type] = {
     name: value
     for module in (call, decision, records, events, actions)
@@ -52,28 +54,40 @@ def decode(value: Any) -> Any:
     """The inverse of `encode`.
 
     Raises:
-        ConfigError: a tag or a class name is unknown.
+        ConfigError: a tag or a class is unknown, or a class has other fields than in this version.
     """
     if not isinstance(value, dict):
         return value
-    tag = next(iter(value))
-    inner = value[tag]
+    tag = next(iter(value), None)
     if tag == "!":
-        known = _CLASSES.get(inner)
-        if known is None:
-            raise ConfigError("unknown class in a recording", given=inner, allowed="a recording of this version")
-        return known(**{name: decode(item) for name, item in value.items() if name != "!"})
+        return _decode_object(value)
     if tag == "!tuple":
-        return tuple(decode(item) for item in inner)
+        return tuple(decode(item) for item in value[tag])
     if tag == "!set":
-        return frozenset(inner)
+        return frozenset(value[tag])
     if tag == "!array":
-        return np.array(inner, dtype=np.float64)
+        return np.array(value[tag], dtype=np.float64)
     if tag == "!map":
-        return {decode(key): decode(item) for key, item in inner}
+        return {decode(key): decode(item) for key, item in value[tag]}
     if tag == "!enum":
-        return _CLASSES[inner[0]](inner[1])
-    raise ConfigError("unknown tag in a recording", given=tag, allowed="a recording of this version")
+        name, member = value[tag]
+        return _known(name)(member)
+    raise ConfigError("unknown tag in a recording", given=tag, allowed=_ALLOWED)
+
+
+def _decode_object(value: dict[str, Any]) -> Any:
+    made = _known(value["!"])
+    try:
+        return made(**{name: decode(item) for name, item in value.items() if name != "!"})
+    except TypeError as error:
+        raise ConfigError(f"another {made.__name__} in a recording: {error}", allowed=_ALLOWED) from error
+
+
+def _known(name: object) -> type:
+    known = _CLASSES.get(name) if isinstance(name, str) else None
+    if known is None:
+        raise ConfigError("unknown class in a recording", given=name, allowed=_ALLOWED)
+    return known
 
 
 def encode_line(event: Event, now: float, done: Iterable[Action]) -> str:
@@ -83,10 +97,17 @@ def encode_line(event: Event, now: float, done: Iterable[Action]) -> str:
 
 
 def read_lines(lines: Iterable[str]) -> Iterator[tuple[Event, float, list[Any]]]:
-    """The events of a recording with their instants and the still encoded actions."""
-    for line in lines:
-        held = json.loads(line)
-        yield decode(held["event"]), held["now"], held["actions"]
+    """The events of a recording with their instants and the still encoded actions.
+
+    Raises:
+        ConfigError: a line is none of a recording; it tells which.
+    """
+    for number, line in enumerate(lines, start=1):
+        try:
+            held = json.loads(line)
+            yield decode(held["event"]), held["now"], held["actions"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"not readable: {error}", field=f"line {number}", allowed=_ALLOWED) from error
 
 
 def first_difference(lines: Iterable[str], fresh: Scheduler) -> str | None:

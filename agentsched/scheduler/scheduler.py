@@ -303,6 +303,10 @@ class Scheduler:
         was_paused = attempt.paused
         self.ledger.saw_progress(attempt, event.output_tokens, now, paused=event.paused)
         if state.delivered is None and state.call.stream:
+            overdue = clocks.overdue_call(state, now)
+            if overdue is not None:  # its review is late: a stream must not begin only to be cut
+                self._fail(state, overdue, now)
+                return
             self._deliver(state, attempt, now)
             state.delivered = attempt.attempt_id
             self._schedule_review(state, now)

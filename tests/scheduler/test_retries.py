@@ -266,3 +266,12 @@ def test_a_closed_loop_is_told_apart():
     seen.cancelled = True
     bench.feed(CallCancelled(seen.call.call_id, loop_closed=True))
     assert seen.ended.status == "loop_closed"
+
+
+def test_a_stream_that_begins_after_the_deadline_is_not_delivered():
+    bench = Bench("a")
+    seen = bench.call(1.0, stream=True)
+    bench.now += 1.001
+    bench.progress(seen)
+    assert seen.delivered is None
+    assert seen.failed.failure.kind is FailureKind.DEADLINE
