@@ -323,6 +323,10 @@ class Ledger:
         _check({call_id for _, call_id in self.waiting} == waiting, "waiting room differs from the calls")
         _check(int(table.waiting.sum()) == len(waiting), "waiting counts differ")
         _check({c for run in self.runs.values() for c in run.calls} == set(self.calls), "runs and calls differ")
+        for run_id, run in self.runs.items():
+            running = (attempt for call_id in run.calls for attempt in self.calls[call_id].attempts.values())
+            committed = sum(attempt.committed_usd for attempt in running)
+            _check(abs(committed - run.committed_usd) < 1e-6, f"run {run_id} has committed other money than its calls")
 
     @staticmethod
     def _check_call(call_id: str, state: CallState) -> None:
