@@ -43,11 +43,13 @@ class Bounded(NamedTuple):
         site: where it was caught.
         at: the instant by which it must end, on the run's clock; None: unbounded.
         step: where its time is booked.
+        number: which call of its run it is.
     """
 
     site: Site
     at: float | None
     step: str
+    number: int
 
     def left_s(self) -> float:
         """Seconds left; infinite without a deadline."""
@@ -79,9 +81,9 @@ class Bounded(NamedTuple):
                 response.headers["x-should-retry"] = "false"
         return response
 
-    def book(self, since: float) -> None:
-        """Book the seconds since ``since`` on the step."""
-        self.site.run.charge(self.step, self.site.run.clock() - since)
+    def book(self) -> None:
+        """The call is over, its stream is read or wanted no more: book its seconds on the step."""
+        self.site.run.close_call(self.number, book=True)
 
 
 async def pass_through(
@@ -94,12 +96,13 @@ async def pass_through(
         original: ``AsyncClient.send`` as it was.
         options: its keyword arguments.
     """
-    since = call.site.run.clock()
     failure: Exception | None = None
+    handed_over = False
     try:
         async with asyncio.timeout(None if call.at is None else call.left_s()) as limit:
             with detached():
                 response = await original(call.site.client, call.site.request, **options)
+        handed_over = bool(options.get("stream")) and call.at is not None
     except call.site.family.request_error as error:
         failure = error
     except TimeoutError as error:
@@ -107,10 +110,11 @@ async def pass_through(
             raise
         failure = error
     finally:
-        call.book(since)
+        if not handed_over:
+            call.book()
     if failure is not None:
         return _outcome(call, failure, late=limit.expired())
-    if options.get("stream") and call.at is not None:
+    if handed_over:
         response.stream = as_stream(call.site.family, _AsyncBounded)(response.stream, call)
     return call.settle(response)
 
@@ -119,14 +123,13 @@ def pass_through_blocking(
     call: Bounded, original: Callable[..., "httpx2.Response"], options: Options
 ) -> "httpx2.Response":
     """The same for ``Client.send``."""
-    since = call.site.run.clock()
-    try:
-        if call.at is None:
-            with detached():
-                return original(call.site.client, call.site.request, **options)
+    if call.at is not None:
         return _send_watched(call, original, options)
+    try:
+        with detached():
+            return original(call.site.client, call.site.request, **options)
     finally:
-        call.book(since)
+        call.book()
 
 
 def _send_watched(call: Bounded, original: Callable[..., "httpx2.Response"], options: Options) -> "httpx2.Response":
@@ -143,6 +146,7 @@ def _send_watched(call: Bounded, original: Callable[..., "httpx2.Response"], opt
     finally:
         if not handed_over:
             cut.release()
+            call.book()
     return call.settle(response) if failure is None else _outcome(call, failure, late=call.passed())
 
 
@@ -274,6 +278,7 @@ class _AsyncBounded:
         return call.site.break_off(call.spent(), self._reader)
 
     async def aclose(self) -> None:
+        self._call.book()
         await self._inner.aclose()
 
 
@@ -306,8 +311,12 @@ class _SyncBounded:
 
     def close(self) -> None:
         # First: once closed, the connection may serve another request.
-        self._cut.release()
+        self._release()
         self._inner.close()
 
-    def __del__(self) -> None:
+    def _release(self) -> None:
         self._cut.release()
+        self._call.book()
+
+    def __del__(self) -> None:
+        self._release()

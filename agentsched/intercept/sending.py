@@ -179,11 +179,12 @@ def _plan(site: Site) -> "Scheduled | Bounded | httpx2.Response | None":
     if deadline_at is not None and deadline_at <= now:
         return site.fail(site.late())
     place = _Place(run.next_call_index(), step, now, deadline_at)
+    run.open_call(place.number, step, now)
     runtime = cast("Runtime | None", run.runtime)
     model = model_of(site.request, exchange.body)
     home = homes_of(runtime).find(about.continues) if runtime is not None and about.continues else None
     if runtime is None or model is None or not _may_schedule(site, runtime, model, about, home):
-        return Bounded(site, deadline_at, step)
+        return Bounded(site, deadline_at, step, place.number)
     return Scheduled(site, runtime, _call(site, runtime, exchange, about, place, model, home), exchange)
 
 
@@ -245,6 +246,7 @@ def _watcher(plan: Scheduled) -> Watcher:
 
     def ended(any_read: bool) -> None:
         lineage_of(run).end(call.call_id, run.clock(), answered=any_read)
+        run.close_call(call.call_index, book=False)
 
     return Watcher(translate=plan.site.break_off, ended=ended)
 

@@ -89,6 +89,7 @@ class Run:
         "_last_step",
         "_lock",
         "_on_release",
+        "_open",
         "_spent_s",
         "clock",
         "deadline",
@@ -146,11 +147,13 @@ class Run:
         self.outcome: str | None = None
         self.error: DeadlineExceeded | None = None
         self.decisions: deque[Decision] = deque(maxlen=MAX_DECISIONS)
-        self._lock = threading.Lock()
+        # Reentrant: an answer that was forgotten is closed by the garbage collector, which may run anywhere.
+        self._lock = threading.RLock()
         self._calls = self._calls_at_error = self._holds = 0
         self._begun: dict[str, float] = {}
         self._last_step: str | None = None
         self._spent_s: dict[str, float] = {}
+        self._open: dict[tuple[str, int], tuple[str, float]] = {}
         self._cost_usd = 0.0
         self._on_release: Callable[[], None] | None = None
 
@@ -239,21 +242,59 @@ class Run:
         """Instant at which each step was first reached, in that order."""
         return MappingProxyType(self._begun)
 
-    def charge(self, step: str | None, seconds: float, cost_usd: float = 0.0) -> None:
-        """Book a model call: its seconds on its step, its USD on the run and on those around it; from any thread."""
+    def open_call(self, number: int, step: str | None, since: float) -> None:
+        """Note that model call ``number`` runs since that instant: its time is spent as it passes; from any thread."""
         name = step or _NO_STEP
         for run in self.lineage():
             with run._lock:
+                run._open[self.run_id, number] = (name, since)
+            name = run.workflow
+
+    def close_call(self, number: int, *, book: bool) -> None:
+        """Note that the call is over; only the first time counts, from any thread.
+
+        Args:
+            number: which call.
+            book: whether what it took is booked now; if not, by `charge`, which may know better.
+        """
+        now = self.clock()
+        for run in self.lineage():
+            with run._lock:
+                name, since = run._open.pop((self.run_id, number), ("", now))
+                if book and name:
+                    run._spent_s[name] = run._spent_s.get(name, 0.0) + now - since
+
+    def charge(self, step: str | None, seconds: float, cost_usd: float = 0.0, *, number: int | None = None) -> None:
+        """Book a model call: its seconds on its step, its USD on the run and on those around it; from any thread.
+
+        Args:
+            step: its step.
+            seconds: what it took.
+            cost_usd: what it cost.
+            number: which call it was, if it is open.
+        """
+        name = step or _NO_STEP
+        for run in self.lineage():
+            with run._lock:
+                if number is not None:
+                    run._open.pop((self.run_id, number), None)
                 run._spent_s[name] = run._spent_s.get(name, 0.0) + seconds
                 run._cost_usd += cost_usd
             name = run.workflow
 
     @property
     def spent_s(self) -> tuple[tuple[str, float], ...]:
-        """Seconds of model calls per step (per workflow for runs inside this one), longest first."""
+        """Seconds of model calls per step (per workflow for runs inside this one), longest first.
+
+        Calls that are still running count with what they have taken so far: a deadline error tells of the very call
+        that it ends.
+        """
+        now = self.clock()
         with self._lock:
-            items = tuple(self._spent_s.items())
-        return tuple(sorted(items, key=lambda item: -item[1]))
+            spent, running = dict(self._spent_s), dict(self._open)
+        for name, since in running.values():
+            spent[name] = spent.get(name, 0.0) + max(0.0, now - since)
+        return tuple(sorted(spent.items(), key=lambda item: -item[1]))
 
     @property
     def cost_usd(self) -> float:

@@ -192,6 +192,24 @@ class TestErrors:
         assert deadline_error(run, clock() + 1) is error
         assert pickle.loads(pickle.dumps(error)).spent_s == error.spent_s
 
+    def test_it_counts_the_call_that_it_ends(self, clock: Clock) -> None:
+        outer = Run("answer", SLO("2s"))
+        run = Run("search", SLO(), parent=outer)
+        run.open_call(0, "plan", clock())
+        clock.advance(0.5)
+        run.charge("plan", 0.25, number=0)
+        run.open_call(1, "write", clock())
+        run.open_call(2, None, clock())
+        clock.advance(1.0)
+        assert run.spent_s == (("write", 1.0), ("(unnamed)", 1.0), ("plan", 0.25))
+        assert outer.spent_s == (("search", 2.25),)
+        run.close_call(1, book=True)
+        run.close_call(2, book=False)
+        clock.advance(9.0)
+        run.close_call(1, book=True)
+        assert run.spent_s == (("write", 1.0), ("plan", 0.25))
+        assert outer.spent_s == (("search", 1.25),)
+
     def test_it_names_the_last_step_reached_where_the_present_one_is_unknown(self, clock: Clock) -> None:
         run = Run("answer", SLO("2s"))
         effective_deadline(run, "plan", clock())
