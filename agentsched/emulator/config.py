@@ -60,7 +60,7 @@ class EmulatedEndpoint(_Strict):
         requests_per_minute: 429 above it; None takes the profile's limit, if it has one.
         tokens_per_minute: the same for tokens.
         scheduling: order of the waiting queue.
-        max_waiting: requests that may wait before 503; None is no limit.
+        max_waiting: requests that it may hold beyond its slots before it answers 503; None is no limit.
         lengths: output lengths when the request does not say.
         faults: faults that act from the start.
         max_concurrency: told in ``pool.yaml``; None tells the profile's slots.

@@ -60,7 +60,7 @@ class Instance:
     Args:
         profile: how fast it is and what it can hold.
         scheduling: the order of the waiting queue.
-        max_waiting: requests that may wait; None is unbounded.
+        max_waiting: requests that it may hold beyond its slots; None is unbounded.
         detail: report every step; without it only emissions with a first token, a finish, a preemption or a failure
             are reported and ``Emission.decoded`` stays empty (what a simulator wants).
         skip: plan runs of steps; False plans each step alone (slower, for checks).
@@ -363,8 +363,8 @@ class Instance:
         limit = self.profile.context_limit_tokens
         if total > limit:
             return Rejection("context_length", f"prompt and output need {total} tokens, the limit is {limit}")
-        if self._max_waiting is not None and len(self._waiting) >= self._max_waiting:
-            return Rejection("queue_full", f"{len(self._waiting)} requests are waiting")
+        if self._max_waiting is not None and len(self._sequences) >= self.profile.max_slots + self._max_waiting:
+            return Rejection("queue_full", f"{len(self._sequences)} requests are running or waiting")
         return None
 
     def _admissible(self) -> Sequence | None:

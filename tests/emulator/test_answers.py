@@ -155,6 +155,19 @@ def test_completions_take_one_prompt() -> None:
         read_completion({"model": "m", "prompt": ["a", "b"]}, {}, kind="vllm")
 
 
+@pytest.mark.parametrize("fields", [{"input": []}, {"input": 3}, {"input": "x", "previous_response_id": "r"}])
+def test_bad_responses_bodies_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ApiError):
+        read_responses({"model": "m", **fields}, {}, kind="vllm")
+
+
+def test_responses_take_instructions_and_a_schema() -> None:
+    form = {"format": {"type": "json_schema", "name": "x", "schema": {"const": 5}}}
+    call = read_responses({"model": "m", "instructions": "be brief", "input": "x", "text": form}, {}, kind="vllm")
+    assert "be brief" in call.prompt
+    assert compose(call, Lengths(), room_tokens=9).text == "5"
+
+
 def test_message_parts_and_tool_items_are_read() -> None:
     parts = [{"type": "text", "text": "one "}, {"type": "image_url", "image_url": {"url": "http://x"}}]
     call = read_chat({"model": "m", "messages": [{"role": "user", "content": parts}]}, {}, kind="vllm")

@@ -111,7 +111,7 @@ async def test_stalled_body(caller: Caller) -> None:
 async def test_dripping_body(caller: Caller, stream: bool) -> None:
     async with caller.post(stream=stream, fault="drip;interval_s=0.02") as answer:
         data = await read_for(answer, 0.2)
-        assert 3 <= len(data) <= 12
+        assert 2 <= len(data) <= 12
 
 
 @pytest.mark.parametrize(("stream", "drop"), [(True, b": keep-alive\n\n"), (False, b" ")])
@@ -119,7 +119,7 @@ async def test_dripping_comments(caller: Caller, stream: bool, drop: bytes) -> N
     async with caller.post(stream=stream, fault="drip_comments;interval_s=0.02") as answer:
         data = await read_for(answer, 0.2)
         assert data.replace(drop, b"") == b""
-        assert 3 <= data.count(drop) <= 12
+        assert 2 <= data.count(drop) <= 12
 
 
 async def test_cut_stream(caller: Caller) -> None:
@@ -213,8 +213,8 @@ async def test_slow_but_alive(caller: Caller, stream: bool) -> None:
         async with caller.post(stream=stream, fault=fault, out=30) as answer:
             return await answer.read(), loop.time() - started
 
-    await timed(None)
-    usual, usual_s = await timed(None)
+    usual, _ = await timed(None)
+    usual_s = min([(await timed(None))[1] for _ in range(3)])
     slow, slow_s = await timed("slow;factor=8")
     assert contents(slow) == contents(usual)
     assert slow_s > 3 * usual_s

@@ -81,6 +81,8 @@ def test_it_serves_takes_orders_and_stops(process: PoolProcess) -> None:
     process.stop()
     assert not process.alive
     assert not listens(process.urls["a"])
+    with pytest.raises(ConfigError, match="cannot be reached"):
+        process.control.pacing()
 
 
 def test_it_dies_with_its_parent() -> None:

@@ -16,6 +16,7 @@ from agentsched.engine.derive import SERVER_OVERHEAD, ServerOverhead, on_other_g
 from agentsched.engine.fit import Setting, fit_setting, fitted_profile, main, read_table
 from agentsched.engine.hardware import GPUS, MODELS
 from agentsched.engine.sensitivity import FIGURES, sensitivity
+from agentsched.engine.sensitivity import main as sensitivity_main
 from agentsched.engine.validate import SETS, STEP_CALIBRATION, compare
 from agentsched.errors import ConfigError
 
@@ -159,6 +160,14 @@ def test_the_sensitivity_run_varies_one_figure_at_a_time() -> None:
     assert set(runs) == set(FIGURES)
     low, usual, high = runs["step_base_s"]
     assert np.median(low.tpot_s) < np.median(usual.tpot_s) < np.median(high.tpot_s)
+
+
+def test_the_sensitivity_command_prints_one_profile(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sensitivity_main(["llama3-8b-a30"]) == 0
+    printed = capsys.readouterr().out
+    assert all(figure in printed for figure in FIGURES)
+    with pytest.raises(ConfigError, match="hosted"):
+        sensitivity_main(["study-hosted-mid"])
 
 
 @pytest.mark.skipif(not TABLE.exists(), reason="the latency table is not shipped")
