@@ -20,6 +20,7 @@ TOOL = {
     "type": "function",
     "function": {
         "name": "look_up",
+        "strict": True,  # openai 2 parses streams of strict functions only
         "parameters": {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]},
     },
 }
@@ -98,7 +99,7 @@ async def test_responses(gpu: openai.AsyncOpenAI, ask: Any) -> None:
 
 
 async def test_responses_with_a_tool(gpu: openai.AsyncOpenAI) -> None:
-    tool: Any = {"type": "function", "strict": False, **TOOL["function"]}  # type: ignore[dict-item]
+    tool: Any = {"type": "function", **TOOL["function"]}  # type: ignore[dict-item]
     async with gpu.responses.stream(model="test-model", input="go", tools=[tool], tool_choice="required") as stream:
         final = await stream.get_final_response()
     call = final.output[0]
