@@ -1,4 +1,4 @@
-"""Prompts of a given length, as an agent sends them: a system message and a few turns, no two alike."""
+"""Prompts of a given length, as an agent sends them: one of a few system messages, and turns that are never alike."""
 
 import numpy as np
 
@@ -16,12 +16,22 @@ claims evidence between against should would cannot therefore however because al
 risk plan step model data request deadline budget latency endpoint queue schedule
 """
 _WORDS = _VOCABULARY.split()
-_TURNS = ("system", "user", "assistant", "user")
+_ROLES = ("system", "user", "assistant", "user")
+_STEPS = 4
 
 
 def make_prompts(count: int, tokens: int, rng: np.random.Generator) -> list[Messages]:
-    """``count`` conversations of about ``tokens`` tokens each, four messages of equal length."""
-    return [[{"role": role, "content": _text(tokens / len(_TURNS), rng)} for role in _TURNS] for _ in range(count)]
+    """``count`` conversations of about ``tokens`` tokens each, four messages of equal length.
+
+    The system message is one of four: an agent has few steps, and makes each of them often.
+    """
+    systems = [_text(tokens / len(_ROLES), rng) for _ in range(_STEPS)]
+    return [_prompt(systems[index % _STEPS], tokens, rng) for index in range(count)]
+
+
+def _prompt(system: str, tokens: int, rng: np.random.Generator) -> Messages:
+    turns = [{"role": role, "content": _text(tokens / len(_ROLES), rng)} for role in _ROLES[1:]]
+    return [{"role": "system", "content": system}, *turns]
 
 
 def _text(tokens: float, rng: np.random.Generator) -> str:
