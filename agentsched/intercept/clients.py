@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from agentsched.intercept import sending
-from agentsched.intercept.family import Family, installed_families
+from agentsched.intercept.family import Family, loaded_families
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -73,7 +73,7 @@ def _catch(http_client: Any) -> Any:
     """Have the client's model calls scheduled, by a ``send`` of its own in front of its class's."""
     if "send" in vars(http_client):
         return http_client
-    for family in installed_families():
+    for family in loaded_families():
         if isinstance(http_client, family.client):
             vars(http_client)["send"] = _blocking_send(family, http_client)
         elif isinstance(http_client, family.async_client):

@@ -1,17 +1,18 @@
 """The two HTTP libraries under the model SDKs: httpx (openai 2) and httpx2 (openai 3), one shape, two modules."""
 
 import importlib
-import importlib.util
+import sys
 from dataclasses import dataclass
 from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["Family", "as_stream", "installed_families"]
+__all__ = ["NAMES", "Family", "as_stream", "loaded_families", "loaded_family"]
 
-_NAMES = ("httpx", "httpx2")
+NAMES = ("httpx", "httpx2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +41,30 @@ class Family:
     assigns_content: bool
 
 
-def installed_families() -> tuple[Family, ...]:
-    """The libraries that can be imported, imported; without doubles where one stands in for the other."""
+def loaded_families() -> tuple[Family, ...]:
+    """Those of the libraries that the program has loaded, without doubles where one stands in for the other."""
     found: list[Family] = []
-    for name in _NAMES:
-        if importlib.util.find_spec(name) is None:
-            continue
-        family = _family(name)
-        if all(family.client is not other.client for other in found):
+    for name in NAMES:
+        family = loaded_family(name)
+        if family is not None and all(family.client is not other.client for other in found):
             found.append(family)
     return tuple(found)
 
 
-def _family(name: str) -> Family:
-    module = importlib.import_module(name)
+def loaded_family(name: str) -> Family | None:
+    """The library of this name if the program has loaded it; None if not, or not yet wholly.
+
+    It is never loaded from here: the openai SDK 3 looks for httpx in ``sys.modules`` whenever it makes a client, and
+    would find a half-loaded module if another thread happened to import it just then.
+    """
+    if name not in sys.modules:
+        return None
+    module = importlib.import_module(name)  # waits until a thread that is importing it has done so
+    needed = ("Client", "AsyncClient", "Response", "ByteStream", "RequestNotRead", "ConnectError")
+    return _family(name, module) if all(hasattr(module, public) for public in needed) else None
+
+
+def _family(name: str, module: ModuleType) -> Family:
     probe: httpx2.Response = module.Response(200, content=b"whole")
     return Family(
         name=name,

@@ -25,7 +25,7 @@ from agentsched.errors import (
 )
 from agentsched.intercept.callers import PLAIN, Caller
 from agentsched.intercept.errors import raise_clean, shape
-from agentsched.intercept.family import installed_families
+from agentsched.intercept.family import loaded_families
 from tests.intercept.fakes import NOWHERE, chat_chunks, inside
 
 ASK = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -173,7 +173,7 @@ def test_a_scopes_deadline_seen_after_the_scope_is_not_the_runs(sync_client, dis
 
 
 def shaped(error, caller=PLAIN):
-    family = installed_families()[0]
+    family = loaded_families()[0]
     return shape(error, request=family.client().build_request("POST", NOWHERE), family=family, caller=caller)
 
 
@@ -263,8 +263,8 @@ def test_without_langchain_nothing_of_it_is_loaded():
         from agentsched.errors import DeadlineExceeded
         from agentsched.intercept.callers import Caller
         from agentsched.intercept.errors import shape
-        from agentsched.intercept.family import installed_families
-        family = installed_families()[0]
+        from agentsched.intercept.family import loaded_families
+        family = loaded_families()[0]
         request = family.client().build_request("POST", "http://h")
         error = shape(DeadlineExceeded(), request=request, family=family, caller=Caller(sdk=openai))
         assert isinstance(error, openai.APITimeoutError)

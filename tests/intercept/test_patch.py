@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import types
 
 import httpx
 import httpx2
@@ -229,27 +230,51 @@ def test_importing_loads_no_http_library():
         from agentsched.intercept import clients
         assert not {"httpx", "httpx2", "openai"} & set(sys.modules), sorted(sys.modules)
         intercept.instrument()
-        assert {"httpx", "httpx2"} <= set(sys.modules)
+        assert not {"httpx", "httpx2"} & set(sys.modules)
         assert "openai" not in sys.modules
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 
 
-def test_only_installed_libraries_are_patched(monkeypatch):
+def test_only_loaded_libraries_are_patched(monkeypatch):
     from agentsched.intercept import family
 
-    find = family.importlib.util.find_spec
-    monkeypatch.setattr(family.importlib.util, "find_spec", lambda name: None if name == "httpx" else find(name))
-    assert [found.name for found in family.installed_families()] == ["httpx2"]
-    monkeypatch.setattr(family.importlib.util, "find_spec", lambda name: None)
-    assert family.installed_families() == ()
+    monkeypatch.delitem(sys.modules, "httpx")
+    assert [found.name for found in family.loaded_families()] == ["httpx2"]
+    monkeypatch.delitem(sys.modules, "httpx2")
+    assert family.loaded_families() == ()
+
+
+def test_a_half_loaded_library_is_no_library_yet(monkeypatch):
+    from agentsched.intercept import family
+
+    monkeypatch.setitem(sys.modules, "httpx", types.ModuleType("httpx"))
+    assert family.loaded_family("httpx") is None
+
+
+@pytest.mark.parametrize("name", ["httpx", "httpx2"])
+def test_a_library_that_arrives_later_is_caught_then(name):
+    code = f"""
+        import sys
+        import agentsched.intercept as intercept
+        intercept.instrument()
+        assert not {{"httpx", "httpx2"}} & set(sys.modules)
+        import {name}
+        assert {name}.Client.send.__module__ == "{name}._client"  # wraps keeps the name
+        assert hasattr({name}.Client.send, "__wrapped__")
+        assert "Announcing" not in repr({name}.__spec__) + repr({name}.__loader__)
+        intercept.uninstrument()
+        assert not hasattr({name}.Client.send, "__wrapped__")
+        assert not any("Arrival" in repr(finder) for finder in sys.meta_path)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 
 
 def test_an_alias_is_patched_once(monkeypatch):
     from agentsched.intercept import family
 
     monkeypatch.setitem(sys.modules, "httpx", httpx2)
-    assert [found.client for found in family.installed_families()] == [httpx2.Client]
+    assert [found.client for found in family.loaded_families()] == [httpx2.Client]
 
 
 def test_another_event_loop_than_asyncios_is_left_alone(dispatcher, new_run, caplog):

@@ -4,11 +4,11 @@ import httpx
 import httpx2
 import pytest
 
-from agentsched.intercept.family import installed_families
+from agentsched.intercept.family import loaded_families
 from agentsched.intercept.reading import api_of, model_of, patience_s, read_exchange
 from tests.intercept.fakes import CANARY
 
-FAMILY = installed_families()[0]
+FAMILY = loaded_families()[0]
 CHAT = {"model": "m", "messages": []}
 
 
@@ -84,7 +84,7 @@ def test_what_is_left_alone(content):
 
 @pytest.mark.parametrize("module", [httpx, httpx2], ids=["httpx", "httpx2"])
 def test_an_upload_is_not_consumed(module):
-    family = next(found for found in installed_families() if found.name == module.__name__)
+    family = next(found for found in loaded_families() if found.name == module.__name__)
     request = module.Request("POST", "http://h/v1/chat/completions", content=iter([b"{}"]))
     assert read_exchange(request, "chat/completions", family) is None
     assert b"".join(request.stream) == b"{}"
