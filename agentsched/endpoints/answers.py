@@ -9,6 +9,7 @@ from agentsched.core.call import Usage
 __all__ = ["Chunk", "MalformedAnswer", "error_of", "read_answer", "read_chunk", "usage_of"]
 
 _DONE = b"[DONE]"
+_MOST_MESSAGE = 300
 _RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 
 
@@ -49,7 +50,7 @@ def read_answer(body: bytes) -> dict[str, Any]:
     """
     try:
         answer = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MalformedAnswer(f"no JSON: {error}") from error
     if not isinstance(answer, dict):
         raise MalformedAnswer(f"no JSON object but a {type(answer).__name__}")
@@ -75,24 +76,25 @@ def read_chunk(api: str, data: bytes) -> Chunk:
 
 def _completion_chunk(event: dict[str, Any]) -> Chunk:
     content, characters, finish = False, 0, False
-    for choice in event.get("choices") or ():
+    choices = event.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if not isinstance(choice, dict):
+            continue
         delta = choice.get("delta")
-        if delta is None:
-            text = choice.get("text")
-            content, characters = content or bool(text), characters + len(text or "")
-        else:
-            for name, value in delta.items():
-                if value and name != "role":
-                    content = True
-                    characters += len(value) if isinstance(value, str) else 0
+        parts = delta if isinstance(delta, dict) else {"text": choice.get("text")}
+        for name, value in parts.items():
+            if value and name != "role":
+                content = True
+                characters += len(value) if isinstance(value, str) else 0
         finish = finish or bool(choice.get("finish_reason"))
-    usage = event.get("usage")
-    return Chunk(content, characters, finish, False, usage_of(event) if usage else None)
+    return Chunk(content, characters, finish, False, usage_of(event) if event.get("usage") else None)
 
 
 def _response_event(event: dict[str, Any]) -> Chunk:
     kind = event.get("type")
-    if isinstance(kind, str) and kind.endswith(".delta"):
+    if not isinstance(kind, str):
+        return _NOTHING
+    if kind.endswith(".delta"):
         delta = event.get("delta")
         return Chunk(content=True, characters=len(delta) if isinstance(delta, str) else 0)
     if kind in _RESPONSE_ENDS:
@@ -109,12 +111,14 @@ def error_of(answer: dict[str, Any]) -> str | None:
     """
     if answer.get("object") == "response":
         return None
-    error = answer.get("error") or (answer.get("message", "an error event") if answer.get("type") == "error" else None)
+    error = answer.get("error")
+    if not error and "error" in (answer.get("type"), answer.get("object")):
+        error = answer.get("message") or "an error event"
     if not error:
         return None
     if isinstance(error, dict):
         error = error.get("message") or error.get("type") or error
-    return str(error)[:300]
+    return str(error)[:_MOST_MESSAGE]
 
 
 def usage_of(answer: dict[str, Any]) -> Usage:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 __all__ = ["Limits", "limits_of", "retry_after_s"]
@@ -10,6 +11,7 @@ __all__ = ["Limits", "limits_of", "retry_after_s"]
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST_S = 86400.0
+"""A server is left in peace for a day at most; longer rests are cut to this, longer resets are no durations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,11 @@ def retry_after_s(headers: Mapping[str, str], wall_now: float) -> float | None:
     if seconds is not None:
         return min(_LONGEST_S, seconds)
     try:
-        return min(_LONGEST_S, max(0.0, parsedate_to_datetime(text).timestamp() - wall_now))
-    except (TypeError, ValueError):
+        date = parsedate_to_datetime(text)
+        if date.tzinfo is None:  # HTTP dates are in GMT, also where they do not say so
+            date = date.replace(tzinfo=UTC)
+        return min(_LONGEST_S, max(0.0, date.timestamp() - wall_now))
+    except (TypeError, ValueError, OverflowError, IndexError):
         return None
 
 
@@ -65,11 +70,10 @@ def _number(text: str | None) -> float | None:
 
 
 def _duration(text: str | None) -> float | None:
-    """``"6m0s"``, ``"20ms"``, ``"1.5"`` in seconds."""
-    plain = _number(text)
-    if plain is not None or text is None:
-        return plain
-    parts = _PART.findall(text)
-    if not parts or _PART.sub("", text).strip():
-        return None
-    return min(_LONGEST_S, sum(float(number) * _UNIT_S[unit] for number, unit in parts))
+    """``"6m0s"``, ``"20ms"``, ``"1.5"`` in seconds; None for more than a day: some servers send an instant instead."""
+    seconds = _number(text)
+    if seconds is None and text is not None:
+        parts = _PART.findall(text)
+        if parts and not _PART.sub("", text).strip():
+            seconds = sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+    return None if seconds is None or seconds > _LONGEST_S else seconds

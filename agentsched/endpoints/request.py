@@ -2,14 +2,18 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
 
 from agentsched.core.endpoint import Endpoint
 from agentsched.endpoints.exchange import Exchange
 
 __all__ = ["Address", "WireRequest"]
 
-_MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
+_KEY = b'"model"'
+_MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +34,10 @@ class Address:
         self.endpoint = endpoint
         azure = endpoint.kind == "azure"
         base = endpoint.base_url.rstrip("/")
-        self._root = f"{base}/openai/deployments/{endpoint.model}" if azure and "/deployments/" not in base else base
-        self._query = f"?api-version={endpoint.api_version}" if endpoint.api_version else ""
+        self._root = _azure_root(base, endpoint.model) if azure else base
+        self._query = f"?api-version={quote(endpoint.api_version)}" if endpoint.api_version else ""
         self._headers = {"content-type": "application/json", "accept": "application/json"}
-        if endpoint.api_key is not None:
+        if endpoint.api_key:
             name, value = ("api-key", endpoint.api_key) if azure else ("authorization", f"Bearer {endpoint.api_key}")
             self._headers[name] = value
         self._model = b'"model":' + json.dumps(endpoint.model).encode()
@@ -48,11 +52,25 @@ class Address:
         return WireRequest(f"{self._root}/{exchange.api}{self._query}", headers, self._body(exchange))
 
     def _body(self, exchange: Exchange) -> bytes:
-        if exchange.body.get("model") == self.endpoint.model:
-            return exchange.raw
-        if exchange.raw.count(b'"model"') == 1:
-            replaced, count = _MODEL.subn(lambda _: self._model, exchange.raw, count=1)
-            if count == 1:
-                return replaced
-        body = {**exchange.body, "model": self.endpoint.model}
+        raw, asked = exchange.raw, exchange.body.get("model")
+        if asked == self.endpoint.model:
+            return raw
+        at = raw.find(_KEY)
+        found = _MODEL.match(raw, at) if at >= 0 and raw.find(_KEY, at + 1) < 0 else None
+        if found is not None and json.loads(found[1]) == asked:
+            return raw[:at] + self._model + raw[found.end() :]
+        return _encoded({**exchange.body, "model": self.endpoint.model})
+
+
+def _azure_root(base: str, deployment: str) -> str:
+    """A resource's address leads to a deployment; one that names a deployment or the v1 API is complete."""
+    if "/deployments/" in base or base.endswith("/openai/v1"):
+        return base
+    return f"{base.removesuffix('/openai')}/openai/deployments/{quote(deployment, safe='')}"
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    try:
         return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can say and UTF-8 cannot
+        return json.dumps(body, separators=(",", ":")).encode()

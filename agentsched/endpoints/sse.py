@@ -1,11 +1,18 @@
 """Server-sent events, cut out of a byte stream (WHATWG HTML, section 9.2): whole events, never half ones."""
 
+import re
 from dataclasses import dataclass
 
 __all__ = ["MAX_EVENT_BYTES", "Event", "EventTooLong", "SseDecoder"]
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 """An event longer than this is a broken or hostile stream."""
+
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+"""The end of a line and an empty one after it; each line may end in its own way."""
+
+_LONGEST_BLANK_LINE = 4
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class EventTooLong(ValueError):
@@ -21,12 +28,18 @@ class Event:
 
 
 class SseDecoder:
-    """Feed it bytes as they come; it gives back the events they complete."""
+    """Feed it bytes as they come; it gives back the events they complete.
 
-    __slots__ = ("_held",)
+    An event is given back with the first byte that completes it. Where that is the first half of a CRLF, its other
+    half becomes the head of the next event, so that no byte is lost and none is waited for.
+    """
+
+    __slots__ = ("_begun", "_held", "_returns")
 
     def __init__(self) -> None:
-        self._held = b""
+        self._held = bytearray()
+        self._begun = False
+        self._returns = False
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that ``chunk`` completes, in order.
@@ -34,39 +47,48 @@ class SseDecoder:
         Raises:
             EventTooLong: the stream goes on and on without a blank line.
         """
-        held = self._held + chunk if self._held else chunk
+        held = self._held
+        searched = max(0, len(held) - _LONGEST_BLANK_LINE + 1)
+        held += chunk
+        self._returns = self._returns or b"\r" in chunk
         events: list[Event] = []
         start = 0
-        while True:
-            end = _event_end(held, start)
-            if end < 0:
-                break
-            raw = held[start:end]
-            events.append(Event(raw, _data(raw)))
+        while (end := self._event_end(max(start, searched))) > 0:
+            events.append(self._event(bytes(held[start:end])))
             start = end
-        self._held = held[start:]
-        if len(self._held) > MAX_EVENT_BYTES:
+        del held[:start]
+        if len(held) > MAX_EVENT_BYTES:
             raise EventTooLong(f"no end of an event within {MAX_EVENT_BYTES} bytes")
         return events
 
     @property
     def rest(self) -> bytes:
         """Bytes of an event that was never completed."""
-        return self._held
+        return bytes(self._held)
 
+    def _event_end(self, start: int) -> int:
+        """The index after the first blank line from ``start`` on; 0: none yet."""
+        if not self._returns:
+            at = self._held.find(b"\n\n", start)
+            return 0 if at < 0 else at + 2
+        found = _BLANK_LINE.search(self._held, start)
+        return 0 if found is None else found.end()
 
-def _event_end(held: bytes, start: int) -> int:
-    """The index after the first blank line from ``start`` on, whatever its line ends; -1: none yet."""
-    best = -1
-    for blank in (b"\n\n", b"\r\n\r\n", b"\r\r"):
-        at = held.find(blank, start)
-        if at >= 0 and (best < 0 or at + len(blank) < best):
-            best = at + len(blank)
-    return best
+    def _event(self, raw: bytes) -> Event:
+        told = raw
+        if not self._begun:
+            self._begun, told = True, raw.removeprefix(_BYTE_ORDER_MARK)
+        return Event(raw, _data(told))
 
 
 def _data(raw: bytes) -> bytes:
     if raw.startswith(b"data: ") and raw.count(b"\n") == 2 and b"\r" not in raw:
         return raw[6:-2]
-    lines = [line[5:].removeprefix(b" ") for line in raw.splitlines() if line.startswith(b"data:")]
-    return b"\n".join(lines)
+    values = (_value(line) for line in raw.splitlines())
+    return b"\n".join(value for value in values if value is not None)
+
+
+def _value(line: bytes) -> bytes | None:
+    """What a line adds to the event's data; None: nothing, it is another field or a comment."""
+    name, _, value = line.partition(b":")
+    return value.removeprefix(b" ") if name == b"data" else None
