@@ -13,6 +13,7 @@ Duration = float | int | str | timedelta
 
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h)", re.IGNORECASE)
+_UNREADABLE = 1e300
 _ALLOWED = 'a positive number of seconds, a timedelta, or text such as "20s", "1.5m", "250ms", "1m30s"'
 
 
@@ -41,7 +42,7 @@ def _seconds(value: object) -> float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, (int, float)):
-        return float(value)
+        return float(value) if abs(value) < _UNREADABLE else math.inf
     if isinstance(value, str):
         return _seconds_of_text(value.strip())
     return None

@@ -1,5 +1,6 @@
 """What the user owns: endpoints, and the pool they form."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,6 +12,8 @@ __all__ = ["CAPABILITIES", "Endpoint", "Group", "Pool", "Price", "Profile"]
 
 CAPABILITIES = frozenset({"stream", "tools", "json_schema", "vision", "logprobs", "responses", "completions", "n"})
 """What a request can need of an endpoint (`ModelCall.needs`) and an endpoint can declare."""
+
+_PRINTABLE = re.compile(r"[!-~]*")
 
 _DEFAULT_CAPABILITIES = frozenset({"stream", "tools", "json_schema", "logprobs", "completions", "n"})
 
@@ -103,28 +106,49 @@ class Endpoint:
             value = getattr(self, name)
             if not isinstance(value, str) or not value.strip():
                 raise ConfigError("missing", field=f"{where}.{name}", given=value, allowed="a non-empty text")
-        url = urlsplit(self.base_url)
-        if url.scheme not in ("http", "https") or not url.netloc:
-            raise ConfigError(
-                "not a URL", field=f"{where}.base_url", given=self.base_url, allowed="http(s)://host[:port][/v1]"
+        _check_url(self.base_url, f"{where}.base_url")
+        if self.api_key is not None and not _PRINTABLE.fullmatch(self.api_key):
+            raise ConfigError(  # the key itself is never shown
+                "holds a space, a line break or another character that no HTTP header may hold",
+                field=f"{where}.api_key",
+                allowed="printable ASCII",
             )
-        for name in ("max_concurrency", "rpm", "tpm", "context_tokens"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0):
-                raise ConfigError("out of range", field=f"{where}.{name}", given=value, allowed="a positive number")
+        for name in ("rpm", "tpm"):
+            _check_limit(getattr(self, name), (int, float), f"{where}.{name}", "a positive number")
+        for name in ("max_concurrency", "context_tokens"):
+            _check_limit(getattr(self, name), (int,), f"{where}.{name}", "a positive whole number")
         if isinstance(self.quality, bool) or not isinstance(self.quality, (int, float)) or not 0 <= self.quality <= 1:
             raise ConfigError("out of range", field=f"{where}.quality", given=self.quality, allowed="from 0 to 1")
-        if self.capabilities is not None and not self.capabilities <= CAPABILITIES:
-            raise ConfigError(
-                "unknown",
-                field=f"{where}.capabilities",
-                given=sorted(self.capabilities - CAPABILITIES),
-                allowed=", ".join(sorted(CAPABILITIES)),
-            )
+        known, told = CAPABILITIES, self.capabilities
+        if told is not None and not (isinstance(told, frozenset) and told <= known):
+            allowed = f"a frozenset of {', '.join(sorted(known))}"
+            raise ConfigError("unknown", field=f"{where}.capabilities", given=told, allowed=allowed)
 
     def can(self, needs: frozenset[str]) -> bool:
         """Whether this endpoint has every capability in ``needs``."""
         return needs <= (_DEFAULT_CAPABILITIES if self.capabilities is None else self.capabilities)
+
+
+def _check_url(text: str, where: str) -> None:
+    allowed = "http(s)://host[:port][/v1]"
+    try:
+        url = urlsplit(text)
+        usable = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError("not a URL", field=where, given=text, allowed=allowed)
+    if url.username is not None or url.password is not None:
+        raise ConfigError("holds credentials, which logs would show", field=where, allowed="api_key")
+    if url.query or url.fragment:
+        raise ConfigError("a query or fragment cannot be followed by a path", field=where, allowed=allowed)
+
+
+def _check_limit(value: object, kinds: tuple[type, ...], where: str, allowed: str) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:  # type: ignore[operator]
+        raise ConfigError("out of range", field=where, given=value, allowed=allowed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,11 @@ def _check(where: str, values: dict[str, float | int | None], *, zero: frozenset
             raise ConfigError("out of range", field=f"{where}.{name}", given=value, allowed="more than zero")
 
 
+def _check_count(where: str, value: object) -> None:
+    if not isinstance(value, int):
+        raise ConfigError("not a count", field=where, given=value, allowed="an integer")
+
+
 @dataclass(frozen=True, slots=True)
 class RetryRules:
     """When a failed attempt is followed by another.
@@ -27,7 +32,8 @@ class RetryRules:
         reserve: retries that are always saved up at the start, so that few calls may still retry.
         backoff_s: wait before the same endpoint is tried again, doubled each time, seconds.
         max_backoff_s: longest such wait, seconds.
-        max_wait_s: how long a call without a deadline may wait for capacity, seconds.
+        max_wait_s: how long a call without a deadline may wait for a rate limit or a breaker, seconds; for a free slot
+            it waits as long as it takes.
     """
 
     max_attempts: int = 4
@@ -39,8 +45,7 @@ class RetryRules:
 
     def __post_init__(self) -> None:
         _check("retry", {n: getattr(self, n) for n in self.__slots__}, zero=frozenset({"budget", "reserve"}))
-        if not isinstance(self.max_attempts, int):
-            raise ConfigError("not a count", field="retry.max_attempts", given=self.max_attempts, allowed="an integer")
+        _check_count("retry.max_attempts", self.max_attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class BreakerRules:
 
     def __post_init__(self) -> None:
         _check("breaker", {n: getattr(self, n) for n in self.__slots__})
+        _check_count("breaker.failures", self.failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,8 @@ class StreamRules:
 
     Attributes:
         connect_timeout: time for a connection, seconds.
-        first_token_timeout: time to the first token, seconds; None: learned (three times the 99th percentile).
+        first_token_timeout: time to the first token of a stream, seconds; None: no fixed time, a silent attempt is
+            left when that makes an answer in time likelier.
         idle_timeout: time without a token once they flow, seconds.
     """
 

@@ -65,6 +65,8 @@ class SLO:
             raise ConfigError("not a tenant", field="slo.tenant", given=tenant, allowed="a non-empty name")
         if on_late not in get_args(OnLate):
             raise ConfigError("unknown", field="slo.on_late", given=on_late, allowed=", ".join(get_args(OnLate)))
+        if reserve is not None and not isinstance(reserve, Mapping):
+            raise ConfigError("not a mapping", field="slo.reserve", given=reserve, allowed='e.g. {"final": "3s"}')
         reserve_s = {
             step: parse_duration(time, field=f"slo.reserve[{step!r}]") for step, time in (reserve or {}).items()
         }

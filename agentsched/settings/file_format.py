@@ -192,7 +192,7 @@ class RetryFile(_Section):
     max_backoff: Seconds = _RETRY.max_backoff_s
     """Longest such wait."""
     max_wait: Seconds = _RETRY.max_wait_s
-    """How long a call without a deadline may wait for capacity."""
+    """How long a call without a deadline may wait for a limit or a breaker; for a slot as long as it takes."""
 
     def core(self) -> RetryRules:
         """As the rest of agentsched knows it."""
@@ -233,7 +233,7 @@ class StreamFile(_Section):
     connect_timeout: Seconds = _STREAM.connect_timeout
     """Time for a connection."""
     first_token_timeout: Seconds | None = _STREAM.first_token_timeout
-    """Time to the first token; learned per endpoint when left out."""
+    """Time to the first token; when left out, a silent attempt is left when an answer in time is likelier elsewhere."""
     idle_timeout: Seconds = _STREAM.idle_timeout
     """Time without a token once they flow."""
     continuation: Annotated[Literal[False], BeforeValidator(_no_continuation)] = False
