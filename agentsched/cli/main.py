@@ -22,8 +22,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pool": ("agentsched.cli.pool", "Run the embedded pool: emulated LLM servers on this machine."),
     "explain": ("agentsched.cli.explain", "Tell where the deadline of a run went."),
     "report": ("agentsched.cli.report", "Summarise a decision log."),
+    "sim": ("agentsched.cli.sim", "Simulate pools and workloads, and compare policies."),
     "bench": ("agentsched.cli.bench", "Measure overhead and behaviour under faults."),
-    "schema": ("agentsched.cli.schema", "Print the JSON Schema of the configuration or of the log."),
+    "schema": ("agentsched.cli.schema", "Print the JSON Schema of the configuration, the log or a scenario."),
 }
 """Name -> (module that has ``command``, what it is for)."""
 

@@ -8,12 +8,15 @@ import pytest
 from click.testing import Result
 
 from agentsched.settings import settings_schema
+from agentsched.sim.scenario_files import scenario_schema
 from agentsched.telemetry.schema import log_schema
 
 Run = Callable[..., Result]
 
 
-@pytest.mark.parametrize(("subject", "expected"), [("pool", settings_schema()), ("log", log_schema())])
+@pytest.mark.parametrize(
+    ("subject", "expected"), [("pool", settings_schema()), ("log", log_schema()), ("scenario", scenario_schema())]
+)
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
 def test_it_prints_the_schema(run: Run, subject: str, expected: object, arguments: tuple[str, ...]) -> None:
     result = run("schema", subject, *arguments)

@@ -1,0 +1,339 @@
+"""``agentsched sim``: simulate scenarios with the scheduler that runs live."""
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from agentsched import clock
+from agentsched.cli.output import json_option, people, print_json, progress
+from agentsched.core.duration import parse_duration
+from agentsched.errors import ConfigError
+from agentsched.policy.table import POLICIES
+from agentsched.sim.comparison import CaseResult, Comparison, compare
+from agentsched.sim.grid import PolicyChoice, Task, run_task, run_tasks, tasks_of
+from agentsched.sim.intervals import Estimate
+from agentsched.sim.knowledge import Knowledge
+from agentsched.sim.outcome import Outcome, RunResult
+from agentsched.sim.scenario_files import load_scenario, shipped_scenarios
+from agentsched.sim.simulation import MOST_CLIENTS, Setup
+
+__all__ = ["command"]
+
+
+@click.group("sim")
+def command() -> None:
+    """Simulate pools and workloads on virtual time, with the scheduler that runs live."""
+
+
+@command.command("list")
+@json_option
+def list_scenarios(as_json: bool) -> None:
+    """List the scenarios that are shipped, and the policies."""
+    scenarios = [load_scenario(name) for name in shipped_scenarios()]
+    if as_json:
+        found = [{"name": one.name, "about": one.about, "load": one.load, "endpoints": _size(one)} for one in scenarios]
+        print_json({"scenarios": found, "policies": sorted(POLICIES)})
+        return
+    console = people(pipe_width=120)
+    table = _table(("scenario", "endpoints", "runs/s", "about"))
+    for one in scenarios:
+        table.add_row(one.name, str(_size(one)), f"{one.load:g}", one.about)
+    console.print(table)
+    console.print(f"policies: {', '.join(sorted(POLICIES))}")
+
+
+def _size(scenario: Any) -> int:
+    return sum(group.count for group in scenario.endpoints)
+
+
+@command.command("run")
+@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...")
+@click.option("--policy", "policies", multiple=True, metavar="NAME[:OPTION=VALUE,...]", help="Repeat it to compare.")
+@click.option("--load", "loads", help="Runs per second, e.g. 1,2,3; the scenario's own when left out.")
+@click.option("--seeds", default="1-3", show_default=True, help="E.g. 1-5 or 1,4,7-9.")
+@click.option(
+    "--clients",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, MOST_CLIENTS),
+    help="Client processes, each with a scheduler of its own.",
+)
+@click.option(
+    "--knowledge",
+    default=Knowledge.STUDY.value,
+    show_default=True,
+    type=click.Choice([one.value for one in Knowledge]),
+    help="Where forecasts come from.",
+)
+@click.option("--duration", help="For how long runs arrive, e.g. 60s; the scenario's own when left out.")
+@click.option(
+    "--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default="all cores", help="Processes to use."
+)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write results, runs and plots there.")
+@json_option
+def run(
+    scenarios: tuple[str, ...],
+    policies: tuple[str, ...],
+    loads: str | None,
+    seeds: str,
+    clients: int,
+    knowledge: str,
+    duration: str | None,
+    jobs: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Simulate scenarios with several policies on the same runs, and compare what they reach.
+
+    SCENARIO is a YAML file or the name of a shipped one (`agentsched sim list`). Every policy meets the same runs, with
+    the same lengths, and the same faults. Differences are taken seed by seed to the first policy.
+    """
+    draw = None if out is None else _plots().draw
+    tasks = tasks_of(
+        [load_scenario(scenario) for scenario in scenarios],
+        [_policy(text) for text in policies or sorted(POLICIES)],
+        [
+            Setup(
+                seed=seed,
+                load=load,
+                clients=clients,
+                knowledge=Knowledge(knowledge),
+                duration_s=None if duration is None else parse_duration(duration, field="--duration"),
+            )
+            for load in _loads(loads)
+            for seed in _seeds(seeds)
+        ],
+    )
+    _check_cases(tasks)
+    done = _simulate(tasks, jobs)
+    comparison = compare([(task, one.outcome) for task, one in done], tasks)
+    document = _document(comparison, tasks, done)
+    if out is not None and draw is not None:
+        _write(out, document, done)
+        draw(comparison, out)
+    if as_json:
+        print_json(document)
+    else:
+        _show(comparison, people(pipe_width=150))
+
+
+# -- the command line ------------------------------------------------------------------------------------------------
+
+
+def _policy(text: str) -> PolicyChoice:
+    name, _, rest = text.partition(":")
+    options = []
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise ConfigError("not an option", field="--policy", given=part, allowed="OPTION=VALUE")
+        options.append((key, _value(value)))
+    return PolicyChoice(name, tuple(options))
+
+
+def _value(text: str) -> bool | int | float | str:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _loads(text: str | None) -> list[float | None]:
+    if text is None:
+        return [None]
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError("not a list of numbers", field="--load", given=text, allowed="e.g. 1,2.5,3") from None
+
+
+def _seeds(text: str) -> list[int]:
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        try:
+            seeds += range(int(first), int(last if dash else first) + 1)
+        except ValueError:
+            raise ConfigError(
+                "not a list of seeds", field="--seeds", given=text, allowed="e.g. 1-5 or 1,4,7-9"
+            ) from None
+    if not seeds:
+        raise ConfigError("names no seed", field="--seeds", given=text, allowed="e.g. 1-5 or 1,4,7-9")
+    return list(dict.fromkeys(seeds))
+
+
+def _check_cases(tasks: Sequence[Task]) -> None:
+    """Two different things under one name would be averaged."""
+    seen: set[object] = set()
+    for task in tasks:
+        key = (task.case, task.setup.seed)
+        if key in seen:
+            given = f"{task.scenario.name} with {task.policy.label}"
+            raise ConfigError(
+                "asked for twice", field="sim run", given=given, allowed="each scenario, policy, load once"
+            )
+        seen.add(key)
+
+
+def _plots() -> Any:
+    """The room's pictures, which alone need matplotlib."""
+    try:
+        return import_module("agentsched.sim.plots")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "agentsched":
+            raise
+        raise click.ClickException(
+            f"--out needs {error.name}, which is not installed; try: pip install 'agentsched[sim]'"
+        ) from None
+
+
+# -- simulating ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """An outcome and the CPU that it cost."""
+
+    outcome: Outcome
+    cpu_s: float
+
+
+def _timed(task: Task) -> _Timed:
+    before = clock.cpu()
+    outcome = run_task(task)
+    return _Timed(outcome, clock.cpu() - before)
+
+
+def _simulate(tasks: Sequence[Task], jobs: int) -> list[tuple[Task, _Timed]]:
+    columns = (
+        TextColumn("simulating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    done: list[tuple[Task, _Timed]] = []
+    with Progress(*columns, console=progress(), transient=True) as bar:
+        shown = bar.add_task("", total=len(tasks))
+        for task, timed in run_tasks(tasks, _timed, processes=jobs):
+            done.append((task, timed))
+            bar.update(shown, advance=1, description=f"{task.scenario.name} {task.policy.label}")
+    return done
+
+
+# -- results ---------------------------------------------------------------------------------------------------------
+
+
+def _document(comparison: Comparison, tasks: Sequence[Task], done: Sequence[tuple[Task, _Timed]]) -> dict[str, Any]:
+    setup = tasks[0].setup
+    calls, cpu_s = sum(one.outcome.calls for _, one in done), sum(one.cpu_s for _, one in done)
+    digests = [
+        {
+            "scenario": task.scenario.name,
+            "policy": task.policy.label,
+            "load": task.setup.load or task.scenario.load,
+            "seed": task.setup.seed,
+            "digest": one.outcome.digest(),
+        }
+        for task, one in sorted(done, key=lambda pair: tasks.index(pair[0]))
+    ]
+    return {
+        "version": 1,
+        "clients": setup.clients,
+        "knowledge": setup.knowledge.value,
+        "duration_s": setup.duration_s,
+        **comparison.to_dict(),
+        "runs": digests,
+        "calls_per_cpu_s": calls / cpu_s if cpu_s > 0 else None,
+    }
+
+
+def _write(folder: Path, document: dict[str, Any], done: Sequence[tuple[Task, _Timed]]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(document, indent=2, allow_nan=False)
+        (folder / "results.json").write_text(text + "\n", encoding="utf-8")
+        with (folder / "runs.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows(_rows(done))
+    except OSError as error:
+        raise ConfigError(f"cannot be written: {error.strerror or error}", field="--out", given=str(folder)) from error
+
+
+def _rows(done: Iterable[tuple[Task, _Timed]]) -> Iterator[list[object]]:
+    names = [field.name for field in fields(RunResult)]
+    yield ["scenario", "policy", "load", "seed", *names]
+    for task, timed in done:
+        key = [task.scenario.name, task.policy.label, task.setup.load or task.scenario.load, task.setup.seed]
+        for result in timed.outcome.runs:
+            yield [*key, *(getattr(result, name) for name in names)]
+
+
+def _show(comparison: Comparison, console: Console) -> None:
+    for scenario in dict.fromkeys(result.case.scenario for result in comparison.results):
+        results = [result for result in comparison.results if result.case.scenario == scenario]
+        seeds = len(results[0].seeds)
+        gain = f"; gain: on {comparison.against}, on the same runs" if len(comparison.gains) else ""
+        console.print(f"[bold]{scenario}[/bold], {seeds} seed{'s' * (seeds > 1)}, 95 % intervals over seeds{gain}")
+        console.print(_main_table(comparison, results))
+        console.print()
+        console.print(_workflow_table(results))
+        console.print()
+
+
+def _main_table(comparison: Comparison, results: Sequence[CaseResult]) -> Table:
+    head = ("policy", "runs/s", "met deadline", "gain", "goodput/s", "P50 s", "P95 s")
+    table = _table((*head, "P95/deadline", "USD/run", "failed"))
+    for one in results:
+        gain = comparison.gains.get(one.case)
+        table.add_row(
+            one.case.policy,
+            f"{one.load:g}",
+            _percent(one.attainment),
+            "" if gain is None else _percent(gain, sign=True),
+            _number(one.goodput),
+            _number(one.latency_p50_s),
+            _number(one.latency_p95_s),
+            "" if one.lateness_p95 is None else _number(one.lateness_p95),
+            f"{one.cost_usd.mean:.3g}",
+            str(one.outcomes.get("error", 0)),
+        )
+    return table
+
+
+def _workflow_table(results: Sequence[CaseResult]) -> Table:
+    names = list(dict.fromkeys(name for result in results for name in result.by_workflow))
+    table = _table(("met deadline", "runs/s", *names))
+    for one in results:
+        shares = [_percent(one.by_workflow[name]) if name in one.by_workflow else "" for name in names]
+        table.add_row(one.case.policy, f"{one.load:g}", *shares)
+    return table
+
+
+def _table(head: Sequence[str]) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style="dim", pad_edge=False)
+    for number, title in enumerate(head):
+        table.add_column(title, justify="left" if number == 0 or title == "about" else "right")
+    return table
+
+
+def _percent(one: Estimate, *, sign: bool = False) -> str:
+    mean = f"{100 * one.mean:+.1f}" if sign else f"{100 * one.mean:.1f}"
+    return f"{mean} %" if one.half is None else f"{mean} ± {100 * one.half:.1f} %"
+
+
+def _number(one: Estimate) -> str:
+    return f"{one.mean:.3g}" if one.half is None else f"{one.mean:.3g} ± {one.half:.2g}"

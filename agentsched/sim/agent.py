@@ -1,0 +1,191 @@
+"""One run of a workflow: makes the calls of its plan when their parents are done, and knows when it is over."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agentsched.core.call import FailureKind, ModelCall, RunInfo
+from agentsched.core.records import CallEnded, RunClosed
+from agentsched.sim.client import Client
+from agentsched.sim.knowledge import Book
+from agentsched.sim.outcome import RunResult
+from agentsched.sim.plan import RunPlan
+from agentsched.sim.pool import MODEL
+from agentsched.sim.timeline import Timeline
+
+__all__ = ["Agent", "Manners"]
+
+_BLOCKS_PER_LINEAGE = 1 << 20
+_LINEAGES_PER_RUN = 1 << 12
+
+_FINAL = frozenset({FailureKind.DEADLINE, FailureKind.CANCELLED, FailureKind.COST, FailureKind.INCAPABLE})
+"""Failures after which asking again is of no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """What all agents of a scenario have in common.
+
+    Attributes:
+        streams: whether they read streams.
+        cut_late: whether a run is cut at its deadline.
+        call_retries: how often a call that was given up is made again.
+    """
+
+    streams: bool
+    cut_late: bool
+    call_retries: int
+
+
+class Agent:
+    """Runs one plan at one client.
+
+    Args:
+        plan: what it does.
+        manners: how.
+        client: where its calls go.
+        timeline: virtual time.
+        book: is told which plan stands behind a call.
+        done: takes the result, once.
+    """
+
+    __slots__ = (
+        "_book",
+        "_children",
+        "_client",
+        "_done",
+        "_due_at",
+        "_ended_at",
+        "_free_at",
+        "_manners",
+        "_missing",
+        "_numbers",
+        "_outcome",
+        "_plan",
+        "_retries_left",
+        "_run_id",
+        "_timeline",
+        "_unanswered",
+    )
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        manners: Manners,
+        client: Client,
+        timeline: Timeline,
+        book: Book,
+        done: Callable[[RunResult], None],
+    ) -> None:
+        self._plan, self._manners, self._client, self._timeline = plan, manners, client, timeline
+        self._book, self._done = book, done
+        self._run_id = f"r{plan.index}"
+        self._due_at = None if plan.deadline_s is None else plan.arrival_s + plan.deadline_s
+        self._missing = [len(call.parents) for call in plan.calls]
+        self._children: list[list[int]] = [[] for _ in plan.calls]
+        for k, call in enumerate(plan.calls):
+            for parent in call.parents:
+                self._children[parent].append(k)
+        self._free_at = [plan.arrival_s] * len(plan.calls)
+        self._unanswered = len(plan.calls)
+        self._numbers: dict[str, int] = {}
+        self._retries_left = [manners.call_retries] * len(plan.calls)
+        self._outcome: str | None = None
+        self._ended_at = 0.0
+
+    def begin(self) -> None:
+        """The run's instant has come."""
+        cut_at = self._due_at if self._manners.cut_late else None
+        plan = self._plan
+        self._client.begin_run(RunInfo(self._run_id, plan.workflow, plan.arrival_s, cut_at, plan.deadline_s), self)
+        if cut_at is not None:
+            self._timeline.at(cut_at, self._deadline)
+        for k, missing in enumerate(self._missing):
+            if missing == 0:
+                self._ask(k)
+
+    def _ask(self, k: int) -> None:
+        if self._outcome is not None:
+            return
+        plan = self._plan.calls[k]
+        attempt = self._manners.call_retries - self._retries_left[k]
+        call_id = f"{self._run_id}.{k}" if attempt == 0 else f"{self._run_id}.{k}+{attempt}"
+        prefix = (self._plan.index * _LINEAGES_PER_RUN + plan.lineage + 1) * _BLOCKS_PER_LINEAGE
+        call = ModelCall(
+            call_id=call_id,
+            run_id=self._run_id,
+            workflow=self._plan.workflow,
+            step=plan.step,
+            call_index=k,
+            model=MODEL,
+            stream=self._manners.streams,
+            input_tokens=plan.input_tokens,
+            prefix=prefix,
+            deadline_at=self._due_at if self._manners.cut_late else None,
+            min_quality=plan.min_quality,
+            parents=tuple(f"{self._run_id}.{parent}" for parent in plan.parents),
+            tool_s=max((self._plan.calls[parent].tool_s for parent in plan.parents), default=0.0),
+        )
+        self._numbers[call_id] = k
+        self._book.open(call_id, plan)
+        self._client.ask(call, plan, prefix, self)
+
+    def call_ended(self, call_id: str, ended: CallEnded) -> None:
+        """One of its calls is over: go on, ask again, or give up."""
+        self._book.close(call_id)
+        k = self._numbers.pop(call_id)
+        if self._outcome is not None:
+            return
+        if ended.status == "ok":
+            self._answered(k)
+        elif ended.status in _FINAL or self._retries_left[k] == 0:
+            self._end("deadline" if ended.status == FailureKind.DEADLINE else "error")
+        else:
+            self._retries_left[k] -= 1
+            self._ask(k)
+
+    def _answered(self, k: int) -> None:
+        now = self._timeline.now
+        self._unanswered -= 1
+        if self._unanswered == 0:
+            self._end("ok" if self._due_at is None or now <= self._due_at else "late")
+            return
+        free_at = now + self._plan.calls[k].tool_s
+        for child in self._children[k]:
+            self._free_at[child] = max(self._free_at[child], free_at)
+            self._missing[child] -= 1
+            if self._missing[child] == 0:
+                self._timeline.at(self._free_at[child], self._ask, child)
+
+    def _deadline(self) -> None:
+        """The run is cut: the scheduler fails its open calls, and what is still at work on a tool ends here."""
+        for call_id in tuple(self._numbers):
+            if call_id in self._numbers:
+                self._client.look(call_id)
+        if self._outcome is None:
+            self._end("deadline")
+
+    def _end(self, outcome: str) -> None:
+        self._outcome, self._ended_at = outcome, self._timeline.now
+        self._client.end_run(self._run_id, outcome, tuple(self._numbers))
+
+    def closed(self, record: RunClosed) -> None:
+        """The run's books are closed."""
+        plan = self._plan
+        assert self._outcome is not None
+        self._done(
+            RunResult(
+                index=plan.index,
+                workflow=plan.workflow,
+                client=plan.client,
+                arrival_s=plan.arrival_s,
+                ended_s=self._ended_at,
+                deadline_s=plan.deadline_s,
+                ideal_s=plan.ideal_s,
+                outcome=self._outcome,
+                calls=record.calls,
+                attempts=record.attempts,
+                input_tokens=record.input_tokens,
+                output_tokens=record.output_tokens,
+                cost_usd=record.cost_usd,
+            )
+        )

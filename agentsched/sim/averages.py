@@ -1,0 +1,67 @@
+"""What can be known of a scenario without running it: mean ideals, mean contexts, how much follows each step."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from agentsched.core.forecast import QuantileForecast
+from agentsched.sim.scenario import Scenario
+from agentsched.sim.streams import Stream, stream
+from agentsched.sim.workload import RunDrawer
+
+__all__ = ["Averages", "StepKey", "averages_of"]
+
+_RUNS_PER_WORKFLOW = 400
+"""Drawn for the averages; the mean ideal of the heaviest workflow is then known within about 3 %."""
+
+StepKey = tuple[str, str]
+"""(workflow, step)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Averages:
+    """Averages over what the scenario draws.
+
+    Attributes:
+        ideal_s: workflow -> mean ideal time of its runs, seconds.
+        context_tokens: prompt plus half the output of a call, mean over the mix of calls, tokens.
+        output_tokens: mean output of a call over the mix, tokens.
+        rests_s: (workflow, step) -> seconds that ideally follow such a call in its run.
+    """
+
+    ideal_s: dict[str, float]
+    context_tokens: float
+    output_tokens: float
+    rests_s: Mapping[StepKey, QuantileForecast]
+
+
+def averages_of(scenario: Scenario) -> Averages:
+    """Draw runs of each workflow and average them; the same scenario always gives the same."""
+    return _averages(scenario.model_dump_json())
+
+
+@lru_cache(maxsize=32)
+def _averages(scenario_json: str) -> Averages:
+    scenario = Scenario.model_validate_json(scenario_json)
+    drawer = RunDrawer(scenario, int(stream(0, Stream.STATISTICS).integers(2**32)))
+    ideal_s: dict[str, float] = {}
+    rests: dict[StepKey, list[float]] = defaultdict(list)
+    weights = contexts = outputs = 0.0
+    for workflow in scenario.workflows:
+        runs = [drawer.draw_one_of(workflow) for _ in range(_RUNS_PER_WORKFLOW)]
+        ideal_s[workflow.name] = float(np.mean([run.ideal_s for run in runs]))
+        for run in runs:
+            for call in run.calls:
+                rests[workflow.name, call.step].append(call.rest_s)
+                weights += workflow.share
+                contexts += workflow.share * (call.input_tokens + 0.5 * call.output_tokens)
+                outputs += workflow.share * call.output_tokens
+    return Averages(
+        ideal_s=ideal_s,
+        context_tokens=contexts / weights,
+        output_tokens=outputs / weights,
+        rests_s={key: QuantileForecast.from_samples(np.array(rest)) for key, rest in rests.items()},
+    )

@@ -1,0 +1,178 @@
+"""What clients know of output lengths and of what follows a call: given with a known error, or learned as live."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from math import sqrt
+
+import numpy as np
+
+from agentsched.core.call import ModelCall, Observation
+from agentsched.core.forecast import QUANTILES, QuantileForecast, normal_quantiles
+from agentsched.core.protocols import LengthPredictor, RemainderPredictor
+from agentsched.core.records import CallEnded, Recordable, RunClosed
+from agentsched.forecast.learner import LengthLearner, RemainderLearner
+from agentsched.forecast.length import EmpiricalLengths
+from agentsched.forecast.remainder import EmpiricalRemainders
+from agentsched.scheduler.events import ForecastsReplaced
+from agentsched.sim.averages import Averages, StepKey
+from agentsched.sim.plan import CallPlan
+from agentsched.sim.scenario import Lognormal, Scenario
+
+__all__ = ["Book", "Knowledge", "Learner", "predictors"]
+
+_LEARN_EVERY_S = 0.25
+"""New knowledge reaches a scheduler at most this often, as live, seconds."""
+
+_Z = normal_quantiles(QUANTILES)
+
+
+class Knowledge(StrEnum):
+    """Where forecasts come from."""
+
+    STUDY = "study"
+    """Lengths from a predictor with a lognormal error, remainders from the averages of each step."""
+    LEARNED = "learned"
+    """Both from what the client itself has seen, by the learners that run live; at first it knows nothing."""
+    CONSTANT = "constant"
+    """The same length for every call, the mean; remainders as in the study."""
+    ORACLE = "oracle"
+    """True lengths and, as if all goes ideally from there, true remainders."""
+
+
+class Book:
+    """Which plan stands behind an open call: what predictors with foresight look into."""
+
+    __slots__ = ("_plans", "newest")
+
+    def __init__(self) -> None:
+        self._plans: dict[str, CallPlan] = {}
+        self.newest: CallPlan | None = None
+        """The plan of the call that is just being made: remainder predictors are asked by step, not by call."""
+
+    def open(self, call_id: str, plan: CallPlan) -> None:
+        """A call is being made."""
+        self._plans[call_id] = self.newest = plan
+
+    def close(self, call_id: str) -> None:
+        """A call is over."""
+        del self._plans[call_id]
+
+    def plan(self, call_id: str) -> CallPlan:
+        """The plan behind an open call."""
+        return self._plans[call_id]
+
+
+class _NoisyLengths:
+    """Bayes' posterior of a length, from the step's lognormal and one lognormal reading of the true length.
+
+    With prior log L ~ N(log m, s^2) and a reading log L + e z, z standard normal, the posterior of log L is normal with
+    mean (1 - w) log m + w (log L + e z) and variance s^2 (1 - w), w = s^2 / (s^2 + e^2).
+    """
+
+    def __init__(self, book: Book, scenario: Scenario) -> None:
+        self._book = book
+        self._error = scenario.knowledge.length_error
+        self._bounds = float(scenario.outputs.least), float(scenario.outputs.most)
+        self._priors: dict[StepKey, Lognormal] = {
+            (workflow.name, stage.step): stage.output for workflow in scenario.workflows for stage in workflow.stages
+        }
+
+    def predict(self, call: ModelCall) -> QuantileForecast:
+        """The forecast for this call."""
+        plan, prior = self._book.plan(call.call_id), self._priors[call.workflow, call.step]
+        variance = prior.sigma**2
+        weight = variance / (variance + self._error**2) if variance > 0.0 else 0.0
+        reading = np.log(plan.output_tokens) + self._error * plan.noise
+        mean = (1.0 - weight) * np.log(prior.median) + weight * reading
+        tokens = np.exp(mean + sqrt(variance * (1.0 - weight)) * _Z)
+        return QuantileForecast(np.minimum(np.maximum(tokens, self._bounds[0]), self._bounds[1]))
+
+
+class _TrueLengths:
+    """The length itself."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+
+    def predict(self, call: ModelCall) -> QuantileForecast:
+        """The forecast for this call."""
+        return QuantileForecast.constant(self._book.plan(call.call_id).output_tokens)
+
+
+class _OneLength:
+    """One length for all."""
+
+    def __init__(self, tokens: float) -> None:
+        self._forecast = QuantileForecast.constant(tokens)
+
+    def predict(self, call: ModelCall) -> QuantileForecast:
+        """The same forecast for every call."""
+        return self._forecast
+
+
+class _AverageRemainders:
+    """What ideally follows a call of the same step."""
+
+    def __init__(self, rests_s: Mapping[StepKey, QuantileForecast]) -> None:
+        self._rests_s = rests_s
+
+    def predict(self, workflow: str, step: str) -> QuantileForecast | None:
+        """The forecast for a call of this step."""
+        return self._rests_s.get((workflow, step))
+
+
+class _TrueRemainders:
+    """What follows the call that is just being made, if all goes ideally."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+
+    def predict(self, workflow: str, step: str) -> QuantileForecast | None:
+        """The forecast for the newest call."""
+        newest = self._book.newest
+        return None if newest is None else QuantileForecast.constant(newest.rest_s)
+
+
+def predictors(
+    knowledge: Knowledge, book: Book, scenario: Scenario, averages: Averages
+) -> tuple[LengthPredictor, RemainderPredictor]:
+    """What a client's scheduler is given at its start."""
+    match knowledge:
+        case Knowledge.STUDY:
+            return _NoisyLengths(book, scenario), _AverageRemainders(averages.rests_s)
+        case Knowledge.CONSTANT:
+            return _OneLength(averages.output_tokens), _AverageRemainders(averages.rests_s)
+        case Knowledge.ORACLE:
+            return _TrueLengths(book), _TrueRemainders(book)
+        case Knowledge.LEARNED:
+            return EmpiricalLengths(), EmpiricalRemainders()
+
+
+class Learner:
+    """The live learners, taught at once."""
+
+    def __init__(self) -> None:
+        self._lengths, self._remainders = LengthLearner(), RemainderLearner()
+        self._known = (EmpiricalLengths(), EmpiricalRemainders())
+        self._told_at = -_LEARN_EVERY_S
+
+    def take(self, record: Recordable) -> None:
+        """Learn from a record, if it teaches anything."""
+        match record:
+            case Observation():
+                self._lengths.learn(record)
+            case CallEnded():
+                self._remainders.call_ended(record)
+            case RunClosed():
+                self._remainders.run_closed(record)
+
+    def news(self, now: float) -> ForecastsReplaced | None:
+        """What is known now, if that changed and the last news are old enough."""
+        if now < self._told_at + _LEARN_EVERY_S:
+            return None
+        lengths, remainders = self._lengths.snapshot(), self._remainders.snapshot()
+        if lengths is None and remainders is None:
+            return None
+        self._told_at = now
+        self._known = (lengths or self._known[0], remainders or self._known[1])
+        return ForecastsReplaced(*self._known)

@@ -1,0 +1,86 @@
+"""The scenario's endpoints: the engines that serve, and what a client believes of them at first."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from agentsched.core.endpoint import Endpoint, Group, Pool, Profile
+from agentsched.engine.hosted import HostedApi
+from agentsched.engine.instance import Instance
+from agentsched.engine.profile import HostedProfile
+from agentsched.engine.request import ServingModel
+from agentsched.sim.scenario import Endpoints, Scenario
+from agentsched.sim.streams import Stream, stream
+
+__all__ = ["MODEL", "client_pool", "serving_models"]
+
+MODEL = "model"
+"""The model name that every call asks for; the pool's endpoints all serve it."""
+
+
+def serving_models(scenario: Scenario, seed: int) -> dict[str, ServingModel]:
+    """One engine for each endpoint, by name."""
+    models: dict[str, ServingModel] = {}
+    for group in scenario.endpoints:
+        profile = group.engine
+        for name in group.names:
+            if isinstance(profile, HostedProfile):
+                models[name] = HostedApi(profile, stream(seed, Stream.HOSTED, len(models)), detail=False)
+            else:
+                models[name] = Instance(profile, detail=False)
+    return models
+
+
+def client_pool(scenario: Scenario, seed: int, *, mean_context_tokens: float) -> Pool:
+    """The pool as its clients' configuration describes it: limits and prices are right, speeds within the error.
+
+    Args:
+        scenario: what is simulated.
+        seed: of the errors; all clients share them, as they share a configuration.
+        mean_context_tokens: what the key/value term of the step time is folded into the per-batch figure with.
+    """
+    rng = stream(seed, Stream.BELIEFS)
+    endpoints = [
+        _endpoint(name, group, scenario, _belief(group, scenario, mean_context_tokens, rng))
+        for group in scenario.endpoints
+        for name in group.names
+    ]
+    return Pool(endpoints, {MODEL: Group(tuple(endpoint.name for endpoint in endpoints))})
+
+
+def _belief(group: Endpoints, scenario: Scenario, mean_context_tokens: float, rng: np.random.Generator) -> Profile:
+    profile, network_s = group.engine, scenario.network if group.network is None else group.network
+    if isinstance(profile, HostedProfile):
+        prior = profile.prior()
+        prior = replace(prior, ttft_s=prior.ttft_s + 2.0 * network_s)
+    else:
+        prior = profile.prior(mean_context_tokens=mean_context_tokens, network_s=2.0 * network_s)
+    error = scenario.knowledge.profile_error
+    a, b, speed = (float(factor) for factor in rng.uniform(1.0 - error, 1.0 + error, 3))
+    return replace(
+        prior,
+        tpot_s=prior.tpot_s * a,
+        tpot_per_batch_s=prior.tpot_per_batch_s * b,
+        prefill_tokens_per_s=prior.prefill_tokens_per_s * speed,
+    )
+
+
+def _endpoint(name: str, group: Endpoints, scenario: Scenario, belief: Profile) -> Endpoint:
+    profile = group.engine
+    hosted = isinstance(profile, HostedProfile)
+    slots = group.max_concurrency
+    if slots is None and not isinstance(profile, HostedProfile):
+        slots = profile.max_slots
+    return Endpoint(
+        name=name,
+        base_url="http://simulated.invalid/v1",
+        model=MODEL,
+        kind="openai" if hosted else "vllm",
+        profile=belief,
+        max_concurrency=slots,
+        rpm=profile.requests_per_minute if isinstance(profile, HostedProfile) else None,
+        tpm=profile.tokens_per_minute if isinstance(profile, HostedProfile) else None,
+        price=group.price.core(),
+        quality=group.quality,
+        context_tokens=profile.context_limit_tokens,
+    )

@@ -1,0 +1,185 @@
+"""One simulation: a scenario, a policy and a seed, from the first arrival to the last answer."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agentsched.core.protocols import Policy
+from agentsched.engine.profile import HardwareProfile
+from agentsched.errors import ConfigError, InvariantViolated
+from agentsched.scheduler.scheduler import Scheduler
+from agentsched.sim.agent import Agent, Manners
+from agentsched.sim.averages import Averages, averages_of
+from agentsched.sim.client import Client, Watcher
+from agentsched.sim.knowledge import Book, Knowledge, Learner, predictors
+from agentsched.sim.outcome import Outcome, RunResult
+from agentsched.sim.plan import RunPlan
+from agentsched.sim.pool import client_pool, serving_models
+from agentsched.sim.scenario import Endpoints, Scenario
+from agentsched.sim.server import Server
+from agentsched.sim.streams import Stream, stream
+from agentsched.sim.timeline import Timeline
+from agentsched.sim.workload import draw_runs
+
+__all__ = ["MOST_CLIENTS", "Setup", "Simulation", "simulate"]
+
+MOST_CLIENTS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What is varied beside the policy.
+
+    Attributes:
+        seed: of all chance; the same seed gives all policies the same runs and the same faults.
+        load: runs per second; None: the scenario's.
+        clients: independent client processes, from 1 to 32.
+        knowledge: where forecasts come from.
+        duration_s: for how long runs arrive; None: the scenario's.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    seed: int = 1
+    load: float | None = None
+    clients: int = 1
+    knowledge: Knowledge = Knowledge.STUDY
+    duration_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.clients <= MOST_CLIENTS:
+            raise ConfigError("out of range", field="clients", given=self.clients, allowed=f"from 1 to {MOST_CLIENTS}")
+        if self.seed < 0:
+            raise ConfigError("out of range", field="seed", given=self.seed, allowed="0 or more")
+        for name in ("load", "duration_s"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1e9:
+                raise ConfigError("out of range", field=name, given=value, allowed="more than 0")
+
+
+def simulate(scenario: Scenario, make_policy: Callable[[], Policy], setup: Setup | None = None) -> Outcome:
+    """Simulate a scenario.
+
+    Args:
+        scenario: the pool, the workload, what goes wrong.
+        make_policy: makes the policy of one client.
+        setup: what else is varied.
+
+    Raises:
+        InvariantViolated: books contradict themselves: a bug in agentsched.
+    """
+    setup = setup or Setup()
+    averages = averages_of(scenario)
+    duration_s = setup.duration_s or scenario.duration
+    runs = draw_runs(
+        scenario,
+        setup.seed,
+        load=setup.load,
+        duration_s=duration_s,
+        clients=setup.clients,
+        mean_ideals_s=averages.ideal_s,
+    )
+    simulation = Simulation(scenario, make_policy, setup, averages)
+    simulation.run(runs)
+    return simulation.outcome(scenario.warm_up * duration_s, duration_s)
+
+
+class Simulation:
+    """Endpoints and clients on one timeline, ready to run any runs.
+
+    Args:
+        scenario: the pool and its faults, the agents' manners.
+        make_policy: makes the policy of one client.
+        setup: seed, number of clients, knowledge.
+        averages: of the scenario.
+        watch: is shown all events and actions of all clients.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        make_policy: Callable[[], Policy],
+        setup: Setup,
+        averages: Averages,
+        watch: Watcher | None = None,
+    ) -> None:
+        self.timeline = Timeline()
+        self.results: list[RunResult] = []
+        self.servers = _servers(scenario, setup.seed, self.timeline)
+        self._book = Book()
+        pool = client_pool(scenario, setup.seed, mean_context_tokens=averages.context_tokens)
+        self.clients = [
+            Client(
+                Scheduler(pool, make_policy(), *predictors(setup.knowledge, self._book, scenario, averages)),
+                self.servers,
+                self.timeline,
+                learner=Learner() if setup.knowledge is Knowledge.LEARNED else None,
+                watch=watch,
+            )
+            for _ in range(setup.clients)
+        ]
+        cut_late = scenario.deadlines is not None and scenario.deadlines.on_late == "raise"
+        self._manners = Manners(scenario.stream, cut_late, scenario.call_retries)
+
+    def run(self, runs: Sequence[RunPlan]) -> None:
+        """Run these to their end.
+
+        Raises:
+            InvariantViolated: a run did not end, or something is left over.
+        """
+        for plan in runs:
+            client = self.clients[plan.client]
+            agent = Agent(plan, self._manners, client, self.timeline, self._book, self.results.append)
+            self.timeline.at(plan.arrival_s, agent.begin)
+        self.timeline.run()
+        self.results.sort(key=lambda result: result.index)
+        self._check([plan.index for plan in runs])
+
+    def _check(self, expected: list[int]) -> None:
+        ended = [result.index for result in self.results]
+        if ended != sorted(expected):
+            raise InvariantViolated(f"{len(expected)} runs began, {len(set(ended))} ended, {len(ended)} ends in all")
+        for server in self.servers.values():
+            if not server.empty:
+                raise InvariantViolated(f"something is left at the end: {server!r}")
+        for client in self.clients:
+            client.scheduler.check_invariants()
+            if not client.idle:
+                raise InvariantViolated(f"something is left at the end: {client.scheduler!r}")
+
+    def outcome(self, counted_from_s: float, counted_until_s: float) -> Outcome:
+        """What came of it; runs that arrived in this interval count."""
+        attempts: dict[str, Counter[str]] = {name: Counter() for name in self.servers}
+        for client in self.clients:
+            for name, whys in client.attempts_by.items():
+                attempts[name].update(whys)
+        return Outcome(
+            runs=tuple(self.results),
+            counted_from_s=counted_from_s,
+            counted_until_s=counted_until_s,
+            ended_s=self.timeline.now,
+            attempts={name: dict(whys) for name, whys in attempts.items()},
+            loads={name: server.model.load() for name, server in self.servers.items()},
+            events=self.timeline.happened,
+        )
+
+
+def _servers(scenario: Scenario, seed: int, timeline: Timeline) -> dict[str, Server]:
+    models = serving_models(scenario, seed)
+    groups: list[Endpoints] = [group for group in scenario.endpoints for _ in group.names]
+    servers: dict[str, Server] = {}
+    for number, ((name, model), group) in enumerate(zip(models.items(), groups, strict=True)):
+        profile = group.engine
+        server = servers[name] = Server(
+            name,
+            model,
+            timeline,
+            network_s=scenario.network if group.network is None else group.network,
+            progress_s=scenario.progress,
+            block_tokens=profile.block_tokens if isinstance(profile, HardwareProfile) else None,
+        )
+        if group.faults:
+            slow_rng = stream(seed, Stream.FAULTS, 2 * number)
+            server.befall(scenario.faults, slow_rng, stream(seed, Stream.FAULTS, 2 * number + 1))
+    return servers

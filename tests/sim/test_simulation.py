@@ -1,0 +1,171 @@
+"""Whole simulations: nothing is lost, everything repeats, policies meet the same work."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from agentsched.core.call import FailureKind, ModelCall
+from agentsched.errors import ConfigError
+from agentsched.policy.least_outstanding import SpeedWeightedLeastOutstanding
+from agentsched.policy.shortest_completion import ShortestExpectedCompletion
+from agentsched.scheduler.events import AttemptFailed, CallArrived
+from agentsched.sim.averages import averages_of
+from agentsched.sim.knowledge import Book, Knowledge, predictors
+from agentsched.sim.pool import client_pool
+from agentsched.sim.scenario_files import load_scenario
+from agentsched.sim.simulation import Setup, simulate
+from agentsched.sim.workload import draw_runs
+from tests.sim.conftest import a_call, a_run, play
+
+BOTH = [SpeedWeightedLeastOutstanding, ShortestExpectedCompletion]
+HARD = {
+    "faults": {"slowdown": {"factor": 3, "duration": 2, "every": 8}, "failure": {"duration": 1, "every": 10}},
+    "arrivals": {"kind": "gamma", "cv": 3},
+}
+
+
+@pytest.mark.parametrize("policy", BOTH)
+@pytest.mark.parametrize("on_late", ["ignore", "raise"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_run_ends_once_and_nothing_is_left(small, policy, on_late, seed):
+    # `simulate` itself checks the ends, the engines and the schedulers' books; here they are under stress.
+    deadlines = {"multiples": [{"times": 1.5, "share": 1}], "on_late": on_late}
+    scenario = small(**HARD, load=12, duration=8, deadlines=deadlines, stream=seed != 2)
+    outcome = simulate(scenario, policy, Setup(seed=seed, clients=seed))
+    assert [run.index for run in outcome.runs] == list(range(len(outcome.runs)))
+    ends = {run.outcome for run in outcome.runs}
+    assert ends <= ({"ok", "late", "error"} if on_late == "ignore" else {"ok", "deadline", "error"})
+    assert len(ends) > 1
+    for run in outcome.runs:
+        assert run.ended_s >= run.arrival_s
+        if on_late == "raise":
+            assert run.latency_s <= run.deadline_s + 1e-9
+
+
+def test_an_instance_with_little_memory_preempts_and_loses_nothing(small):
+    tiny = {**small().endpoints[0].profile, "kv_tokens": 3000}
+    scenario = small(
+        endpoints=[{"name": "tiny", "profile": tiny}], load=4, prompts={"most": 1500}, outputs={"most": 1000}
+    )
+    outcome = simulate(scenario, SpeedWeightedLeastOutstanding, Setup())
+    assert outcome.loads["tiny"].preemptions > 0
+    assert {run.outcome for run in outcome.runs} <= {"ok", "late"}
+
+
+def test_the_same_seed_gives_the_same_to_the_last_bit(small):
+    setup = Setup(seed=5, clients=3, knowledge=Knowledge.LEARNED)
+    first, second = (simulate(small(**HARD), ShortestExpectedCompletion, setup) for _ in range(2))
+    assert first.digest() == second.digest()
+    assert first.digest() != simulate(small(**HARD), ShortestExpectedCompletion, Setup(seed=6)).digest()
+
+
+def test_policies_meet_the_same_runs_and_lengths(small):
+    scenario = small(**HARD, call_retries=0, load=6)
+    runs = draw_runs(scenario, 3, load=None, duration_s=20, clients=1, mean_ideals_s=averages_of(scenario).ideal_s)
+    one, other = (play(scenario, runs, policy, seed=3) for policy in BOTH)
+    arrived = [
+        {event.call.call_id: event.call.input_tokens for event, _ in played.story.of(CallArrived)}
+        for played in (one, other)
+    ]
+    both = arrived[0].keys() & arrived[1].keys()
+    assert len(both) > 100
+    assert all(arrived[0][call_id] == arrived[1][call_id] for call_id in both)
+    for left, right in zip(one.results, other.results, strict=True):
+        assert (left.arrival_s, left.deadline_s) == (right.arrival_s, right.deadline_s)
+        if (left.outcome, right.outcome) == ("ok", "ok") and left.attempts == right.attempts == left.calls:
+            assert left.output_tokens == right.output_tokens
+
+
+def test_only_runs_after_the_warm_up_count(small):
+    outcome = simulate(small(warm_up=0.5, load=5), SpeedWeightedLeastOutstanding, Setup())
+    assert 0 < len(outcome.counted) < len(outcome.runs)
+    assert min(run.arrival_s for run in outcome.counted) >= 10.0
+
+
+def test_clients_know_nothing_of_each_other(small):
+    # Four calls at once: one client spreads them, four clients each send theirs to the fastest.
+    calls = [a_run(a_call(200), index=k) for k in range(4)]
+    together = play(small(), calls).simulation.outcome(0, 1).attempts
+    assert sum(bool(whys) for whys in together.values()) > 1
+    apart = (
+        play(small(), [replace(run, client=run.index) for run in calls], clients=4).simulation.outcome(0, 1).attempts
+    )
+    assert apart == {"fast": {"first": 4}, "slow-1": {}, "slow-2": {}}
+
+
+def test_a_hosted_api_refuses_above_its_limit_and_is_left_in_peace(small):
+    api = {"ttft_median_s": 0.2, "ttft_sigma": 0.3, "tpot_median_s": 0.01, "tpot_sigma": 0.2, "requests_per_minute": 30}
+    scenario = small(endpoints=[{"name": "api", "profile": api, "network": 0.04}])
+    runs = [replace(a_run(a_call(20), index=k, arrival_s=0.1 * k), client=k % 2) for k in range(50)]
+    played = play(scenario, runs, clients=2)
+    refused = [event.failure for event, _ in played.story.of(AttemptFailed)]
+    assert refused
+    assert {failure.kind for failure in refused} == {FailureKind.RATE_LIMITED}
+    assert all(failure.retry_after_s is not None for failure in refused)
+    assert all(result.outcome == "ok" for result in played.results)
+    # The server lets 30 begin at once, and one every two seconds after that.
+    assert 38.0 < max(result.ended_s for result in played.results) < 75.0
+
+
+def test_stalls_of_a_hosted_api_are_left_when_the_scheduler_may(small):
+    stalling = {"ttft_median_s": 0.2, "ttft_sigma": 0.1, "tpot_median_s": 0.002, "tpot_sigma": 0.1}
+    endpoints = [
+        {"name": "stalls", "profile": {**stalling, "stall_probability": 1.0, "stall_mean_s": 500}},
+        {"name": "works", "profile": {**stalling, "tpot_median_s": 0.004}},
+    ]
+    played = play(small(endpoints=endpoints), [a_run(a_call(50))])
+    assert played.results[0].outcome == "ok"
+    assert played.results[0].latency_s < 20
+    assert played.simulation.outcome(0, 1).attempts["works"]
+
+
+@pytest.mark.parametrize("knowledge", list(Knowledge))
+def test_all_kinds_of_knowledge(small, knowledge):
+    outcome = simulate(small(load=4), ShortestExpectedCompletion, Setup(knowledge=knowledge))
+    assert len(outcome.runs) > 40
+    assert sum(run.met for run in outcome.runs) > 0.5 * len(outcome.runs)
+
+
+def test_what_the_kinds_of_knowledge_say_of_a_length(small):
+    scenario = load_scenario("s1")
+    averages = averages_of(scenario)
+    book = Book()
+    drawn = draw_runs(scenario, 1, load=20, duration_s=300, clients=1, mean_ideals_s=averages.ideal_s)
+    calls = [(run.workflow, call) for run in drawn for call in run.calls][:4000]
+    study, _ = predictors(Knowledge.STUDY, book, scenario, averages)
+    oracle, truth = predictors(Knowledge.ORACLE, book, scenario, averages)
+    constant, _ = predictors(Knowledge.CONSTANT, book, scenario, averages)
+    below, errors = [], []
+    for number, (workflow, plan) in enumerate(calls):
+        call = ModelCall(f"c{number}", "r", workflow, plan.step, 0, "model")
+        book.open(call.call_id, plan)
+        forecast = study.predict(call)
+        below.append(forecast.cdf(plan.output_tokens))
+        errors.append(np.log(forecast.quantile(0.5) / plan.output_tokens))
+        assert np.ptp(oracle.predict(call).values) == 0.0
+        assert oracle.predict(call).mean == plan.output_tokens
+        assert truth.predict(workflow, plan.step).mean == pytest.approx(plan.rest_s)
+        assert constant.predict(call).mean == pytest.approx(averages.output_tokens)
+        assert study.predict(call).values.tolist() == forecast.values.tolist()
+        book.close(call.call_id)
+    # A posterior is calibrated: the truth falls evenly into its quantiles.
+    assert np.mean(below) == pytest.approx(0.5, abs=0.03)
+    assert np.mean(np.array(below) < 0.1) == pytest.approx(0.1, abs=0.03)
+    assert 0.4 < np.std(errors) < 0.6  # better than the reading alone, whose error is .6
+
+
+def test_beliefs_of_speeds_are_within_the_error():
+    scenario = load_scenario("s1")
+    pools = [client_pool(scenario, seed, mean_context_tokens=1000) for seed in range(20)]
+    ratios = np.array([[e.profile.tpot_s for e in pool.endpoints] for pool in pools]) / np.repeat(
+        [0.025, 0.028, 0.010, 0.0065], 2
+    )
+    assert 0.9 <= ratios.min() < 0.93
+    assert 1.07 < ratios.max() <= 1.1
+
+
+@pytest.mark.parametrize("wrong", [{"clients": 0}, {"clients": 33}, {"load": 0.0}, {"seed": -1}, {"duration_s": -1.0}])
+def test_a_setup_out_of_range_is_refused(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Setup(**wrong)
