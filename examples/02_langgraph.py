@@ -6,6 +6,7 @@ from typing import Annotated, TypedDict
 from any_pool import AnyPool, any_pool
 from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Send
 
 import agentsched as ags
@@ -17,7 +18,7 @@ class State(TypedDict, total=False):
     answer: str
 
 
-def build_graph(pool: AnyPool):
+def build_graph(pool: AnyPool) -> CompiledStateGraph:
     """Ordinary LangGraph: plan, three researchers side by side, write."""
     model = ChatOpenAI(base_url=pool.base_url, model=pool.model, api_key="none", max_tokens=50)
 
