@@ -60,6 +60,8 @@ _CASES = (
     FaultCase("dripping SSE comments", lambda deadline_s: Fault(kind="drip_comments", interval_s=deadline_s / 10)),
     _always("cut after 0 chunks", Fault(kind="cut")),
     _always("cut after 5 chunks", Fault(kind="cut", after=5)),
+    _always("early end after 0 chunks", Fault(kind="cut", clean=True)),
+    _always("early end after 5 chunks", Fault(kind="cut", clean=True, after=5)),
     _always("malformed SSE", Fault(kind="malformed_sse")),
     _always("truncated JSON", Fault(kind="truncated_json")),
     _always("429", Fault(kind="rate_limit")),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from agentsched.bench.faults import GRACE_S, OURS, Faults, Result, broken_bars
+from agentsched.bench.faults import GRACE_S, OURS, Faults, Result, broken_bars, must_be_right
 from agentsched.bench.machine import machine_description, package_versions
 from agentsched.bench.sheets import Bar, Sheet
 
@@ -45,16 +45,16 @@ def fault_bars(faults: Faults) -> list[Bar]:
     """What is promised of ours."""
     ours = [result for result in faults.results if result.cell.client == OURS]
     late = [result for result in ours if result.seconds > result.cell.deadline_s + GRACE_S]
-    second = [
-        result for result in ours if result.cell.with_second and (result.outcome == "right" or not result.content)
-    ]
+    second = [result for result in ours if must_be_right(result)]
     lost = [result for result in second if result.outcome != "right" or result.seconds > result.cell.deadline_s]
+    wrong = [result for result in ours if result.outcome == "wrong"]
     extra = [result for result in ours if result.extra_calls]
     return [
         _bar(f"every call ends within {GRACE_S:g} s of its deadline", late, ours),
         _bar(
             "with a healthy second endpoint, the right answer before the deadline unless a part had come", lost, second
         ),
+        _bar("no answer is wrong", wrong, ours),
         _bar("no call beyond the user's own is seen by the framework", extra, ours),
     ]
 

@@ -12,7 +12,7 @@ from agentsched.bench.packages import load_litellm, load_package
 from agentsched.bench.prompts import Messages
 from agentsched.core.slo import SLO
 from agentsched.errors import ConfigError
-from agentsched.runtime import runtime_for
+from agentsched.runtime import Runtime, runtime_for
 
 __all__ = ["FRONTS", "POOL_SIZE", "Front", "Scope", "Target", "make_front"]
 
@@ -49,6 +49,10 @@ def _nothing() -> None:
     return None
 
 
+async def _close_nothing() -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Front:
     """One way to make a call.
@@ -59,6 +63,7 @@ class Front:
         scope: what a user of this front decorates the calling function with.
         settle: waits until work put off to threads is done, so that its CPU time is counted where it was caused.
         leave: called after each turn, so that nothing of this front is in the way of the next one's.
+        close: gives up connections and threads, in the event loop that asked.
     """
 
     ask: Callable[[Messages, bool], Awaitable[str]]
@@ -66,6 +71,7 @@ class Front:
     scope: Scope = _no_scope
     settle: Callable[[], None] = _nothing
     leave: Callable[[], None] = _nothing
+    close: Callable[[], Awaitable[None]] = _close_nothing
 
 
 def _openai(target: Target) -> Front:
@@ -85,7 +91,11 @@ def _openai(target: Target) -> Front:
             return str(answer.choices[0].message.content)
         return "".join([chunk.choices[0].delta.content or "" for chunk in answer])
 
-    return Front(ask, ask_blocking)
+    async def close() -> None:
+        blocking.close()
+        await client.close()
+
+    return Front(ask, ask_blocking, close=close)
 
 
 def _ours(target: Target, *, log: bool) -> Front:
@@ -102,12 +112,16 @@ def _ours(target: Target, *, log: bool) -> Front:
     config.write_text(yaml.safe_dump(document), encoding="utf-8")
     scope = api.workflow(slo=SLO(deadline=_DEADLINE_S), name="bench", pool=str(config))
 
-    def settle() -> None:
-        runtime = runtime_for(str(config))
-        assert runtime is not None, "it was configured"
-        runtime.flush()
+    def runtime() -> Runtime:
+        found = runtime_for(str(config))
+        assert found is not None, "it was configured"
+        return found
 
-    return Front(plain.ask, plain.ask_blocking, scope, settle, api.uninstrument)
+    async def close() -> None:
+        runtime().close()
+        await plain.close()
+
+    return Front(plain.ask, plain.ask_blocking, scope, lambda: runtime().flush(), api.uninstrument, close)
 
 
 def _langchain(target: Target) -> Front:
@@ -123,7 +137,11 @@ def _langchain(target: Target) -> Front:
             return str(model.invoke(messages).content)
         return "".join([str(chunk.content) for chunk in model.stream(messages)])
 
-    return Front(ask, ask_blocking)
+    async def close() -> None:
+        model.root_client.close()
+        await model.root_async_client.close()
+
+    return Front(ask, ask_blocking, close=close)
 
 
 def _litellm(target: Target, *, deployments: int) -> Front:
@@ -150,7 +168,11 @@ def _litellm(target: Target, *, deployments: int) -> Front:
             return str(answer.choices[0].message.content)
         return "".join([chunk.choices[0].delta.content or "" for chunk in answer])
 
-    return Front(ask, ask_blocking)
+    async def close() -> None:
+        router.discard()
+        await litellm.close_litellm_async_clients()
+
+    return Front(ask, ask_blocking, close=close)
 
 
 FRONTS: dict[str, Callable[[Target], Front]] = {

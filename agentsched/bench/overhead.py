@@ -166,7 +166,11 @@ def measure(options: Options, progress: Callable[[str], None] = lambda text: Non
         target = Target(server.urls, _MODEL, Path(scratch))
         fronts, missing = _make_fronts(options.fronts, target)
         bench = _Bench(options, fronts, runner, server)
-        cells = [cell for mode in options.modes for cell in bench.measure(mode, progress)]
+        try:
+            cells = [cell for mode in options.modes for cell in bench.measure(mode, progress)]
+        finally:
+            for front in fronts.values():
+                runner.run(_close(front))
     return Overhead(options, tuple(cells), missing)
 
 
@@ -178,6 +182,10 @@ def _make_fronts(names: Sequence[str], target: Target) -> tuple[dict[str, Front]
         except Missing as error:
             missing[name] = str(error)
     return fronts, missing
+
+
+async def _close(front: Front) -> None:
+    await front.close()
 
 
 class _Bench:
