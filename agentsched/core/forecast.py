@@ -48,7 +48,7 @@ class QuantileForecast:
     @classmethod
     def lognormal(cls, median: float, sigma: float) -> "QuantileForecast":
         """A lognormal forecast with this median and log-standard-deviation."""
-        return cls(median * np.exp(sigma * normal_quantiles(QUANTILES)))
+        return cls(median * np.exp(sigma * _NORMAL))
 
     @property
     def mean(self) -> float:
@@ -147,3 +147,5 @@ _C = (
     2.938163982698783,
 )
 _D = (0.007784695709041462, 0.3224671290700398, 2.445134137142996, 3.754408661907416)
+
+_NORMAL = normal_quantiles(QUANTILES)

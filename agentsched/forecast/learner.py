@@ -33,7 +33,7 @@ class LengthLearner:
         self._changed: set[LengthKey] = set()
 
     def learn(self, observation: Observation) -> None:
-        """Take one finished attempt; failures and answers cut off by ``max_tokens`` at one token teach nothing."""
+        """Take one finished attempt; failures and empty answers teach nothing."""
         if observation.status != "ok" or observation.output_tokens <= 0:
             return
         parent: LengthKey | None = None
@@ -58,7 +58,7 @@ class LengthLearner:
         """What is believed now; None when nothing was learned since the last snapshot."""
         if not self._changed:
             return None
-        for key in sorted(self._changed, key=_breadth):
+        for key in sorted(self._changed, key=_place):
             own = QuantileForecast.from_samples(np.fromiter(self._seen[key], dtype=np.float64))
             parent = self._parents[key]
             wider = PRIOR_OUTPUT_TOKENS if parent is None else self._made.get(parent, PRIOR_OUTPUT_TOKENS)
@@ -68,8 +68,9 @@ class LengthLearner:
         return EmpiricalLengths(MappingProxyType(dict(self._made)))
 
 
-def _breadth(key: LengthKey) -> int:
-    return sum(1 for part in key if part)
+def _place(key: LengthKey) -> tuple[bool, ...]:
+    """Orders groups as `length_keys` does: each after the wider one it stands in, whatever the order of a set."""
+    return tuple(bool(part) for part in key)
 
 
 _MAX_OPEN_RUNS = 10_000

@@ -20,8 +20,12 @@ LengthKey = tuple[str, str, str]
 
 
 def length_keys(workflow: str, step: str, model: str) -> tuple[LengthKey, ...]:
-    """The groups a call belongs to, widest first: all, model, workflow, (workflow, step), (workflow, step, model)."""
-    return (("", "", ""), ("", "", model), (workflow, "", ""), (workflow, step, ""), (workflow, step, model))
+    """The groups a call belongs to, widest first: all, model, workflow, (workflow, step), (workflow, step, model).
+
+    Each is there once, also where a part is unknown, that is, empty.
+    """
+    keys = (("", "", ""), ("", "", model), (workflow, "", ""), (workflow, step, ""), (workflow, step, model))
+    return keys if workflow and step and model else tuple(dict.fromkeys(keys))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,11 @@
 """Shortest expected completion, with the toll that a newcomer's load takes from those already running."""
 
+import math
+
 import numpy as np
 
 from agentsched.core.decision import Choice, Situation
+from agentsched.errors import ConfigError
 
 __all__ = ["ShortestExpectedCompletion"]
 
@@ -19,12 +22,17 @@ class ShortestExpectedCompletion:
 
     Args:
         toll: weight of the harm done to others; 0 is the selfish rule.
+
+    Raises:
+        ConfigError: ``toll`` is no finite number from 0 on.
     """
 
     name = "shortest_expected_completion"
 
     def __init__(self, toll: float = 1.0) -> None:
-        self._toll = toll
+        if isinstance(toll, bool) or not isinstance(toll, (int, float)) or not 0.0 <= toll < math.inf:
+            raise ConfigError("out of range", field="policy.toll", given=toll, allowed="a number from 0 on")
+        self._toll = float(toll)
 
     def choose(self, situation: Situation) -> Choice:
         """Place the call."""

@@ -30,6 +30,9 @@ def make_policy(name: str, options: Mapping[str, Any] | None = None) -> Policy:
     for option in options or {}:
         if option not in known:
             raise ConfigError(
-                "unknown option", field=f"policy.{option}", allowed=", ".join(known) or f"none: {name} takes no option"
+                "unknown option",
+                field=f"policy.{option}",
+                given=(options or {})[option],
+                allowed=", ".join(known) or f"none: {name} takes no option",
             )
     return factory(**(options or {}))

@@ -1,12 +1,13 @@
 """Runs: their records, calls that outlive them, calls that nobody announced."""
 
-from agentsched.core.call import RunInfo
+from agentsched.core.call import FailureKind, RunInfo
 from agentsched.core.forecast import QuantileForecast
 from agentsched.core.records import RunOpened
 from agentsched.forecast.length import EmpiricalLengths
 from agentsched.forecast.remainder import EmpiricalRemainders
+from agentsched.scheduler.actions import Fail
 from agentsched.scheduler.events import ForecastsReplaced
-from tests.scheduler.bench import Bench, FixedLengths
+from tests.scheduler.bench import Bench, FixedLengths, endpoint
 
 
 def test_a_run_is_opened_and_closed():
@@ -37,6 +38,23 @@ def test_a_call_may_outlive_its_run():
     (closed,) = bench.closed_runs
     assert (closed.ended_at, closed.calls, closed.outcome) == (ended_at, 1, "ok")
     assert bench.scheduler.ledger.runs == {}
+
+
+def test_the_calls_of_a_cancelled_run_are_cancelled():
+    """Threads do not end with the task that was cancelled; what they wait for must not keep slots, or start."""
+    bench = Bench(endpoint("a", max_concurrency=2))
+    bench.run()
+    bench.run("other")
+    running, streaming, waiting = bench.call(), bench.call(stream=True), bench.call()
+    bench.progress(streaming)
+    theirs = bench.call(run_id="other")
+    actions = bench.end_run(outcome="cancelled")
+    assert [seen.ended.status for seen in (running, streaming, waiting)] == ["cancelled"] * 3
+    assert [action.failure.kind for action in actions if isinstance(action, Fail)] == [FailureKind.CANCELLED] * 3
+    assert len(waiting.starts) == 0
+    assert len(theirs.starts) == 1
+    (closed,) = bench.closed_runs
+    assert (closed.outcome, closed.calls) == ("cancelled", 3)
 
 
 def test_a_run_that_nobody_announced_leaves_nothing_behind():
