@@ -1,7 +1,7 @@
 """A forecast is a distribution, kept as equally likely quantiles."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ class QuantileForecast:
     """
 
     values: Array
+    _mean: float | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.values.shape != (QUANTILES,):
@@ -53,11 +54,18 @@ class QuantileForecast:
     @property
     def mean(self) -> float:
         """The expected value."""
-        return float(self.values.mean())
+        mean = self._mean
+        if mean is None:
+            mean = float(np.add.reduce(self.values)) / QUANTILES
+            object.__setattr__(self, "_mean", mean)
+        return mean
 
     def quantile(self, p: float) -> float:
         """The value below which the quantity stays with probability ``p``; linear between, flat outside the levels."""
-        return float(np.interp(p, LEVELS, self.values))
+        place = min(max(p * QUANTILES - 0.5, 0.0), QUANTILES - 1.0)
+        below = int(place)
+        low, high = self.values.item(below), self.values.item(min(below + 1, QUANTILES - 1))
+        return low + (place - below) * (high - low)
 
     def cdf(self, x: float) -> float:
         """The probability that the quantity is at most ``x``."""

@@ -38,7 +38,7 @@ def encode(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return {"!enum": [type(value).__name__, value.value]} if isinstance(value, Enum) else value
     if is_dataclass(value) and not isinstance(value, type):
-        return {"!": type(value).__name__} | {f.name: encode(getattr(value, f.name)) for f in fields(value)}
+        return {"!": type(value).__name__} | {f.name: encode(getattr(value, f.name)) for f in fields(value) if f.init}
     if isinstance(value, np.ndarray):
         return {"!array": value.tolist()}
     if isinstance(value, Mapping):
