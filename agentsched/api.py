@@ -106,7 +106,8 @@ def workflow(
     At the deadline, coroutines and async generators are cancelled and raise `DeadlineExceeded`; synchronous code
     raises it at its next model call or at `check`. Whatever error a framework makes of it inside, it leaves the
     function as `DeadlineExceeded`, without cause or context. A function that returns after its deadline has returned:
-    its value is handed out and the run counts as late.
+    its value is handed out and the run counts as late. A thread or task that goes on after the run was cut, or
+    cancelled, is refused further model calls.
 
     Args:
         slo: the target, or just its deadline, e.g. ``"20s"``; None: no bound of its own.
@@ -315,7 +316,8 @@ def carry(fn: Callable[P, R]) -> Callable[P, R]:
     Returns:
         A function of the same kind that runs where this call was made: same run, step and bounds; ``fn`` itself
         outside a run. It may be called any number of times, in parallel as well. Once the run has ended it is
-        outside again.
+        outside again; but if the run was cut at its deadline, or cancelled, what goes on of it gets no more model
+        calls for a while (30 s).
     """
     return carrying.carry(fn)
 

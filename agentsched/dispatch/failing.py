@@ -1,5 +1,7 @@
 """The error a caller gets for a call that has no answer."""
 
+import asyncio
+
 from agentsched.core.call import FailureKind, ModelCall
 from agentsched.errors import (
     AgentschedError,
@@ -16,9 +18,14 @@ from agentsched.scheduler.actions import Fail
 __all__ = ["error_for"]
 
 
-def error_for(call: ModelCall, fail: Fail) -> AgentschedError:
-    """The error for ``fail``; a fresh object, without cause or context."""
+def error_for(call: ModelCall, fail: Fail) -> AgentschedError | asyncio.CancelledError:
+    """The error for ``fail``; a fresh object, without cause or context.
+
+    A cancelled call raises what cancels a task, in threads too: frameworks repeat what is an ``Exception``.
+    """
     kind, detail = fail.failure.kind, fail.failure.detail
+    if kind is FailureKind.CANCELLED:
+        return asyncio.CancelledError(detail)
     if kind is FailureKind.DEADLINE:
         return DeadlineExceeded(run_id=call.run_id, workflow=call.workflow, step=call.step)
     if kind is FailureKind.PATIENCE:

@@ -19,7 +19,7 @@ from agentsched.intercept import sending
 from agentsched.intercept.adapters import install_adapters, uninstall_adapters
 from agentsched.intercept.arrival import ArrivalWatch
 from agentsched.intercept.family import NAMES, Family, loaded_family
-from agentsched.workflow.scope import current_run
+from agentsched.workflow.frame import current_frame
 
 if TYPE_CHECKING:
     import httpx2
@@ -99,7 +99,7 @@ def is_instrumented() -> bool:
 def _blocking_send(patch: _Patch, family: Family, original: Callable[..., "httpx2.Response"]) -> Any:
     @functools.wraps(original)
     def send(client: "httpx2.Client", request: "httpx2.Request", **options: Any) -> "httpx2.Response":
-        if not patch.active or current_run() is None:
+        if not patch.active or current_frame().run is None:
             return original(client, request, **options)
         return sending.send_blocking(family, client, request, original, options)
 
@@ -109,7 +109,7 @@ def _blocking_send(patch: _Patch, family: Family, original: Callable[..., "httpx
 def _async_send(patch: _Patch, family: Family, original: Callable[..., Awaitable["httpx2.Response"]]) -> Any:
     @functools.wraps(original)
     async def send(client: "httpx2.AsyncClient", request: "httpx2.Request", **options: Any) -> "httpx2.Response":
-        if not patch.active or current_run() is None:
+        if not patch.active or current_frame().run is None:
             return await original(client, request, **options)
         return await sending.send(family, client, request, original, options)
 

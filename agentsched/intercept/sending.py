@@ -20,7 +20,7 @@ from agentsched.intercept.reading import api_of, model_of, patience_s, read_exch
 from agentsched.intercept.site import Site
 from agentsched.intercept.transports import is_custom_transport
 from agentsched.workflow.frame import current_frame
-from agentsched.workflow.scope import Run, current_run, effective_deadline
+from agentsched.workflow.scope import Run, abandoned_run, current_run, effective_deadline
 from agentsched.workflow.steps import current_step
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ async def send(
         original: its ``send`` without interception.
         options: the keyword arguments of ``send``.
     """
-    run = current_run()
+    run = current_run() or abandoned_run()
     if run is None or not _in_asyncio():
         return await original(client, request, **options)
     plan = _plan(Site(family, client, request, run))
@@ -113,7 +113,7 @@ def send_blocking(
     options: Options,
 ) -> "httpx2.Response":
     """``Client.send``; see `send`."""
-    run = current_run()
+    run = current_run() or abandoned_run()
     if run is None:
         return original(client, request, **options)
     plan = _plan(Site(family, client, request, run))
@@ -172,6 +172,8 @@ def _plan(site: Site) -> "Scheduled | Bounded | httpx2.Response | None":
     if exchange is None:
         return None
     run = site.run
+    if run.ended_early:
+        return site.refuse_abandoned()
     now = run.clock()
     about = describe(exchange)
     step = current_step(run) or step_name(about)

@@ -1,5 +1,6 @@
 """One intercepted request, and how its failures reach the caller."""
 
+import asyncio
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from agentsched.errors import AgentschedError, CallTimedOut, DeadlineExceeded
@@ -36,6 +37,15 @@ class Site(NamedTuple):
     def late(self) -> DeadlineExceeded:
         """The deadline error of the scope around the caller, remembered there."""
         return deadline_error(self.run, self.run.clock())
+
+    def refuse_abandoned(self) -> "httpx2.Response":
+        """The answer to code that goes on although its run has ended early.
+
+        If the run was cancelled so is the code, as far as that can be done: no ``except Exception`` goes on after it.
+        """
+        if self.run.outcome == "cancelled":
+            raise asyncio.CancelledError(f"run {self.run.run_id} was cancelled")
+        return self.fail(self.late())
 
     def fail(self, error: AgentschedError) -> "httpx2.Response":
         """Raise ``error`` in the caller's shape; answer with it where the caller would repeat whatever is raised."""

@@ -129,9 +129,18 @@ class Scheduler:
         self._actions.append(Record(RunOpened(event.run)))
 
     def _run_ended(self, event: RunEnded, now: float) -> None:
+        if event.outcome == "cancelled":
+            self._cancel_calls(event.run_id, now)
         closed = self.ledger.end_run(event.run_id, event.outcome, now)
         if closed is not None:
             self._actions.append(Record(closed))
+
+    def _cancel_calls(self, run_id: str, now: float) -> None:
+        """Nobody waits for the run any more, but its threads may: they do not end with the task that was cancelled."""
+        run = self.ledger.runs.get(run_id)
+        states = [] if run is None else [self.ledger.calls[call_id] for call_id in run.calls]
+        for state in sorted(states, key=lambda state: state.order):
+            self._fail(state, Failure(FailureKind.CANCELLED, "its run was cancelled"), now)
 
     def _endpoint_limited(self, event: EndpointLimited, now: float) -> None:
         i = self.ledger.table.index.get(event.endpoint)

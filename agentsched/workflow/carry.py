@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from agentsched.workflow.cutoff import Cutoff
 from agentsched.workflow.frame import Frame, current_frame, enter_frame, leave_frame
-from agentsched.workflow.scope import current_run
+from agentsched.workflow.scope import abandoned_run, current_run
 from agentsched.workflow.steps import current_step
 from agentsched.workflow.wrapping import wrap_function
 
@@ -59,8 +59,11 @@ class Carried:
 
 
 def capture() -> Carried | None:
-    """The caller's place in its run, or None outside any run."""
-    run = current_run()
+    """The caller's place in its run, or None outside any run.
+
+    What a run left behind stays there: a thread that it starts is left behind as well.
+    """
+    run = current_run() or abandoned_run()
     if run is None:
         return None
     return Carried(current_frame()._replace(inherited_step=current_step(run)))

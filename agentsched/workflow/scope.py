@@ -20,6 +20,7 @@ __all__ = [
     "InnerScope",
     "Run",
     "RunKeeper",
+    "abandoned_run",
     "current_run",
     "deadline_error",
     "effective_deadline",
@@ -30,6 +31,10 @@ __all__ = [
 
 MAX_DECISIONS = 1000
 """How many decisions a run remembers; a run with more calls forgets its first ones."""
+
+LEFTOVER_S = 30.0
+"""How long what a run left behind is refused model calls if the run ended early, seconds. A thread that is still there
+after that is a worker which the run happened to start, and which others may have use for."""
 
 _NO_STEP = "(unnamed)"
 _GRAIN_S = 1e-3
@@ -51,7 +56,7 @@ class RunKeeper(Protocol):
         """The run begins; called once, before any of its calls."""
 
     def end_run(self, run: "Run", outcome: str) -> None:
-        """The run is over; called once. Calls that are still open are cancelled."""
+        """The run is over; called once. If it was cancelled, so are the calls that are still open."""
 
     def emit(self, record: Recordable) -> None:
         """Pass a record to the log; neither blocks nor raises."""
@@ -74,6 +79,7 @@ class Run:
         runtime: who is told of it; None: nothing is configured, the run is only bounded in time.
         forecaster: tells the seconds the run still needs; set by the runtime.
         finished: whether it is over.
+        ended_at: instant of its end once it is over, else None.
         outcome: ``ok``, ``late``, ``deadline``, ``error`` or ``cancelled`` once it is over, else None.
         error: its first deadline error, kept because frameworks wrap what they catch.
         decisions: where its last calls were sent and why, oldest first; appended by the runtime.
@@ -94,6 +100,7 @@ class Run:
         "clock",
         "deadline",
         "decisions",
+        "ended_at",
         "enforced",
         "error",
         "finished",
@@ -145,6 +152,7 @@ class Run:
         self.forecaster: Callable[[Run], QuantileForecast | None] | None = None
         self.finished = False
         self.outcome: str | None = None
+        self.ended_at: float | None = None
         self.error: DeadlineExceeded | None = None
         self.decisions: deque[Decision] = deque(maxlen=MAX_DECISIONS)
         # Reentrant: an answer that was forgotten is closed by the garbage collector, which may run anywhere.
@@ -327,6 +335,11 @@ class Run:
         cut = self.limit_at is not None and self.clock() >= self.limit_at - _GRAIN_S
         return self.error is not None and not cut and self._calls > self._calls_at_error
 
+    @property
+    def ended_early(self) -> bool:
+        """Whether it ended because its time was spent or nobody wanted its result any more."""
+        return self.outcome in ("deadline", "cancelled")
+
     def is_late(self) -> bool:
         """Whether the instant that the SLO names, or the one at which the run is cut, has passed."""
         now = self.clock()
@@ -337,7 +350,7 @@ class Run:
         with self._lock:
             if self.finished:
                 return
-            self.finished, self.outcome = True, outcome
+            self.finished, self.outcome, self.ended_at = True, outcome, self.clock()
             self._on_release = None
         if self.runtime is not None:
             self.runtime.end_run(self, outcome)
@@ -423,6 +436,20 @@ def current_run() -> Run | None:
         if not run.finished:
             return run
         run = run.parent
+    return None
+
+
+def abandoned_run() -> Run | None:
+    """The run that ended early, not long ago, and left the executing code behind: a thread or task that goes on.
+
+    It must not make model calls any more: their time is spent, and nobody waits for their answers.
+    """
+    run = current_frame().run
+    if not isinstance(run, Run) or current_run() is not None:
+        return None
+    for each in run.lineage():
+        if each.ended_early and each.ended_at is not None and each.clock() - each.ended_at < LEFTOVER_S:
+            return each
     return None
 
 

@@ -16,9 +16,11 @@ from agentsched.core.slo import SLO, Budget, Deadline
 from agentsched.errors import DeadlineExceeded
 from agentsched.workflow.frame import Frame, FrameChange, enter_frame, leave_frame
 from agentsched.workflow.scope import (
+    LEFTOVER_S,
     MAX_DECISIONS,
     InnerScope,
     Run,
+    abandoned_run,
     current_run,
     deadline_error,
     effective_deadline,
@@ -271,6 +273,29 @@ class TestCurrentRun:
             assert current_run() is parent
             parent.finish("ok")
             assert current_run() is None
+
+    @pytest.mark.parametrize("outcome", ["deadline", "cancelled"])
+    def test_code_that_a_run_left_behind_when_it_ended_early_is_known_for_a_while(
+        self, clock: Clock, outcome: str
+    ) -> None:
+        parent = Run("answer", SLO())
+        child = Run("tool", SLO(), parent=parent)
+        with inside(child):
+            assert abandoned_run() is None
+            child.finish(outcome)
+            assert abandoned_run() is None, "it is inside the outer run"
+            parent.finish("ok")
+            assert abandoned_run() is child
+            clock.advance(LEFTOVER_S + 0.1)
+            assert abandoned_run() is None, "a worker that happened to be started there"
+        assert abandoned_run() is None
+
+    @pytest.mark.parametrize("outcome", ["ok", "late", "error"])
+    def test_other_runs_leave_nothing_behind(self, outcome: str) -> None:
+        run = Run("answer", SLO())
+        run.finish(outcome)
+        with inside(run):
+            assert abandoned_run() is None
 
 
 class TestBooks:
