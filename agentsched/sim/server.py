@@ -16,6 +16,9 @@ from agentsched.sim.timeline import Timeline
 
 __all__ = ["Listener", "Server"]
 
+_PATIENCE = 0.25
+"""How long telling of tokens waits for an instant at which the engine is looked at anyway, in reporting intervals."""
+
 
 class Listener(Protocol):
     """Who sent a request hears of it, a network delay later; requests it has cancelled may still be told of."""
@@ -71,7 +74,8 @@ class Server:
         self._block_tokens = block_tokens
         self._held: dict[str, _Request] = {}
         self._wake_at = inf
-        self._ticking = False
+        self._flowing = self._ticking = False
+        self._due_at = 0.0
 
     # -- what clients do ---------------------------------------------------------------------------------------------
 
@@ -112,6 +116,9 @@ class Server:
         if at == self._wake_at:
             self._wake_at = inf
             self._look(at)
+            # A wake-up is the end of a step, or the token of a hosted API: a good instant to tell of tokens.
+            if self._flowing and at >= self._due_at:
+                self._tell_progress()
 
     def _look(self, now: float) -> None:
         """Pass on what the engine did, and come again when it will have done more."""
@@ -130,7 +137,7 @@ class Server:
                 held.told_tokens, held.cached_tokens = 1, cached
                 if held.streams:
                     self._tell(end_s, held.listener.progressed, [(attempt_id, 1)])
-                    self._keep_ticking()
+                    self._begin_to_flow()
         for attempt_id in emission.finished:
             held = self._held.pop(attempt_id, None)
             if held is not None:
@@ -153,38 +160,48 @@ class Server:
 
     # -- progress ----------------------------------------------------------------------------------------------------
 
+    def _begin_to_flow(self) -> None:
+        if not self._flowing:
+            self._flowing = True
+            self._due_at = self._timeline.now + self._progress_s
+            if not self._ticking:
+                self._keep_ticking()
+
     def _keep_ticking(self) -> None:
-        if not self._ticking:
-            self._ticking = True
-            self._timeline.at(self._timeline.now + self._progress_s, self._tick)
+        self._ticking = True
+        self._timeline.at(self._due_at + _PATIENCE * self._progress_s, self._tick)
 
     def _tick(self) -> None:
-        """Time to tell of tokens: with the step in progress, whose tokens then come at this very instant."""
-        self._look(self._timeline.now)
-        at = None if isinstance(self.model, HostedApi) else self.model.next_step_at()
-        if at is None:
-            self._tell_progress()
-        else:
-            self._timeline.at(at, self._tell_progress)
+        """Nobody may have looked at the engine for a while: then tell of tokens when the step in progress ends."""
+        now = self._timeline.now
+        self._ticking = False
+        if self._flowing and now >= self._due_at:
+            self._look(now)
+            at = None if isinstance(self.model, HostedApi) else self.model.next_step_at()
+            if at is not None:
+                self._timeline.at(at, self._tell_progress)
+                self._due_at = at + self._progress_s
+            else:
+                self._tell_progress()
+        if self._flowing:
+            self._keep_ticking()
 
     def _tell_progress(self) -> None:
         now = self._timeline.now
         self._look(now)
+        self._due_at = now + self._progress_s
+        self._flowing = False
         told: dict[Listener, list[tuple[str, int]]] = {}
-        flowing = False
         for attempt_id, held in self._held.items():
             if held.told_tokens == 0 or not held.streams:
                 continue
-            flowing = True
+            self._flowing = True
             tokens = self.model.generated(attempt_id)
             if tokens is not None and tokens > held.told_tokens:
                 held.told_tokens = tokens
                 told.setdefault(held.listener, []).append((attempt_id, tokens))
         for listener, attempts in told.items():
             self._tell(now, listener.progressed, attempts)
-        self._ticking = False
-        if flowing:
-            self._keep_ticking()
 
     # -- faults ------------------------------------------------------------------------------------------------------
 
