@@ -73,8 +73,9 @@ def draw_workload(seed: int, count: int, rate_per_s: float) -> Workload:
     """
     of_cases, of_arrivals = (np.random.default_rng((seed, part)) for part in (1, 2))
     cases = tuple(_draw_case(of_cases, seed, number) for number in range(count))
-    gaps = of_arrivals.exponential(1.0, count) / rate_per_s
-    return Workload(cases, tuple(float(at) for at in np.cumsum(gaps) - gaps[0]))
+    # Given their number, the arrivals of a Poisson process are uniform: so every seed asks for the load it is said to.
+    arrivals = np.sort(of_arrivals.uniform(0.0, count / rate_per_s, count))
+    return Workload(cases, tuple(float(at) for at in arrivals - arrivals[0]))
 
 
 def warm_up_case() -> Case:

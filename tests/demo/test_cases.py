@@ -18,6 +18,13 @@ def test_a_seed_is_a_workload() -> None:
     assert draw_workload(3, 20, 2.0).cases != draw_workload(4, 20, 2.0).cases
 
 
+def test_every_seed_arrives_at_the_given_rate() -> None:
+    for seed in range(20):
+        arrivals = draw_workload(seed, 90, 3.0).arrivals_s
+        assert list(arrivals) == sorted(arrivals)
+        assert arrivals[-1] == pytest.approx(30.0, rel=0.15)
+
+
 def test_cases_and_gaps_do_not_depend_on_the_rate() -> None:
     slow, fast = draw_workload(0, 30, 1.0), draw_workload(0, 30, 4.0)
     assert slow.cases == fast.cases
