@@ -6,18 +6,18 @@ from numpy.typing import NDArray
 from agentsched.core.decision import EndpointStates
 from agentsched.core.forecast import QUANTILES, normal_quantiles
 
-__all__ = ["completion_samples", "lognormal_factors", "tpot_if_joined", "ttft_if_joined"]
+__all__ = ["KNOWN_SPREAD", "completion_samples", "lognormal_factors", "tpot_if_joined", "ttft_if_joined"]
 
 Array = NDArray[np.float64]
 
 _MEMORY_S = 8.0
 """How long a seen token pace is believed before the profile takes over again, seconds."""
 
-_SPREAD = 0.15
-"""Relative spread of a latency around its prediction when length and load are known."""
+KNOWN_SPREAD = 0.15
+"""Log-standard-deviation of a latency around its prediction, for a known length, until an endpoint shows its own."""
 
-_NOISE: Array = 1.0 + _SPREAD * normal_quantiles(QUANTILES)[np.argsort((np.arange(QUANTILES) * 19 + 7) % QUANTILES)]
-"""Noise factors in a fixed permutation: sorted ones would add up comonotonically with sorted lengths."""
+_NOISE: Array = normal_quantiles(QUANTILES)[np.argsort((np.arange(QUANTILES) * 19 + 7) % QUANTILES)]
+"""Standard normal quantiles in a fixed permutation: sorted ones would add up comonotonically with sorted lengths."""
 
 _SCATTER: Array = normal_quantiles(QUANTILES)[np.argsort((np.arange(QUANTILES) * 11 + 5) % QUANTILES)]
 """Standard normal quantiles in another fixed permutation, for what is independent of lengths and noise."""
@@ -43,9 +43,12 @@ def ttft_if_joined(states: EndpointStates, uncached_tokens: Array) -> Array:
     return result
 
 
-def completion_samples(ttft_s: float, tpot_s: float, output_tokens: Array) -> Array:
-    """Equally likely end-to-end times, seconds, unsorted, for equally likely output lengths of the same shape."""
-    samples: Array = (ttft_s + np.maximum(0.0, output_tokens - 1.0) * tpot_s) * _NOISE
+def completion_samples(ttft_s: float, tpot_s: float, output_tokens: Array, spread: float = KNOWN_SPREAD) -> Array:
+    """Equally likely end-to-end times, seconds, unsorted, for equally likely output lengths of the same shape.
+
+    ``spread`` is the log-standard-deviation of what such predictions were off by for known lengths.
+    """
+    samples: Array = (ttft_s + np.maximum(0.0, output_tokens - 1.0) * tpot_s) * np.exp(spread * _NOISE)
     return samples
 
 

@@ -17,6 +17,12 @@ SURELY_DEAD = 0.9
 """From this probability on nothing is lost by cancelling the silent attempt."""
 
 
+_LAST_CALL_GAIN = 0.02
+"""What a second attempt must gain when it is now or never."""
+
+_VAGUE = 3.0
+
+
 class Verdict(Enum):
     """What to do about a silent attempt."""
 
@@ -68,9 +74,9 @@ def p_dead(sign_samples: Array, waited_s: float, error_rate: float) -> float:
 def judge_silence(silence: Silence, *, min_gain: float, may_hedge: bool) -> Verdict:
     """Compare waiting on with starting the alternative, by the probability of an answer before the deadline.
 
-    A second attempt beside the first pays from ``min_gain`` on, and at the last call whatever it gains: forecasts may
-    be wrong. Where only one may run, a likely healthy one is given up at the last call alone: until then waiting on
-    costs nothing.
+    A second attempt beside the first pays from ``min_gain`` on; at the last call any gain pays, and where the forecast
+    is too vague to tell even none. Where only one may run, a likely healthy one is given up at the last call alone, and
+    for a real gain: what it has done so far would be lost.
 
     Args:
         silence: the situation.
@@ -86,9 +92,17 @@ def judge_silence(silence: Silence, *, min_gain: float, may_hedge: bool) -> Verd
     hedged = stay + switch - stay * switch
     if dead >= SURELY_DEAD:
         return Verdict.RESTART if switch > stay or silence.last_call else Verdict.KEEP
+    vague = _is_vague(silence.rival_samples)
     if not may_hedge:
-        return Verdict.RESTART if switch > stay and silence.last_call else Verdict.KEEP
-    return Verdict.HEDGE if hedged - stay >= min_gain or silence.last_call else Verdict.KEEP
+        pays = switch - stay >= min_gain or (vague and switch >= stay)
+        return Verdict.RESTART if pays and silence.last_call else Verdict.KEEP
+    least = min_gain if not silence.last_call else 0.0 if vague else _LAST_CALL_GAIN
+    return Verdict.HEDGE if hedged - stay >= least else Verdict.KEEP
+
+
+def _is_vague(samples: Array) -> bool:
+    """Whether the 95th percentile is over three times the median: only a forecast that knows nothing is so wide."""
+    return float(np.quantile(samples, 0.95)) > _VAGUE * float(np.median(samples))
 
 
 def _p_healthy_in_time(silence: Silence) -> float:

@@ -24,6 +24,7 @@ class AttemptState:
     predicted_tpot_s: float
     predicted_e2e_s: float
     unloaded_ttft_s: float
+    rival_q95_s: float
     progress_at: float
     first_at: float | None = None
     tokens: int = 0

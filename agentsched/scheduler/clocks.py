@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from agentsched.core.call import Failure, FailureKind
 from agentsched.core.rules import Rules, StreamRules
-from agentsched.forecast.latency import completion_samples, lognormal_factors
+from agentsched.forecast.latency import KNOWN_SPREAD, completion_samples, lognormal_factors
 from agentsched.policy.rectify import SURELY_DEAD, Silence, p_dead
 from agentsched.scheduler.call_state import AttemptState, CallState
 from agentsched.scheduler.endpoint_table import EndpointTable
@@ -85,13 +85,13 @@ def _attempt_limit(state: CallState, attempt: AttemptState, rules: StreamRules) 
     return math.inf
 
 
-def next_review(state: CallState, table: EndpointTable, rules: Rules, now: float) -> float:
+def next_review(state: CallState, rules: Rules, now: float) -> float:
     """The next instant at which anything about this trying or delivered call may have to change; inf: none."""
     at = call_ends_at(state)
     for attempt in state.attempts.values():
         at = min(at, _attempt_limit(state, attempt, rules.stream))
         if _may_be_left(state, attempt):
-            at = min(at, _next_look(state, attempt, table, rules, now))
+            at = min(at, _next_look(state, attempt, rules, now))
     return float(at)
 
 
@@ -109,15 +109,15 @@ def _sign_s(state: CallState, attempt: AttemptState) -> float:
     return attempt.predicted_ttft_s if state.call.stream else attempt.predicted_e2e_s
 
 
-def _next_look(state: CallState, attempt: AttemptState, table: EndpointTable, rules: Rules, now: float) -> float:
+def _next_look(state: CallState, attempt: AttemptState, rules: Rules, now: float) -> float:
     look = attempt.started_at + max(_SHORTEST_LOOK_S, _LATE * _sign_s(state, attempt))
     if look <= now:
         look = now + _REVIEW_EVERY_S
-    last = _last_call_at(state, attempt, table, rules)
+    last = _last_call_at(state, attempt, rules)
     return min(look, last) if last > now else look
 
 
-def _last_call_at(state: CallState, attempt: AttemptState, table: EndpointTable, rules: Rules) -> float:
+def _last_call_at(state: CallState, attempt: AttemptState, rules: Rules) -> float:
     """The last instant at which the alternative still fits, by its 95th percentile; half-way where it never did.
 
     It is put off until a healthy attempt would have given its sign of life, but not beyond the middle.
@@ -125,24 +125,15 @@ def _last_call_at(state: CallState, attempt: AttemptState, table: EndpointTable,
     if state.call.deadline_at is None:
         return math.inf
     slack = state.call.deadline_at - attempt.started_at
-    spare = slack - _fastest_rival_s(state, table, attempt.endpoint) - rules.hedge.margin_s
+    spare = slack - attempt.rival_q95_s - rules.hedge.margin_s
     if spare <= 0.0:
         return attempt.started_at + 0.5 * slack
     return attempt.started_at + max(spare, min(0.5 * slack, _sign_s(state, attempt)))
 
 
-def is_last_call(state: CallState, attempt: AttemptState, table: EndpointTable, rules: Rules, now: float) -> bool:
+def is_last_call(state: CallState, attempt: AttemptState, rules: Rules, now: float) -> bool:
     """Whether the last instant at which the alternative still fits has come."""
-    return now >= _last_call_at(state, attempt, table, rules) - 1e-3
-
-
-def _fastest_rival_s(state: CallState, table: EndpointTable, but: int) -> float:
-    """The 95th percentile of the end-to-end time at the fastest other candidate, from what is known for long."""
-    rivals = [i for i in state.candidates if i != but]
-    pace = np.maximum(table.tpot_alone_s[rivals] * table.pace_scale[rivals], table.tpot_s[rivals])
-    prefill = state.call.input_tokens / table.prefill_tokens_per_s[rivals]
-    times = table.ttft_idle_s[rivals] + prefill + state.lengths.quantile(0.95) * pace
-    return 1.25 * float(times.min())
+    return now >= _last_call_at(state, attempt, rules) - 1e-3
 
 
 def _healthy_samples(state: CallState, attempt: AttemptState, table: EndpointTable) -> tuple[Array, Array]:
@@ -152,12 +143,14 @@ def _healthy_samples(state: CallState, attempt: AttemptState, table: EndpointTab
     the call has left already, for then it may be the call that takes long.
     """
     doubt = state.left + 1.0 / (1.0 + float(table.heard[attempt.endpoint]))
-    stranger = lognormal_factors(_STRANGER_SPREAD * math.sqrt(doubt))
-    whole = stranger * completion_samples(attempt.predicted_ttft_s, attempt.predicted_tpot_s, state.lengths.values)
+    spread = table.spread(attempt.endpoint)
+    sigma = math.hypot(_STRANGER_SPREAD * math.sqrt(doubt), spread)
+    whole = lognormal_factors(sigma) * completion_samples(
+        attempt.predicted_ttft_s, attempt.predicted_tpot_s, state.lengths.values, KNOWN_SPREAD
+    )
     if not state.call.stream:
         return whole, whole
-    # Reversed: how late the first token is and how wrong the profile is are independent.
-    return attempt.predicted_ttft_s * stranger * lognormal_factors(_TTFT_SPREAD)[::-1], whole
+    return attempt.predicted_ttft_s * lognormal_factors(math.hypot(sigma, _TTFT_SPREAD)), whole
 
 
 def silence(
@@ -168,7 +161,7 @@ def silence(
     slack, last_call = None, False
     if state.call.deadline_at is not None:
         slack = state.call.deadline_at - now
-        last_call = is_last_call(state, attempt, table, rules, now)
+        last_call = is_last_call(state, attempt, rules, now)
     return Silence(
         waited_s=now - attempt.started_at,
         sign_samples=sign,

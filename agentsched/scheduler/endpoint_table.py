@@ -1,6 +1,7 @@
 """What this client knows of every endpoint: one row each, kept as arrays so that a decision reads them at once."""
 
 import heapq
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from agentsched.core.decision import EndpointStates
 from agentsched.core.endpoint import Endpoint
 from agentsched.core.rules import BreakerRules
+from agentsched.forecast.latency import KNOWN_SPREAD
 from agentsched.scheduler.rate_window import RateWindow, Spend
 
 __all__ = ["EndpointTable"]
@@ -24,6 +26,12 @@ _EXCESS_DECAY_S = 5.0
 _SLOW_COUNT = 40.0
 """Calls over which the slow corrections of a profile (pace, idle TTFT) average; the profile itself counts as one."""
 
+_MISFIT_COUNT = 16.0
+"""Answers over which the misfit of predictions averages."""
+
+_MOST_MISFIT = 2.0
+"""Log-factors beyond this count as this: one stall says little about the next call."""
+
 _ERROR_COUNT = 8.0
 """Attempts over which the error rate averages."""
 
@@ -37,6 +45,10 @@ _MOST_DOUBLINGS = 16.0
 
 _SHORTEST_QUEUE_S = 1e-3
 """A full endpoint is never expected to be free at once, seconds."""
+
+
+_SEEN_AT, _EXCESS, _READY = 4, 5, 10
+"""Rows that are not shown as they are kept: positions among the fields of EndpointStates."""
 
 
 class EndpointTable:
@@ -54,55 +66,62 @@ class EndpointTable:
         def column(*values: float) -> Array:
             return np.array(values, dtype=np.float64)
 
-        self.in_flight, self.prefill_tokens = row(), row()
-        self.tpot_s = column(*(e.profile.tpot_s for e in self.endpoints))
-        self.tpot_in_flight, self.seen_at, self.excess_ttft_s, self.excess_at = row(1.0), row(-np.inf), row(), row()
+        profiles = [endpoint.profile for endpoint in self.endpoints]
+        self._prior_alone_s = column(*(p.tpot_s for p in profiles))
+        self._prior_per_batch_s = column(*(p.tpot_per_batch_s for p in profiles))
+        self._seen = np.stack(  # in the order of the fields of EndpointStates, so that one look gathers them all
+            [
+                row(),
+                row(),
+                self._prior_alone_s,
+                row(1.0),
+                row(-np.inf),
+                row(),
+                self._prior_alone_s,
+                self._prior_per_batch_s,
+                column(*(p.prefill_tokens_per_s for p in profiles)),
+                column(*(p.ttft_s for p in profiles)),
+                row(),
+                column(*(e.price.input * 1e-6 for e in self.endpoints)),
+                column(*(e.price.output * 1e-6 for e in self.endpoints)),
+                column(*(e.quality for e in self.endpoints)),
+                row(),
+            ]
+        )
+        self.in_flight, self.prefill_tokens, self.tpot_s, self.tpot_in_flight, self.seen_at = self._seen[:5]
+        self.excess_ttft_s, self.tpot_alone_s, self.tpot_per_batch_s = self._seen[5:8]
+        self.prefill_tokens_per_s, self.ttft_idle_s, self.error_rate = self._seen[8], self._seen[9], self._seen[14]
         self.pace_scale, self.pace_count, self.ttft_count, self.heard = row(1.0), row(1.0), row(1.0), row()
-        self.tpot_alone_s = self.tpot_s.copy()
-        self.tpot_per_batch_s = column(*(e.profile.tpot_per_batch_s for e in self.endpoints))
-        self.prefill_tokens_per_s = column(*(e.profile.prefill_tokens_per_s for e in self.endpoints))
-        self.ttft_idle_s = column(*(e.profile.ttft_s for e in self.endpoints))
-        self.price_input_usd = column(*(e.price.input * 1e-6 for e in self.endpoints))
-        self.price_output_usd = column(*(e.price.output * 1e-6 for e in self.endpoints))
-        self.quality = column(*(e.quality for e in self.endpoints))
+        self.excess_at = row()
         self.slots = column(*(e.max_concurrency or np.inf for e in self.endpoints))
-        self.service_s, self.waiting, self.error_rate = row(1.0), row(), row()
-        self.limits_in_row = row()
+        self.service_s, self.waiting = row(1.0), row()
+        self.limits_in_row, self.misfit = row(), row(KNOWN_SPREAD**2)
         self.blocked_until, self.failures_in_row, self.cooldown_s = row(-np.inf), row(), row(breaker.cooldown_s)
         self.open_until = row(-np.inf)
         self.probing = [False] * count
         self.request_windows = [None if e.rpm is None else RateWindow(e.rpm) for e in self.endpoints]
         self.token_windows = [None if e.tpm is None else RateWindow(e.tpm) for e in self.endpoints]
         self._limited = [i for i, e in enumerate(self.endpoints) if e.rpm is not None or e.tpm is not None]
+        self._bounded = any(e.max_concurrency is not None for e in self.endpoints)
+        self._closed_until = -math.inf
         self._unseen_prefill: list[tuple[float, int, float, int]] = []
         self._emptied = [0] * count
 
     def states(self, indices: NDArray[np.intp], ready_in_s: Array, now: float) -> EndpointStates:
         """The rows ``indices`` as a policy sees them."""
         self._drop_finished_prefill(now)
-        scale = self.pace_scale[indices]
-        return EndpointStates(
-            in_flight=self.in_flight[indices],
-            prefill_tokens=self.prefill_tokens[indices],
-            tpot_s=self.tpot_s[indices],
-            tpot_in_flight=self.tpot_in_flight[indices],
-            seen_age_s=np.minimum(now - self.seen_at[indices], 1e6),
-            excess_ttft_s=self.excess_ttft_s[indices] * np.exp((self.excess_at[indices] - now) / _EXCESS_DECAY_S),
-            tpot_alone_s=self.tpot_alone_s[indices] * scale,
-            tpot_per_batch_s=self.tpot_per_batch_s[indices] * scale,
-            prefill_tokens_per_s=self.prefill_tokens_per_s[indices],
-            ttft_idle_s=self.ttft_idle_s[indices],
-            ready_in_s=ready_in_s,
-            price_input_usd=self.price_input_usd[indices],
-            price_output_usd=self.price_output_usd[indices],
-            quality=self.quality[indices],
-            error_rate=self.error_rate[indices],
-        )
+        seen = self._seen.take(indices, axis=1)
+        seen[_SEEN_AT] = now - seen[_SEEN_AT]
+        seen[_EXCESS] *= np.exp((self.excess_at[indices] - now) / _EXCESS_DECAY_S)
+        seen[_READY] = ready_in_s
+        return EndpointStates(*seen)
 
     # -- readiness ---------------------------------------------------------------------------------------------------
 
-    def closed_s(self, indices: NDArray[np.intp], tokens: float, now: float) -> Array:
-        """Seconds until limits and breaker of each row let one more call of ``tokens`` tokens pass. 0: now."""
+    def closed_s(self, indices: NDArray[np.intp], tokens: float, now: float) -> Array | None:
+        """Seconds until limits and breaker of each row let one more call of ``tokens`` tokens pass. None: all do."""
+        if now >= self._closed_until and not self._limited:
+            return None
         until = np.maximum(self.blocked_until[indices], self.open_until[indices])
         closed: Array = np.maximum(0.0, until - now)
         if self._limited:
@@ -110,8 +129,10 @@ class EndpointTable:
                 closed[k] = max(closed[k], self._limit_wait_s(int(i), tokens, now))
         return closed
 
-    def queue_s(self, indices: NDArray[np.intp]) -> Array:
-        """Expected seconds until each row has a free slot, from how long its answers take. 0: it has one."""
+    def queue_s(self, indices: NDArray[np.intp]) -> Array | None:
+        """Expected seconds until each row has a free slot, from how long its answers take. None: all slots are free."""
+        if not self._bounded:
+            return None
         queue = (1.0 + self.waiting[indices]) * self.service_s[indices] / self.slots[indices]
         full = self.in_flight[indices] >= self.slots[indices]
         result: Array = np.where(full, np.maximum(queue, _SHORTEST_QUEUE_S), 0.0)
@@ -139,7 +160,7 @@ class EndpointTable:
             requests.spend(now, 1.0)
         if self.failures_in_row[i] >= self._breaker.failures:
             self.probing[i] = True
-            self.open_until[i] = now + self.cooldown_s[i]
+            self._open(i, now)
         return None if total is None else total.spend(now, tokens)
 
     def expect_prefill_done(self, i: int, input_tokens: float, at: float) -> None:
@@ -191,10 +212,21 @@ class EndpointTable:
         self.tpot_s[i] += weight * (pace - self.tpot_s[i])
         self.tpot_in_flight[i] += weight * (joined - self.tpot_in_flight[i])
         self.seen_at[i] = now
-        expected = self.tpot_alone_s[i] + self.tpot_per_batch_s[i] * joined
+        expected = self._prior_alone_s[i] + self._prior_per_batch_s[i] * joined
         self.pace_count[i] = min(self.pace_count[i] + 1.0, _SLOW_COUNT)
         ratio = min(50.0, max(0.02, pace / expected))
-        self.pace_scale[i] *= (ratio / self.pace_scale[i]) ** (1.0 / self.pace_count[i])
+        self.pace_scale[i] = scale = self.pace_scale[i] * (ratio / self.pace_scale[i]) ** (1.0 / self.pace_count[i])
+        self.tpot_alone_s[i] = self._prior_alone_s[i] * scale
+        self.tpot_per_batch_s[i] = self._prior_per_batch_s[i] * scale
+
+    def saw_misfit(self, i: int, factor: float) -> None:
+        """An answer took ``factor`` times what was predicted for its length: how far to trust the next prediction."""
+        off = min(_MOST_MISFIT, abs(math.log(factor)))
+        self.misfit[i] += (off * off - self.misfit[i]) / _MISFIT_COUNT
+
+    def spread(self, i: int) -> float:
+        """Log-standard-deviation of latencies around their predictions at row ``i``, for known lengths."""
+        return math.sqrt(self.misfit[i])
 
     def saw_service(self, i: int, seconds: float) -> None:
         """An answer took ``seconds``: what a waiting call may expect of a full endpoint."""
@@ -222,8 +254,12 @@ class EndpointTable:
         probed, self.probing[i] = self.probing[i], False
         if probed:
             self.cooldown_s[i] = min(2.0 * self.cooldown_s[i], self._breaker.max_cooldown_s)
-        self.open_until[i] = now + self.cooldown_s[i]
+        self._open(i, now)
         return probed or not was_open
+
+    def _open(self, i: int, now: float) -> None:
+        self.open_until[i] = until = now + self.cooldown_s[i]
+        self._closed_until = max(self._closed_until, until)
 
     def limited(self, i: int, retry_after_s: float | None, now: float) -> None:
         """A 429: the endpoint is left in peace for as long as it asked, or for ever longer if it does not say.
@@ -240,4 +276,5 @@ class EndpointTable:
 
     def rest(self, i: int, seconds: float, now: float) -> None:
         """Nothing is sent to the endpoint for this long."""
-        self.blocked_until[i] = max(self.blocked_until[i], now + max(0.0, seconds))
+        self.blocked_until[i] = until = max(self.blocked_until[i], now + max(0.0, seconds))
+        self._closed_until = max(self._closed_until, until)

@@ -174,7 +174,7 @@ class Ledger:
         call, table, i = state.call, self.table, placement.endpoint
         self.leave_waiting(state, now)
         state.made += 1
-        uncached = float(placement.situation.uncached_tokens[placement.position])
+        uncached = max(0.0, call.input_tokens - placement.situation.cached_tokens.item(placement.position))
         attempt = AttemptState(
             attempt_id=f"{call.call_id}.{state.made}",
             endpoint=i,
@@ -187,6 +187,7 @@ class Ledger:
             predicted_tpot_s=placement.tpot_s,
             predicted_e2e_s=placement.e2e_s,
             unloaded_ttft_s=float(table.ttft_idle_s[i]) + uncached / float(table.prefill_tokens_per_s[i]),
+            rival_q95_s=placement.rival_q95_s(),
             progress_at=now,
         )
         if not call.stream:
@@ -258,6 +259,9 @@ class Ledger:
         """A whole answer came: learn the service time, the speed, and what the prefix cache now holds."""
         tokens, elapsed = usage.output_tokens or 0, now - attempt.started_at
         self.table.saw_service(attempt.endpoint, elapsed)
+        predicted_s = attempt.predicted_ttft_s + max(0, tokens - 1) * attempt.predicted_tpot_s
+        if elapsed > 0.0 and not attempt.paused:
+            self.table.saw_misfit(attempt.endpoint, elapsed / predicted_s)
         if attempt.first_at is None:
             self._saw_whole(attempt, tokens, elapsed, now)
         elif attempt.paced_at == attempt.first_at and tokens - attempt.paced_tokens >= _MIN_TOKENS_FOR_PACE:

@@ -1,5 +1,6 @@
 """Where a call goes: gathers what is known, asks the policy, and says what it expects."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,11 +59,6 @@ class Placement:
     def decision(self, state: CallState, attempt_id: str, why: str, policy: str, now: float) -> Decision:
         """The record of this placement."""
         samples = np.sort(self.samples)
-        order = np.argsort(-self.choice.scores, kind="stable")
-        names, scores, ready = self.situation.names, self.choice.scores, self.situation.states.ready_in_s
-        rivals = tuple(
-            (names[k], float(scores[k])) for k in order[: _RIVALS_SHOWN + 1] if k != self.position and ready[k] < np.inf
-        )
         return Decision(
             call_id=state.call.call_id,
             run_id=state.call.run_id,
@@ -78,10 +74,29 @@ class Placement:
             e2e_s=self.e2e_s,
             e2e_p95_s=float(samples[int(0.95 * samples.size)]),
             output_tokens=self.situation.output_tokens.quantile(0.5),
-            score=float(scores[self.position]),
+            score=float(self.choice.scores[self.position]),
             waited_s=now - state.arrived_at,
-            rivals=rivals[:_RIVALS_SHOWN],
+            rivals=self._rivals(),
         )
+
+    def _rivals(self) -> tuple[tuple[str, float], ...]:
+        """The best of the others that can be had."""
+        names, scores, ready = self.situation.names, self.choice.scores, self.situation.states.ready_in_s
+        best = (-scores).argsort(kind="stable")[: _RIVALS_SHOWN + 1].tolist()
+        told = [(names[k], scores.item(k)) for k in best if k != self.position and ready.item(k) < math.inf]
+        return tuple(told[:_RIVALS_SHOWN])
+
+    def rival_q95_s(self) -> float:
+        """The 95th percentile of the end-to-end time at the fastest other candidate, as if idle; inf: there is none.
+
+        From what is known for long, not from the load of the moment: it shall hold when it is needed.
+        """
+        situation, states = self.situation, self.situation.states
+        pace = np.maximum(states.tpot_alone_s, states.tpot_s)
+        prefill = situation.call.input_tokens / states.prefill_tokens_per_s
+        times = states.ttft_idle_s + prefill + situation.output_tokens.quantile(0.95) * pace
+        times[self.position] = math.inf
+        return 1.25 * float(times.min())
 
 
 class Placer:
@@ -104,13 +119,9 @@ class Placer:
         """
         indices, names = self._indices(candidates)
         call = state.call
-        ready = self._table.closed_s(indices, call.input_tokens + state.lengths.mean, now)
-        if state.not_before:
-            self._avoid_failed(state, candidates, ready, now)
-        ready[(ready > 0.0) & (now + ready >= latest)] = np.inf
-        if not np.isfinite(ready).any():
+        ready = self._ready_in_s(state, candidates, indices, latest, now)
+        if ready is None:
             return None
-        ready = np.maximum(ready, self._table.queue_s(indices))
         states = self._table.states(indices, ready, now)
         cached = self._cached(candidates, call, state.run)
         uncached = np.maximum(0.0, call.input_tokens - cached)
@@ -136,8 +147,28 @@ class Placer:
             ready_in_s=float(ready[position]),
             ttft_s=ttft_s,
             tpot_s=tpot_s,
-            samples=completion_samples(ttft_s, tpot_s, state.lengths.values),
+            samples=completion_samples(ttft_s, tpot_s, state.lengths.values, self._table.spread(candidates[position])),
         )
+
+    def _ready_in_s(
+        self, state: CallState, candidates: tuple[int, ...], indices: NDArray[np.intp], latest: float, now: float
+    ) -> Array | None:
+        """Seconds until each candidate may be sent the call; inf: not before ``latest``, or another is to be preferred.
+
+        None: inf for all of them.
+        """
+        ready = self._table.closed_s(indices, state.call.input_tokens + state.lengths.mean, now)
+        if ready is not None or state.not_before:
+            ready = np.zeros(len(candidates)) if ready is None else ready
+            if state.not_before:
+                self._avoid_failed(state, candidates, ready, now)
+            ready[(ready > 0.0) & (now + ready >= latest)] = np.inf
+            if not np.isfinite(ready).any():
+                return None
+        queue = self._table.queue_s(indices)
+        if ready is None or queue is None:
+            return np.zeros(len(candidates)) if ready is queue is None else queue if ready is None else ready
+        return np.maximum(ready, queue)
 
     def _indices(self, candidates: tuple[int, ...]) -> tuple[NDArray[np.intp], tuple[str, ...]]:
         known = self._index_arrays.get(candidates)
@@ -151,10 +182,9 @@ class Placer:
 
     @staticmethod
     def _avoid_failed(state: CallState, candidates: tuple[int, ...], ready: Array, now: float) -> None:
-        fresh = [k for k, i in enumerate(candidates) if i not in state.not_before and np.isfinite(ready[k])]
+        usable_elsewhere = any(ready[k] <= 0.0 for k, i in enumerate(candidates) if i not in state.not_before)
         for k, i in enumerate(candidates):
             if i in state.not_before:
-                usable_elsewhere = any(ready[other] <= 0.0 for other in fresh)
                 ready[k] = np.inf if usable_elsewhere else max(ready[k], state.not_before[i] - now)
 
     @staticmethod

@@ -52,6 +52,9 @@ anyway."""
 _BUSY_LOOK_S = 0.1
 """A busy endpoint that shall take over from a silent one is looked at this often once its time has come, seconds."""
 
+_MOST_KINDS = 1024
+"""Kinds of calls whose candidates are remembered."""
+
 _FAULTS = frozenset(
     {
         FailureKind.CONNECT,
@@ -93,6 +96,8 @@ class Scheduler:
         self._remainders = remainders
         self._retry_budget = ShareBudget(self.rules.retry.budget, self.rules.retry.reserve)
         self._hedge_budget = ShareBudget(self.rules.hedge.max_extra, self.rules.hedge.reserve)
+        self._able: dict[tuple[str, frozenset[str], float, str | None], tuple[int, ...]] = {}
+        self._roomy = all(endpoint.context_tokens is None for endpoint in pool.endpoints)
         self._actions: list[Action] = []
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             RunStarted: self._run_started,
@@ -179,19 +184,21 @@ class Scheduler:
 
     def _able_to_serve(self, call: ModelCall) -> tuple[int, ...]:
         """Who may serve the call, whatever their state."""
-        serving = self.pool.serving(call.model)
-        if call.pinned is not None:
-            serving = tuple(i for i in serving if self.ledger.name(i) == call.pinned)
-        return tuple(i for i in serving if self._able(i, call))
+        kind = (call.model, call.needs, call.min_quality, call.pinned)
+        able = self._able.get(kind)
+        if able is None:
+            if len(self._able) >= _MOST_KINDS:
+                self._able.clear()
+            able = self._able[kind] = tuple(i for i in self.pool.serving(call.model) if self._suits(i, call))
+        if self._roomy:
+            return able
+        size = call.input_tokens + (call.max_tokens or 0)
+        return tuple(i for i in able if (room := self.pool.endpoints[i].context_tokens) is None or size <= room)
 
-    def _able(self, i: int, call: ModelCall) -> bool:
+    def _suits(self, i: int, call: ModelCall) -> bool:
         endpoint = self.pool.endpoints[i]
-        room = endpoint.context_tokens
-        return (
-            endpoint.can(call.needs)
-            and endpoint.quality >= call.min_quality
-            and (room is None or call.input_tokens + (call.max_tokens or 0) <= room)
-        )
+        pinned_elsewhere = call.pinned is not None and call.pinned != endpoint.name
+        return not pinned_elsewhere and endpoint.can(call.needs) and endpoint.quality >= call.min_quality
 
     def _call_cancelled(self, event: CallCancelled, now: float) -> None:
         state = self.ledger.calls.get(event.call_id)
@@ -482,7 +489,7 @@ class Scheduler:
             return np.inf
         table = self.ledger.table
         if rival.ready_in_s > 0.0:
-            last_call = clocks.is_last_call(state, attempt, table, self.rules, now)
+            last_call = clocks.is_last_call(state, attempt, self.rules, now)
             return now + _BUSY_LOOK_S if last_call else np.inf
         may_hedge, may_retry = self._hedge_budget.available, self._retry_budget.available
         silence = clocks.silence(state, attempt, rival, table, self.rules, now)
@@ -496,7 +503,7 @@ class Scheduler:
         return np.inf
 
     def _schedule_review(self, state: CallState, now: float) -> None:
-        self._review_at(state, clocks.next_review(state, self.ledger.table, self.rules, now), now)
+        self._review_at(state, clocks.next_review(state, self.rules, now), now)
 
     def _review_at(self, state: CallState, at: float, now: float) -> None:
         if at != state.review_at and at < np.inf:
