@@ -6,9 +6,9 @@ is closed early, or just forgotten, cancels the upstream request. Both kinds of 
 """
 
 import asyncio
-import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from queue import SimpleQueue
 from typing import Any
 
 __all__ = ["HOLD_BYTES", "AsyncReader", "AsyncStream", "Reader", "Stream"]
@@ -114,31 +114,38 @@ class AsyncReader:
 class Stream:
     """Read in any thread while an event loop in another one fills it.
 
+    There is no lock to be held: a forgotten reader may be collected, and close this stream, in the middle of a `push`.
+    The queue may be filled from anywhere, and each of the two byte counts has one writer only.
+
     Args:
         loop: the loop that fills it.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._chunks: deque[bytes] = deque()
-        self.held_bytes = 0
+        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
+        self._pushed_bytes = self._taken_bytes = 0
         self.ended = False
         self._closed = False
         self._error: BaseException | None = None
         self._loop = loop
-        # Reentrant: a forgotten reader may be collected, and close this stream, while it is being filled.
-        self._changed = threading.Condition(threading.RLock())
+        self._full = False
         self._room = asyncio.Event()
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that wait unread."""
+        return 0 if self._closed else self._pushed_bytes - self._taken_bytes
 
     def push(self, chunk: bytes) -> bool:
         """Add a chunk; answers whether the writer should wait for `drained`."""
-        with self._changed:
-            self._chunks.append(chunk)
-            self.held_bytes += len(chunk)
-            full = self.held_bytes >= HOLD_BYTES and not self._closed
-            if full:
-                self._room.clear()
-            self._changed.notify()
-        return full
+        self._pushed_bytes += len(chunk)
+        self._queue.put(chunk)
+        if self.held_bytes < HOLD_BYTES:
+            return False
+        self._room.clear()
+        self._full = True
+        # Looked at again: the reader may have caught up before it could see that it is waited for.
+        return self.held_bytes >= HOLD_BYTES
 
     async def drained(self) -> None:
         """Wait until enough was read."""
@@ -146,39 +153,32 @@ class Stream:
 
     def end(self, error: BaseException | None = None) -> None:
         """Nothing follows; ``error`` is raised to the reader after what was already pushed."""
-        with self._changed:
-            if not self.ended:
-                self.ended, self._error = True, error
-                self._changed.notify()
+        if not self.ended:
+            self.ended, self._error = True, error
+            self._queue.put(None)
 
     def get(self) -> bytes:
         """The next chunk; StopIteration at the end."""
-        with self._changed:
-            while not self._chunks:
-                if self.ended or self._closed:
-                    error, self._error = self._error, None
-                    if error is not None:
-                        raise error
-                    raise StopIteration
-                self._changed.wait()
-            chunk = self._chunks.popleft()
-            was_full = self.held_bytes >= HOLD_BYTES
-            self.held_bytes -= len(chunk)
-            roomy = was_full and self.held_bytes < HOLD_BYTES
-        if roomy:
+        chunk = None if self._closed else self._queue.get()
+        if chunk is None:
+            self._queue.put(None)  # for whoever asks again
+            error, self._error = self._error, None
+            if error is not None:
+                raise error
+            raise StopIteration
+        self._taken_bytes += len(chunk)
+        if self._full and self.held_bytes < HOLD_BYTES:
             self._make_room()
         return chunk
 
     def close(self) -> None:
         """Nobody reads any more."""
-        with self._changed:
-            self._closed = True
-            self._chunks.clear()
-            self.held_bytes = 0
-            self._changed.notify()
+        self._closed = True
+        self._queue.put(None)
         self._make_room()
 
     def _make_room(self) -> None:
+        self._full = False
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._room.set)
 
