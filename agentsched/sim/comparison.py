@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from agentsched.errors import ConfigError
 from agentsched.sim.grid import Case, Task
 from agentsched.sim.intervals import Estimate, estimate
 from agentsched.sim.outcome import Outcome, RunResult
@@ -88,6 +89,9 @@ def compare(outcomes: Iterable[tuple[Task, Outcome]], order: Sequence[Task]) -> 
     Args:
         outcomes: in any order.
         order: the tasks in the order in which cases are to be told.
+
+    Raises:
+        ConfigError: a simulation has no run that counts.
     """
     cases: dict[Case, dict[int, tuple[Task, Outcome]]] = {task.case: {} for task in order}
     for task, outcome in outcomes:
@@ -106,6 +110,10 @@ def compare(outcomes: Iterable[tuple[Task, Outcome]], order: Sequence[Task]) -> 
 def _result(case: Case, pairs: Sequence[tuple[Task, Outcome]]) -> CaseResult:
     task = pairs[0][0]
     counted = [outcome.counted for _, outcome in pairs]
+    for (one, _), runs in zip(pairs, counted, strict=True):
+        if not runs:
+            message = f"no run arrived after the warm-up with seed {one.setup.seed}"
+            raise ConfigError(message, field=case.scenario, allowed="a longer duration, or more load")
 
     def over(figure: Callable[[Sequence[RunResult]], float]) -> Estimate:
         return estimate([figure(runs) for runs in counted])
@@ -128,7 +136,7 @@ def _result(case: Case, pairs: Sequence[tuple[Task, Outcome]]) -> CaseResult:
         latency_p50_s=over(lambda runs: _quantile([run.latency_s for run in runs], 0.5)),
         latency_p95_s=over(lambda runs: _quantile([run.latency_s for run in runs], 0.95)),
         lateness_p95=over(lambda runs: _quantile([_lateness(run) for run in runs], 0.95)) if with_deadline else None,
-        cost_usd=over(lambda runs: float(np.mean([run.cost_usd for run in runs])) if runs else 0.0),
+        cost_usd=over(lambda runs: float(np.mean([run.cost_usd for run in runs]))),
         outcomes=_sums([{run.outcome: 1} for runs in counted for run in runs]),
         calls=sum(outcome.calls for _, outcome in pairs),
         attempts=whys,
@@ -138,8 +146,7 @@ def _result(case: Case, pairs: Sequence[tuple[Task, Outcome]]) -> CaseResult:
 
 
 def _met(runs: Sequence[RunResult]) -> float:
-    """The share that met its deadline; of no runs it is 1, for none was late."""
-    return sum(run.met for run in runs) / len(runs) if runs else 1.0
+    return sum(run.met for run in runs) / len(runs)
 
 
 def _lateness(run: RunResult) -> float:
@@ -147,7 +154,7 @@ def _lateness(run: RunResult) -> float:
 
 
 def _quantile(values: Sequence[float], p: float) -> float:
-    return float(np.quantile(values, p)) if len(values) else 0.0
+    return float(np.quantile(values, p))
 
 
 def _by_workflow(counted: Sequence[Sequence[RunResult]]) -> dict[str, Estimate]:

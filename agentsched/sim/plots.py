@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from agentsched.sim.comparison import CaseResult, Comparison
 from agentsched.sim.intervals import Estimate
@@ -84,8 +85,12 @@ def _distribution(scenario: str, load: float, results: Sequence[CaseResult]) -> 
     if in_deadlines:
         left.axvline(1.0, color="0.8", linewidth=1, zorder=0)
         left.set_xscale("log")
+        left.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        left.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        left.xaxis.set_minor_formatter(NullFormatter())
     left.set_xlabel("latency / deadline" if in_deadlines else "latency, s")
     left.set_ylabel("share of runs")
+    left.legend(fontsize=8, loc="upper left")
     _bars(right, results)
     figure.suptitle(f"{scenario} at {load:g} runs/s")
     return figure
@@ -102,9 +107,7 @@ def _bars(axes: Axes, results: Sequence[CaseResult]) -> None:
             [one.mean for one in estimates],
             width,
             yerr=[one.half or 0.0 for one in estimates],
-            label=result.case.policy,
         )
     axes.set_xticks(range(len(names)), names)
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("share of runs that met their deadline")
-    axes.legend(fontsize=8)

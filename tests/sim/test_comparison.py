@@ -1,6 +1,7 @@
 import pytest
 
 from agentsched.engine.request import Load
+from agentsched.errors import ConfigError
 from agentsched.sim.comparison import compare
 from agentsched.sim.grid import PolicyChoice, Task, run_tasks, tasks_of
 from agentsched.sim.outcome import Outcome, RunResult
@@ -48,6 +49,12 @@ def test_a_workflow_that_is_missing_in_a_seed_has_no_figure(small):
     tasks = tasks_of([small()], [WLO], [Setup(seed=seed) for seed in (1, 2)])
     both = compare([(tasks[0], outcome(9, 1)), (tasks[1], outcome(9, 1, workflow="v"))], tasks)
     assert both.results[0].by_workflow == {}
+
+
+def test_without_a_run_that_counts_there_is_no_figure(small):
+    tasks = tasks_of([small()], [WLO], [Setup(seed=7)])
+    with pytest.raises(ConfigError, match="small: no run arrived after the warm-up with seed 7"):
+        compare([(tasks[0], outcome(9))], tasks)
 
 
 def seed_of(task: Task) -> int:
