@@ -28,18 +28,22 @@ def tpot_if_joined(states: EndpointStates) -> Array:
 
     d = w * max(.8 a, tpot + b (n + 1 - n_seen)) + (1 - w) (a + b (n + 1)), w = exp(-age / 8 s).
     """
-    fresh = np.exp(states.seen_age_s / -_MEMORY_S)
     alone, per_batch, joined = states.tpot_alone_s, states.tpot_per_batch_s, states.in_flight + 1.0
-    seen = np.maximum(0.8 * alone, states.tpot_s + per_batch * (joined - states.tpot_in_flight))
-    result: Array = fresh * seen + (1.0 - fresh) * (alone + per_batch * joined)
+    profile = alone + per_batch * joined
+    result: Array = np.maximum(0.8 * alone, states.tpot_s + per_batch * (joined - states.tpot_in_flight))
+    result -= profile
+    result *= np.exp(states.seen_age_s / -_MEMORY_S)
+    result += profile
     return result
 
 
 def ttft_if_joined(states: EndpointStates, uncached_tokens: Array) -> Array:
     """Predicted time to first token once the call has joined, waiting for a place included, seconds, shape (n,)."""
     speed = states.prefill_tokens_per_s
-    queue = np.maximum(states.prefill_tokens / speed, states.excess_ttft_s)
-    result: Array = states.ready_in_s + states.ttft_idle_s + queue + uncached_tokens / speed
+    result: Array = np.maximum(states.prefill_tokens / speed, states.excess_ttft_s)
+    result += uncached_tokens / speed
+    result += states.ttft_idle_s
+    result += states.ready_in_s
     return result
 
 

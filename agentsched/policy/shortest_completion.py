@@ -37,8 +37,11 @@ class ShortestExpectedCompletion:
     def choose(self, situation: Situation) -> Choice:
         """Place the call."""
         states, tokens = situation.states, situation.output_tokens.mean
-        completion = situation.ttft_s + max(0.0, tokens - 1.0) * situation.tpot_s
-        expected = completion / (1.0 - np.minimum(_WORST_ERROR_RATE, states.error_rate))
-        harm = states.tpot_per_batch_s * tokens + situation.uncached_tokens / states.prefill_tokens_per_s
-        scores = -(expected + self._toll * states.in_flight * harm)
-        return Choice(int(np.argmax(scores)), scores)
+        cost = max(0.0, tokens - 1.0) * situation.tpot_s
+        cost += situation.ttft_s
+        cost /= 1.0 - np.minimum(states.error_rate, _WORST_ERROR_RATE)
+        harm = situation.uncached_tokens / states.prefill_tokens_per_s
+        harm += states.tpot_per_batch_s * tokens
+        harm *= states.in_flight
+        cost += self._toll * harm
+        return Choice(int(cost.argmin()), -cost)

@@ -29,6 +29,8 @@ class AttemptState:
     first_at: float | None = None
     tokens: int = 0
     paused: bool = False
+    held_up: bool = False
+    """Whether it was ever paused: what it took says nothing about the endpoint then."""
     paced_at: float = 0.0
     paced_tokens: int = 0
     """Where the pace was last taken; the tokens since then are its next sample."""

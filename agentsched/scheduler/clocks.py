@@ -142,7 +142,7 @@ def _healthy_samples(state: CallState, attempt: AttemptState, table: EndpointTab
     The fewer answers the endpoint has given so far, the less is its forecast believed; and the more silent endpoints
     the call has left already, for then it may be the call that takes long.
     """
-    doubt = state.left + 1.0 / (1.0 + float(table.heard[attempt.endpoint]))
+    doubt = state.left + 1.0 / (1.0 + table.heard[attempt.endpoint])
     spread = table.spread(attempt.endpoint)
     sigma = math.hypot(_STRANGER_SPREAD * math.sqrt(doubt), spread)
     whole = lognormal_factors(sigma) * completion_samples(

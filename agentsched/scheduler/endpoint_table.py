@@ -41,7 +41,7 @@ _FIRST_REST_S = 1.0
 _LONGEST_REST_S = 30.0
 """Longest such rest, seconds."""
 
-_MOST_DOUBLINGS = 16.0
+_MOST_DOUBLINGS = 16
 
 _SHORTEST_QUEUE_S = 1e-3
 """A full endpoint is never expected to be free at once, seconds."""
@@ -67,18 +67,18 @@ class EndpointTable:
             return np.array(values, dtype=np.float64)
 
         profiles = [endpoint.profile for endpoint in self.endpoints]
-        self._prior_alone_s = column(*(p.tpot_s for p in profiles))
-        self._prior_per_batch_s = column(*(p.tpot_per_batch_s for p in profiles))
+        self._prior_alone_s = [p.tpot_s for p in profiles]
+        self._prior_per_batch_s = [p.tpot_per_batch_s for p in profiles]
         self._seen = np.stack(  # in the order of the fields of EndpointStates, so that one look gathers them all
             [
                 row(),
                 row(),
-                self._prior_alone_s,
+                column(*self._prior_alone_s),
                 row(1.0),
                 row(-np.inf),
                 row(),
-                self._prior_alone_s,
-                self._prior_per_batch_s,
+                column(*self._prior_alone_s),
+                column(*self._prior_per_batch_s),
                 column(*(p.prefill_tokens_per_s for p in profiles)),
                 column(*(p.ttft_s for p in profiles)),
                 row(),
@@ -91,14 +91,14 @@ class EndpointTable:
         self.in_flight, self.prefill_tokens, self.tpot_s, self.tpot_in_flight, self.seen_at = self._seen[:5]
         self.excess_ttft_s, self.tpot_alone_s, self.tpot_per_batch_s = self._seen[5:8]
         self.prefill_tokens_per_s, self.ttft_idle_s, self.error_rate = self._seen[8], self._seen[9], self._seen[14]
-        self.pace_scale, self.pace_count, self.ttft_count, self.heard = row(1.0), row(1.0), row(1.0), row()
+        self.pace_scale, self.pace_count, self.ttft_count = [1.0] * count, [1.0] * count, [1.0] * count
+        self.heard, self.misfit = [0] * count, [KNOWN_SPREAD**2] * count
         self.excess_at = row()
         self.slots = column(*(e.max_concurrency or np.inf for e in self.endpoints))
         self.service_s, self.waiting = row(1.0), row()
-        self.limits_in_row, self.misfit = row(), row(KNOWN_SPREAD**2)
-        self.blocked_until, self.failures_in_row, self.cooldown_s = row(-np.inf), row(), row(breaker.cooldown_s)
-        self.open_until = row(-np.inf)
-        self.probing = [False] * count
+        self.limits_in_row, self.failures_in_row = [0] * count, [0] * count
+        self.cooldown_s, self.probing = [breaker.cooldown_s] * count, [False] * count
+        self.blocked_until, self.open_until = row(-np.inf), row(-np.inf)
         self.request_windows = [None if e.rpm is None else RateWindow(e.rpm) for e in self.endpoints]
         self.token_windows = [None if e.tpm is None else RateWindow(e.tpm) for e in self.endpoints]
         self._limited = [i for i, e in enumerate(self.endpoints) if e.rpm is not None or e.tpm is not None]
@@ -192,9 +192,9 @@ class EndpointTable:
 
     def saw_first_token(self, i: int, ttft_s: float, unloaded_s: float, crowd: float, now: float) -> None:
         """TTFT seen: the excess over ``unloaded_s`` (idle base + own prefill) is load; without a crowd it is base."""
-        self.heard[i] += 1.0
+        self.heard[i] += 1
         excess = ttft_s - unloaded_s
-        held = self.excess_ttft_s[i] * np.exp((self.excess_at[i] - now) / _EXCESS_DECAY_S)
+        held = self.excess_ttft_s[i] * math.exp((self.excess_at[i] - now) / _EXCESS_DECAY_S)
         self.excess_ttft_s[i] = max(0.0, 0.5 * held + 0.5 * excess)
         self.excess_at[i] = now
         self.seen_at[i] = now
@@ -206,8 +206,8 @@ class EndpointTable:
         """``tokens`` came in ``seconds`` on one stream: the pace of everybody there, averaged over about a second."""
         if tokens <= 0.0 or seconds <= 0.0:
             return
-        pace, joined = seconds / tokens, max(1.0, self.in_flight[i])
-        believed = 0.0 if self.seen_at[i] == -np.inf else float(np.exp((self.seen_at[i] - now) / _TPOT_TAU_S))
+        pace, joined = seconds / tokens, max(1.0, self.in_flight.item(i))
+        believed = math.exp((self.seen_at.item(i) - now) / _TPOT_TAU_S)
         weight = max(1.0 - believed, min(1.0, seconds / _TPOT_TAU_S) / joined)
         self.tpot_s[i] += weight * (pace - self.tpot_s[i])
         self.tpot_in_flight[i] += weight * (joined - self.tpot_in_flight[i])
@@ -236,9 +236,9 @@ class EndpointTable:
 
     def succeeded(self, i: int) -> bool:
         """An attempt came to a good end; answers whether this closed an open breaker."""
-        was_open = bool(self.failures_in_row[i] >= self._breaker.failures)
+        was_open = self.failures_in_row[i] >= self._breaker.failures
         self.error_rate[i] -= self.error_rate[i] / _ERROR_COUNT
-        self.failures_in_row[i] = self.limits_in_row[i] = 0.0
+        self.failures_in_row[i] = self.limits_in_row[i] = 0
         self.cooldown_s[i] = self._breaker.cooldown_s
         self.open_until[i] = -np.inf
         self.probing[i] = False
@@ -247,8 +247,8 @@ class EndpointTable:
     def failed(self, i: int, now: float) -> bool:
         """An attempt failed through the endpoint's fault; answers whether this opened the breaker (anew)."""
         self.error_rate[i] += (1.0 - self.error_rate[i]) / _ERROR_COUNT
-        was_open = bool(self.failures_in_row[i] >= self._breaker.failures)
-        self.failures_in_row[i] += 1.0
+        was_open = self.failures_in_row[i] >= self._breaker.failures
+        self.failures_in_row[i] += 1
         if self.failures_in_row[i] < self._breaker.failures:
             return False
         probed, self.probing[i] = self.probing[i], False
@@ -271,7 +271,7 @@ class EndpointTable:
             doublings = min(self.limits_in_row[i], _MOST_DOUBLINGS)
             retry_after_s = 0.0 if resting else min(_LONGEST_REST_S, _FIRST_REST_S * 2.0**doublings)
         if not resting:
-            self.limits_in_row[i] += 1.0
+            self.limits_in_row[i] += 1
         self.rest(i, retry_after_s, now)
 
     def rest(self, i: int, seconds: float, now: float) -> None:

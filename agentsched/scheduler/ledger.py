@@ -23,6 +23,9 @@ __all__ = ["Ledger"]
 _MIN_TOKENS_FOR_PACE = 4
 """A pace is taken over at least this many tokens."""
 
+_SHORTEST_FORECAST_S = 1e-3
+"""A forecast below this counts as this where an answer is compared with it, seconds."""
+
 _UNCHARGED = frozenset(
     {FailureKind.CONNECT, FailureKind.STALE, FailureKind.RATE_LIMITED, FailureKind.CLIENT, FailureKind.SERVER}
 )
@@ -254,32 +257,32 @@ class Ledger:
                 self.table.saw_pace(attempt.endpoint, tokens - attempt.paced_tokens, now - attempt.paced_at, now)
             attempt.paced_tokens, attempt.paced_at = tokens, now
         attempt.tokens, attempt.progress_at, attempt.paused = tokens, now, paused
+        attempt.held_up = attempt.held_up or paused
 
     def saw_answer(self, state: CallState, attempt: AttemptState, usage: Usage, now: float) -> None:
         """A whole answer came: learn the service time, the speed, and what the prefix cache now holds."""
         tokens, elapsed = usage.output_tokens or 0, now - attempt.started_at
         self.table.saw_service(attempt.endpoint, elapsed)
-        predicted_s = attempt.predicted_ttft_s + max(0, tokens - 1) * attempt.predicted_tpot_s
-        if elapsed > 0.0 and not attempt.paused:
-            self.table.saw_misfit(attempt.endpoint, elapsed / predicted_s)
+        decode_s = max(0, tokens - 1) * attempt.predicted_tpot_s
+        factor = elapsed / max(_SHORTEST_FORECAST_S, attempt.predicted_ttft_s + decode_s)
+        if factor > 0.0 and not attempt.held_up:
+            self.table.saw_misfit(attempt.endpoint, factor)
         if attempt.first_at is None:
-            self._saw_whole(attempt, tokens, elapsed, now)
+            self._saw_whole(attempt, tokens, factor, now)
         elif attempt.paced_at == attempt.first_at and tokens - attempt.paced_tokens >= _MIN_TOKENS_FOR_PACE:
             self.table.saw_pace(attempt.endpoint, tokens - attempt.paced_tokens, now - attempt.first_at, now)
         if state.call.prefix:
             state.run.last_endpoint[state.call.prefix] = (attempt.endpoint, (usage.input_tokens or 0) + tokens)
 
-    def _saw_whole(self, attempt: AttemptState, tokens: int, elapsed: float, now: float) -> None:
+    def _saw_whole(self, attempt: AttemptState, tokens: int, factor: float, now: float) -> None:
         """An answer came in one piece: both parts of its forecast were off by the same factor, as far as one can see.
 
         Long and short answers in turn then set the two parts right: only the true ones suit both.
         """
-        decode_s = max(0, tokens - 1) * attempt.predicted_tpot_s
-        factor = elapsed / (attempt.predicted_ttft_s + decode_s)
-        ttft_s = factor * attempt.predicted_ttft_s
-        self.table.saw_first_token(attempt.endpoint, ttft_s, attempt.unloaded_ttft_s, attempt.in_flight, now)
+        table, i = self.table, attempt.endpoint
+        table.saw_first_token(i, factor * attempt.predicted_ttft_s, attempt.unloaded_ttft_s, attempt.in_flight, now)
         if tokens > _MIN_TOKENS_FOR_PACE:
-            self.table.saw_pace(attempt.endpoint, tokens - 1, factor * decode_s, now)
+            table.saw_pace(i, tokens - 1, factor * (tokens - 1) * attempt.predicted_tpot_s, now)
 
     # -- money and names ---------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ class Placement:
     ready_in_s: float
     ttft_s: float
     tpot_s: float
+    e2e_s: float
     samples: Array
 
     @property
@@ -38,27 +39,22 @@ class Placement:
         """The chosen endpoint's name."""
         return self.situation.names[self.position]
 
-    @property
-    def e2e_s(self) -> float:
-        """Predicted time of the whole answer, seconds: that of an answer of median length."""
-        return self.ttft_s + max(0.0, self.situation.output_tokens.quantile(0.5) - 1.0) * self.tpot_s
-
-    def p_meet(self, run_deadline_at: float | None) -> float | None:
+    def _p_meet(self, ordered: Array, run_deadline_at: float | None) -> float | None:
         """Probability that the run meets its deadline, as far as what follows this call is known; None without one.
 
         Where nothing is known of the rest it is the probability that this call meets its own deadline.
         """
         situation = self.situation
         slack, rest = situation.slack_s, situation.remainder_s
-        samples = self.samples
         if rest is not None and run_deadline_at is not None:
-            slack = run_deadline_at - situation.now
-            samples = np.add.outer(samples, rest.values)
-        return None if slack is None else float(np.count_nonzero(samples <= slack)) / samples.size
+            whole = np.add.outer(ordered, rest.values)
+            return float(np.count_nonzero(whole <= run_deadline_at - situation.now)) / whole.size
+        return None if slack is None else int(ordered.searchsorted(slack, side="right")) / ordered.size
 
     def decision(self, state: CallState, attempt_id: str, why: str, policy: str, now: float) -> Decision:
         """The record of this placement."""
-        samples = np.sort(self.samples)
+        ordered = self.samples.copy()
+        ordered.sort()
         return Decision(
             call_id=state.call.call_id,
             run_id=state.call.run_id,
@@ -69,12 +65,12 @@ class Placement:
             why=why,
             policy=policy,
             slack_s=self.situation.slack_s,
-            p_meet=self.p_meet(state.run.run.deadline_at),
+            p_meet=self._p_meet(ordered, state.run.run.deadline_at),
             ttft_s=self.ttft_s,
             e2e_s=self.e2e_s,
-            e2e_p95_s=float(samples[int(0.95 * samples.size)]),
+            e2e_p95_s=ordered.item(int(0.95 * ordered.size)),
             output_tokens=self.situation.output_tokens.quantile(0.5),
-            score=float(self.choice.scores[self.position]),
+            score=self.choice.scores.item(self.position),
             waited_s=now - state.arrived_at,
             rivals=self._rivals(),
         )
@@ -138,15 +134,16 @@ class Placer:
         )
         choice = self._policy.choose(situation)
         position = choice.index
-        ttft_s, tpot_s = float(situation.ttft_s[position]), float(situation.tpot_s[position])
+        ttft_s, tpot_s = situation.ttft_s.item(position), situation.tpot_s.item(position)
         return Placement(
             situation=situation,
             choice=choice,
             position=position,
             endpoint=candidates[position],
-            ready_in_s=float(ready[position]),
+            ready_in_s=ready.item(position),
             ttft_s=ttft_s,
             tpot_s=tpot_s,
+            e2e_s=ttft_s + max(0.0, state.lengths.quantile(0.5) - 1.0) * tpot_s,
             samples=completion_samples(ttft_s, tpot_s, state.lengths.values, self._table.spread(candidates[position])),
         )
 

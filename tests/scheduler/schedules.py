@@ -197,7 +197,7 @@ class Schedule:
         assert {closed.run.run_id for closed in bench.closed_runs} == {"r0", "r1"}
         assert sum(closed.attempts for closed in bench.closed_runs) == len(bench.observations)
         for name in ("pace_scale", "ttft_idle_s", "tpot_s", "service_s"):
-            values = getattr(table, name)
+            values = np.asarray(getattr(table, name))
             assert np.isfinite(values).all(), name
             assert (values > 0).all(), name
 

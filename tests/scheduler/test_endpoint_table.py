@@ -192,3 +192,36 @@ def test_waiting_for_a_slot_is_expected_to_take_longer_in_a_longer_queue():
     for _ in range(50):
         table.saw_service(0, 10.0)
     assert table.queue_s(both)[0] == pytest.approx(10.0, rel=0.1)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("took_s", [0.0, 0.5])
+def test_a_profile_of_no_time_at_all_breaks_nothing(stream, took_s):
+    bench = Bench(endpoint("a", profile=Profile(ttft_s=0.0)), lengths=FixedLengths(0))
+    for _ in range(3):
+        seen = bench.call(10.0, stream=stream)
+        bench.advance(took_s)
+        bench.finish(seen, 1)
+        assert seen.ended.status == "ok"
+
+
+def test_a_caller_that_reads_slowly_is_no_misfit():
+    bench = Bench("a")
+    table = bench.scheduler.ledger.table
+    seen = bench.call(stream=True)
+    bench.advance(0.3)
+    bench.progress(seen, 1)
+    bench.progress(seen, 10, paused=True)
+    bench.advance(100.0)
+    bench.progress(seen, 10)
+    before = table.spread(0)
+    bench.finish(seen, 20)
+    assert table.spread(0) == before
+
+
+def test_the_spread_is_what_forecasts_were_off_by():
+    bench = Bench("a")
+    table = bench.scheduler.ledger.table
+    for factor in (0.5, 2.0) * 100:
+        table.saw_misfit(0, factor)
+    assert table.spread(0) == pytest.approx(np.log(2.0), rel=0.01)

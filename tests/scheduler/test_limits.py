@@ -1,5 +1,6 @@
 """What servers and the pool's owner allow: 429, Retry-After, x-ratelimit headers, requests and tokens per minute."""
 
+import numpy as np
 import pytest
 
 from agentsched.core.call import FailureKind
@@ -131,7 +132,7 @@ def test_a_503_with_retry_after_is_honoured_too():
     seen = bench.call(10.0)
     bench.fail(seen, FailureKind.SERVER, status=503, retry_after_s=8.0)
     assert seen.places == ["a", "b"]
-    assert bench.scheduler.ledger.table.closed_s([0], 1.0, bench.now)[0] == pytest.approx(8.0)
+    assert bench.scheduler.ledger.table.closed_s(np.array([0]), 1.0, bench.now)[0] == pytest.approx(8.0)
 
 
 # -- requests and tokens per minute ----------------------------------------------------------------------------------
