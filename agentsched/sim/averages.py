@@ -15,7 +15,7 @@ from agentsched.sim.workload import RunDrawer
 __all__ = ["Averages", "StepKey", "averages_of"]
 
 _RUNS_PER_WORKFLOW = 400
-"""Drawn for the averages; the mean ideal of the heaviest workflow is then known within about 3 %."""
+"""Drawn for the averages; the mean ideal of a workflow is then known with a standard error of 3 to 5 %."""
 
 StepKey = tuple[str, str]
 """(workflow, step)."""
