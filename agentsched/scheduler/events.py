@@ -29,7 +29,10 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """A workflow ended; ``outcome`` is ok, deadline, error or cancelled. Calls of it that are still open run on."""
+    """A workflow ended; ``outcome`` is ok, late, deadline, error or cancelled.
+
+    Calls of it that are still open run on, as somebody may still read them, unless it was cancelled: then they fail.
+    """
 
     run_id: str
     outcome: str
