@@ -263,16 +263,20 @@ class Ledger:
         """A whole answer came: learn the service time, the speed, and what the prefix cache now holds."""
         tokens, elapsed = usage.output_tokens or 0, now - attempt.started_at
         self.table.saw_service(attempt.endpoint, elapsed)
+        if tokens > 0 and not attempt.held_up:
+            self._saw_speed(attempt, tokens, elapsed, now)
+        if state.call.prefix:
+            state.run.last_endpoint[state.call.prefix] = (attempt.endpoint, (usage.input_tokens or 0) + tokens)
+
+    def _saw_speed(self, attempt: AttemptState, tokens: int, elapsed: float, now: float) -> None:
         decode_s = max(0, tokens - 1) * attempt.predicted_tpot_s
         factor = elapsed / max(_SHORTEST_FORECAST_S, attempt.predicted_ttft_s + decode_s)
-        if factor > 0.0 and not attempt.held_up:
+        if factor > 0.0:
             self.table.saw_misfit(attempt.endpoint, factor)
         if attempt.first_at is None:
             self._saw_whole(attempt, tokens, factor, now)
         elif attempt.paced_at == attempt.first_at and tokens - attempt.paced_tokens >= _MIN_TOKENS_FOR_PACE:
             self.table.saw_pace(attempt.endpoint, tokens - attempt.paced_tokens, now - attempt.first_at, now)
-        if state.call.prefix:
-            state.run.last_endpoint[state.call.prefix] = (attempt.endpoint, (usage.input_tokens or 0) + tokens)
 
     def _saw_whole(self, attempt: AttemptState, tokens: int, factor: float, now: float) -> None:
         """An answer came in one piece: both parts of its forecast were off by the same factor, as far as one can see.

@@ -137,7 +137,7 @@ class Schedule:
             self._arrive(f"r{k % 2}")
             if rng.random() < 0.2:
                 self._interfere()
-        bench.end_run("r0")
+        bench.end_run("r0", str(rng.choice(["ok", "cancelled"])))
         bench.advance(200.0)
         for seen in bench.calls.values():
             if seen.ended is None:

@@ -225,3 +225,15 @@ def test_the_spread_is_what_forecasts_were_off_by():
     for factor in (0.5, 2.0) * 100:
         table.saw_misfit(0, factor)
     assert table.spread(0) == pytest.approx(np.log(2.0), rel=0.01)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_nobody_counted_teaches_no_speed(stream):
+    bench = Bench(endpoint("a", profile=PRIOR))
+    before = believed(bench, 20)
+    for _ in range(5):
+        seen = bench.call(stream=stream)
+        bench.advance(10.0)
+        bench.finish(seen, None)
+    assert believed(bench, 20) == pytest.approx(before)
+    assert bench.scheduler.ledger.table.service_s[0] > 4.0
