@@ -30,7 +30,7 @@ class EndpointStates:
         ready_in_s: expected wait before a call may be sent there (slot, rate limit, breaker), 0: at once, inf: never.
         price_input_usd, price_output_usd: USD per token.
         quality: declared quality.
-        error_rate: recent share of failed attempts, in [0, 1].
+        error_rate: recent share of failed attempts, in [0, 1]; fades while none fails.
     """
 
     in_flight: Array

@@ -168,8 +168,8 @@ def silence(
         completion_samples=whole,
         rival_samples=rival.samples,
         slack_s=slack,
-        error_rate=float(table.error_rate[attempt.endpoint]),
-        rival_error_rate=float(table.error_rate[rival.endpoint]),
+        error_rate=table.errors(attempt.endpoint, now),
+        rival_error_rate=table.errors(rival.endpoint, now),
         last_call=last_call,
     )
 
@@ -179,7 +179,7 @@ def surely_dead(state: CallState, attempt: AttemptState, table: EndpointTable, n
     if attempt.first_at is not None:
         return False
     sign, _ = _healthy_samples(state, attempt, table)
-    return p_dead(sign, now - attempt.started_at, float(table.error_rate[attempt.endpoint])) >= SURELY_DEAD
+    return p_dead(sign, now - attempt.started_at, table.errors(attempt.endpoint, now)) >= SURELY_DEAD
 
 
 def outlasted(state: CallState, silent: AttemptState, winner: AttemptState, now: float) -> bool:

@@ -35,6 +35,9 @@ _MOST_MISFIT = 2.0
 _ERROR_COUNT = 8.0
 """Attempts over which the error rate averages."""
 
+_ERROR_MEMORY_S = 60.0
+"""An error rate fades to nothing in this time if no attempt fails, seconds: who is avoided could never show better."""
+
 _FIRST_REST_S = 1.0
 """Rest after a 429 that does not say for how long, seconds; doubled at each further one."""
 
@@ -47,7 +50,7 @@ _SHORTEST_QUEUE_S = 1e-3
 """A full endpoint is never expected to be free at once, seconds."""
 
 
-_SEEN_AT, _EXCESS, _READY = 4, 5, 10
+_SEEN_AT, _EXCESS, _READY, _ERRORS = 4, 5, 10, 14
 """Rows that are not shown as they are kept: positions among the fields of EndpointStates."""
 
 
@@ -93,7 +96,7 @@ class EndpointTable:
         self.prefill_tokens_per_s, self.ttft_idle_s, self.error_rate = self._seen[8], self._seen[9], self._seen[14]
         self.pace_scale, self.pace_count, self.ttft_count = [1.0] * count, [1.0] * count, [1.0] * count
         self.heard, self.misfit = [0] * count, [KNOWN_SPREAD**2] * count
-        self.excess_at = row()
+        self.excess_at, self._failed_at = row(), row(-np.inf)
         self.slots = column(*(e.max_concurrency or np.inf for e in self.endpoints))
         self.service_s, self.waiting = row(1.0), row()
         self.limits_in_row, self.failures_in_row = [0] * count, [0] * count
@@ -103,7 +106,7 @@ class EndpointTable:
         self.token_windows = [None if e.tpm is None else RateWindow(e.tpm) for e in self.endpoints]
         self._limited = [i for i, e in enumerate(self.endpoints) if e.rpm is not None or e.tpm is not None]
         self._bounded = any(e.max_concurrency is not None for e in self.endpoints)
-        self._closed_until = -math.inf
+        self._closed_until = self._errors_until = -math.inf
         self._unseen_prefill: list[tuple[float, int, float, int]] = []
         self._emptied = [0] * count
 
@@ -114,6 +117,10 @@ class EndpointTable:
         seen[_SEEN_AT] = now - seen[_SEEN_AT]
         seen[_EXCESS] *= np.exp((self.excess_at[indices] - now) / _EXCESS_DECAY_S)
         seen[_READY] = ready_in_s
+        if now < self._errors_until:
+            seen[_ERRORS] *= np.maximum(0.0, 1.0 - (now - self._failed_at[indices]) / _ERROR_MEMORY_S)
+        else:
+            seen[_ERRORS] = 0.0
         return EndpointStates(*seen)
 
     # -- readiness ---------------------------------------------------------------------------------------------------
@@ -234,6 +241,11 @@ class EndpointTable:
 
     # -- health ------------------------------------------------------------------------------------------------------
 
+    def errors(self, i: int, now: float) -> float:
+        """The recent share of failed attempts, in [0, 1]."""
+        fade = max(0.0, 1.0 - (now - float(self._failed_at[i])) / _ERROR_MEMORY_S)
+        return float(self.error_rate[i]) * fade
+
     def succeeded(self, i: int) -> bool:
         """An attempt came to a good end; answers whether this closed an open breaker."""
         was_open = self.failures_in_row[i] >= self._breaker.failures
@@ -246,7 +258,10 @@ class EndpointTable:
 
     def failed(self, i: int, now: float) -> bool:
         """An attempt failed through the endpoint's fault; answers whether this opened the breaker (anew)."""
-        self.error_rate[i] += (1.0 - self.error_rate[i]) / _ERROR_COUNT
+        rate = self.errors(i, now)
+        self.error_rate[i] = rate + (1.0 - rate) / _ERROR_COUNT
+        self._failed_at[i] = now
+        self._errors_until = now + _ERROR_MEMORY_S
         was_open = self.failures_in_row[i] >= self._breaker.failures
         self.failures_in_row[i] += 1
         if self.failures_in_row[i] < self._breaker.failures:

@@ -237,3 +237,34 @@ def test_an_answer_that_nobody_counted_teaches_no_speed(stream):
         bench.finish(seen, None)
     assert believed(bench, 20) == pytest.approx(before)
     assert bench.scheduler.ledger.table.service_s[0] > 4.0
+
+
+def test_an_endpoint_that_failed_once_is_used_again():
+    """Avoided for ever it could never show that it is well."""
+    bench = Bench(endpoint("a", profile=Profile(tpot_s=0.019)), endpoint("b", profile=Profile(tpot_s=0.02)))
+    bench.fail(bench.call(10.0, pinned="a"))
+    places = []
+    for _ in range(40):
+        seen = bench.call(10.0)
+        places += seen.places
+        bench.advance(bench.decisions[-1].e2e_s)
+        bench.finish(seen, 20)
+        bench.advance(2.0)
+    assert places[:10] == ["b"] * 10
+    assert places[-1] == "a"
+    assert bench.scheduler.ledger.table.errors(0, bench.now) < 0.05
+
+
+def test_errors_fade():
+    bench = Bench("a")
+    table = bench.scheduler.ledger.table
+    for _ in range(4):
+        table.failed(0, bench.now)
+    at_once, later = table.errors(0, bench.now), table.errors(0, bench.now + 30.0)
+    assert later == pytest.approx(at_once / 2)
+    assert table.errors(0, bench.now + 60.0) == 0.0
+    for now in (bench.now, bench.now + 30.0, bench.now + 61.0):
+        shown = table.states(np.array([0]), np.zeros(1), now).error_rate[0]
+        assert shown == pytest.approx(table.errors(0, now))
+    table.failed(0, bench.now + 60.0)
+    assert table.errors(0, bench.now + 60.0) == pytest.approx(1 / 8), "the past is past"
