@@ -80,9 +80,9 @@ def show_comparison(console: Console, results: Sequence[ArmResult]) -> None:
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     table.add_column("", no_wrap=True)
     for result in results:
-        table.add_column(result.arm, justify="right")
+        table.add_column(result.arm.replace(" ", "\n"), justify="right", no_wrap=True)
     for head in ratio_heads(results):
-        table.add_column(head, justify="right", style="dim")
+        table.add_column(head, justify="right", style="dim", no_wrap=True)
     for row in comparison_rows(results):
         table.add_row(row.label, *row.cells, *row.ratios)
     console.print(table)

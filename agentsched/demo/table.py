@@ -15,6 +15,8 @@ FOOTNOTES = (
 NO_FIGURES = "not on time"
 """What stands in place of an arm's figures when the emulator did not keep time."""
 
+_SHORT = {"one endpoint": "one", "round robin": "robin"}
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -73,7 +75,7 @@ def _lines(deadline_s: float) -> list[_Line]:
         _latency("P50 latency / SLO", lambda f: f.latency_s.p50, deadline_s, ".2f"),
         _latency("P95 latency / SLO", lambda f: f.latency_s.p95, deadline_s, ".2f"),
         _number("answered late", lambda f: f.late, ".0f", compared=False),
-        _number("ended at the deadline", count(Outcome.DEADLINE), ".0f", compared=False),
+        _number("ended at deadline", count(Outcome.DEADLINE), ".0f", compared=False),
         _number("asker gave up", count(Outcome.GAVE_UP), ".0f", compared=False),
         _number("failed otherwise", count(Outcome.FAILED), ".0f", compared=False),
         _number("model calls", lambda f: f.calls, ".0f"),
@@ -104,14 +106,14 @@ def comparison_rows(results: Sequence[ArmResult]) -> list[Row]:
     return [
         *rows,
         Row("agent's CPU/call, ms", per_call, blank),
-        Row("its loop late, ms (1)", lag, blank),
+        Row("loop late, ms (1)", lag, blank),
         Row("emulator off, ms (2)", paced, blank),
     ]
 
 
 def ratio_heads(results: Sequence[ArmResult]) -> tuple[str, ...]:
     """Titles of the ratio columns."""
-    return tuple(f"/ {result.arm.split()[0]}" for result in results[:-1])
+    return tuple(f"/ {_SHORT.get(result.arm, result.arm)}" for result in results[:-1])
 
 
 def _ratio(line: _Line, ours: Figures | None, other: Figures | None) -> str:
