@@ -77,7 +77,7 @@ def live_arms(console: Console, plan: Plan) -> Iterator[LiveArms]:
 
 def show_comparison(console: Console, results: Sequence[ArmResult]) -> None:
     """Print the comparison."""
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False, collapse_padding=True)
     table.add_column("", no_wrap=True)
     for result in results:
         table.add_column(result.arm.replace(" ", "\n"), justify="right", no_wrap=True)
