@@ -42,8 +42,8 @@ def _summary(results: Sequence[Result]) -> str:
 
 
 def fault_bars(faults: Faults) -> list[Bar]:
-    """What is promised of ours."""
-    ours = [result for result in faults.results if result.cell.client == OURS]
+    """What is promised of ours, kept by every result that counts."""
+    ours = [result for result in faults.results if result.cell.client == OURS and result.counts]
     late = [result for result in ours if result.seconds > result.cell.deadline_s + GRACE_S]
     second = [result for result in ours if must_be_right(result)]
     lost = [result for result in second if result.outcome != "right" or result.seconds > result.cell.deadline_s]
@@ -64,21 +64,26 @@ def _bar(text: str, broken: Sequence[Result], of: Sequence[Result]) -> Bar:
 
 
 def broken_lines(faults: Faults) -> list[str]:
-    """One line for each promise that a call of ours broke."""
-    lines = []
-    for result in faults.results:
-        if result.cell.client == OURS:
-            cell = result.cell
-            words = [
-                f"{cell.deadline_s:g} s",
-                cell.case,
-                "sync" if cell.blocking else "async",
-                "stream" if cell.stream else "whole",
-                "with a second" if cell.with_second else "alone",
-                "warmed" if cell.warmed else "fresh",
-            ]
-            lines += [f"{', '.join(words)}: {text} ({result.detail})" for text in broken_bars(result)]
+    """One line for each promise that a call of ours broke, and one that says how many results do not count."""
+    ours = [result for result in faults.results if result.cell.client == OURS]
+    lines = [f"{_where(result)}: {text} ({result.detail})" for result in ours for text in broken_bars(result)]
+    busy = sum(not result.counts for result in faults.results)
+    if busy:
+        lines.append(f"{busy} results do not count: the machine was too busy, a thread of the bench waited for a core")
     return lines
+
+
+def _where(result: Result) -> str:
+    cell = result.cell
+    words = [
+        f"{cell.deadline_s:g} s",
+        cell.case,
+        "sync" if cell.blocking else "async",
+        "stream" if cell.stream else "whole",
+        "with a second" if cell.with_second else "alone",
+        "warmed" if cell.warmed else "fresh",
+    ]
+    return ", ".join(words) + ("" if result.counts else f" (waited {result.starved_s:.2f} s for a core)")
 
 
 def fault_document(faults: Faults) -> dict[str, Any]:

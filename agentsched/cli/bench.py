@@ -140,7 +140,7 @@ def faults(
         clients=(OURS,) if quick else clients,
         cases=cases or tuple(FAULTS),
         at_once=at_once,
-        warmed=not quick,
+        warmed=(False,) if quick else (False, True),
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=progress(), transient=True) as shown:

@@ -1,6 +1,7 @@
 """What the fault bench tells of its results."""
 
 import json
+from dataclasses import replace
 
 from agentsched.bench.fault_report import broken_lines, fault_bars, fault_document, fault_sheets
 from agentsched.bench.faults import Cell, Faults, Options, Result
@@ -8,7 +9,7 @@ from agentsched.bench.faults import Cell, Faults, Options, Result
 
 def result(client: str, *, second: bool, seconds: float, outcome: str, stream: bool = False) -> Result:
     cell = Cell(client, "silent", 2.0, blocking=False, stream=stream, with_second=second, warmed=False)
-    return Result(cell, seconds, outcome, "E" if outcome == "error" else "", "why", outcome == "right", 2, 0)
+    return Result(cell, seconds, outcome, "E" if outcome == "error" else "", "why", outcome == "right", 2, 0, 0.0)
 
 
 FAULTS = Faults(
@@ -46,6 +47,14 @@ def test_each_broken_promise_has_a_line_that_says_where() -> None:
         where + "ended 0.40 s after the deadline (why)",
         where + "error E although the second endpoint is healthy (why)",
     ]
+
+
+def test_a_result_of_a_machine_too_busy_does_not_count() -> None:
+    busy = Faults(FAULTS.options, (*FAULTS.results[:2], replace(FAULTS.results[2], starved_s=0.4)), {})
+    assert [bar.met for bar in fault_bars(busy)] == [True] * 4
+    *broken, note = broken_lines(busy)
+    assert all("fresh (waited 0.40 s for a core): " in line for line in broken)
+    assert note.startswith("1 results do not count")
 
 
 def test_the_document_holds_every_cell() -> None:

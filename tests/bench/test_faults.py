@@ -29,7 +29,7 @@ def told(results: list[Result]) -> list[str]:
 
 
 def test_every_fault_ends_in_time_and_a_healthy_endpoint_answers() -> None:
-    results = results_of(Options(warmed=False))
+    results = results_of(Options(warmed=(False,)))
     assert len(results) == len(FAULTS) * 2 * 2 * 2
     assert told(results) == []
     alone = [result for result in results if not result.cell.with_second]
@@ -38,13 +38,13 @@ def test_every_fault_ends_in_time_and_a_healthy_endpoint_answers() -> None:
 
 def test_what_was_learned_from_healthy_calls_does_not_delay_the_way_out() -> None:
     cases = ("silent", "connect refused", "stalled body", "dripping SSE comments", "cut after 0 chunks", "503")
-    results = [result for result in results_of(Options(cases=cases)) if result.cell.warmed]
+    results = results_of(Options(cases=cases, warmed=(True,)))
     assert len(results) == len(cases) * 2 * 2 * 2
     assert told(results) == []
 
 
 CELL = Cell("agentsched", "silent", 2.0, blocking=False, stream=False, with_second=True, warmed=False)
-RIGHT = Result(CELL, 1.0, "right", "", "", True, 2, 0)
+RIGHT = Result(CELL, 1.0, "right", "", "", True, 2, 0, 0.0)
 
 
 @pytest.mark.parametrize(
