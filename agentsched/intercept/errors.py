@@ -25,7 +25,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from agentsched.errors import AgentschedError, CallTimedOut, DeadlineExceeded, StreamBroken
+from agentsched.errors import AgentschedError, CallTimedOut, DeadlineExceeded, StreamBroken, without_429
 from agentsched.intercept.callers import Caller, caller_of
 from agentsched.intercept.family import Family
 
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["OutOfTime", "raise_clean", "shape"]
 
-_RETRY_WORDS = re.compile(r"rate[\s_-]*limit\w*|throttl\w*|too many requests|quota\w*|\b429\b", re.IGNORECASE)
+_RETRY_WORDS = re.compile(
+    r"rate[\s_-]*limit\w*|throttl\w*|too many requests|resource exhausted|quota\w*|(?<![\d.])429(?!\.?\d)",
+    re.IGNORECASE,
+)
 
 _shapes: dict[tuple[type, ...], type[AgentschedError]] = {}
 
@@ -58,7 +61,7 @@ def shape(
     plain: AgentschedError = vars(error).get("plain", error)
     foreign = _foreign(type(plain), known, family)
     kind = _shape_of(type(plain), foreign, known)
-    text = _RETRY_WORDS.sub("limit", str(plain))
+    text = without_429(_RETRY_WORDS.sub("limit", str(plain)))
     shaped = kind.__new__(kind)
     arguments: dict[str, Any] = {"request": request}
     if known.sdk is None:

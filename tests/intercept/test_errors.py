@@ -271,3 +271,22 @@ def test_without_langchain_nothing_of_it_is_loaded():
         assert not any(name.startswith("langchain") for name in sys.modules)
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("a: limited 429: HTTP 429 after 0.01 s", "a: limited limit: HTTP limit after 0.01 s"),
+        ("127.0.0.1:34299 refused", "127.0.0.1:34_299 refused"),
+        ("after 429.05 s, 1429 bytes", "after 4_29.05 s, 14_29 bytes"),
+        ("a: Too Many Requests, resource exhausted", "a: limit, limit"),
+    ],
+)
+def test_no_number_reads_like_the_status_of_a_limit(told, shown):
+    request, family = httpx2.Request("POST", f"{NOWHERE}/chat/completions"), loaded_families()[-1]
+    assert str(shape(EndpointsUnavailable(told), request=request, family=family, caller=PLAIN)) == shown
+
+
+def test_nor_does_a_deadline():
+    late = DeadlineExceeded(run_id="r", deadline_s=429.0, elapsed_s=1429.0, spent_s=(("plan", 429.004),))
+    assert str(late) == "the run (run r) ran out of time: 14_29.00 s of 4_29.00 s spent; longest: plan 4_29.00 s"
