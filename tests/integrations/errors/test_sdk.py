@@ -1,5 +1,6 @@
 """The openai SDK, 2.x or 3.x, whichever is installed: four ways to ask, every row of the page."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -124,6 +125,29 @@ def test_refused_connections_are_all_down(make_scene, unused_url):
     scene.check_seen("all endpoints down", SDK)
     scene.check_alone("all endpoints down")
     assert (scene.sends, scene.requests) == (1, 0)
+
+
+@EACH_WAY
+@pytest.mark.parametrize("row", OURS[:2])
+def test_what_the_agent_was_just_handling_does_not_hang_on_it(make_scene, way, row):
+    """A tool failed by a limit of its own; a framework that reads on from our error would find that and try again."""
+
+    def after_failure() -> None:
+        try:
+            raise ValueError("429, rate limit of some tool")
+        except ValueError:
+            way()
+
+    async def after_failure_async() -> None:
+        try:
+            raise ValueError("429, rate limit of some tool")
+        except ValueError:
+            await way()
+
+    ask_again = after_failure_async if asyncio.iscoroutinefunction(way) else after_failure
+    scene = make_scene(ROWS[row], 0.3 if row == "deadline passed" else 5.0).play(ask_again)
+    scene.check(row, SDK, framework=SDK)
+    scene.check_alone(row)
 
 
 def test_a_limit_among_other_failures_is_not_called_by_its_name(make_scene):
