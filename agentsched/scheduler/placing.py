@@ -47,8 +47,9 @@ class Placement:
         situation = self.situation
         slack, rest = situation.slack_s, situation.remainder_s
         if rest is not None and run_deadline_at is not None:
-            whole = np.add.outer(ordered, rest.values)
-            return float(np.count_nonzero(whole <= run_deadline_at - situation.now)) / whole.size
+            left = run_deadline_at - situation.now - rest.values  # for this call, were the rest to take so long
+            in_time = int(ordered.searchsorted(left, side="right").sum())
+            return in_time / (ordered.size * rest.values.size)
         return None if slack is None else int(ordered.searchsorted(slack, side="right")) / ordered.size
 
     def decision(self, state: CallState, attempt_id: str, why: str, policy: str, now: float) -> Decision:

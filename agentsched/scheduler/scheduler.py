@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agentsched.core.call import AttemptLimits, Failure, FailureKind, ModelCall, Usage
+from agentsched.core.call import AttemptLimits, Failure, FailureKind, Usage
 from agentsched.core.endpoint import Pool
 from agentsched.core.forecast import QuantileForecast
 from agentsched.core.protocols import LengthPredictor, Policy, RemainderPredictor
@@ -20,6 +20,7 @@ from agentsched.policy.rectify import Verdict, judge_silence
 from agentsched.scheduler import clocks
 from agentsched.scheduler.actions import Action, Cancel, Deliver, Fail, Record, ReviewAt, Start
 from agentsched.scheduler.call_state import AttemptState, CallState
+from agentsched.scheduler.candidates import Candidates
 from agentsched.scheduler.events import (
     AttemptFailed,
     AttemptFinished,
@@ -51,9 +52,6 @@ anyway."""
 
 _BUSY_LOOK_S = 0.1
 """A busy endpoint that shall take over from a silent one is looked at this often once its time has come, seconds."""
-
-_MOST_KINDS = 1024
-"""Kinds of calls whose candidates are remembered."""
 
 _FAULTS = frozenset(
     {
@@ -96,8 +94,7 @@ class Scheduler:
         self._remainders = remainders
         self._retry_budget = ShareBudget(self.rules.retry.budget, self.rules.retry.reserve)
         self._hedge_budget = ShareBudget(self.rules.hedge.max_extra, self.rules.hedge.reserve)
-        self._able: dict[tuple[str, frozenset[str], float, str | None], tuple[int, ...]] = {}
-        self._roomy = all(endpoint.context_tokens is None for endpoint in pool.endpoints)
+        self._candidates = Candidates(pool)
         self._actions: list[Action] = []
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             RunStarted: self._run_started,
@@ -176,29 +173,11 @@ class Scheduler:
         if call.deadline_at is not None and now >= call.deadline_at:
             self._fail(state, Failure(FailureKind.DEADLINE, "no time was left when the call was made"), now)
             return
-        state.candidates = self._able_to_serve(call)
+        state.candidates = self._candidates.of(call)
         if state.candidates:
             self._try(state, "first", now)
         else:
-            self._fail(state, _incapable(call), now)
-
-    def _able_to_serve(self, call: ModelCall) -> tuple[int, ...]:
-        """Who may serve the call, whatever their state."""
-        kind = (call.model, call.needs, call.min_quality, call.pinned)
-        able = self._able.get(kind)
-        if able is None:
-            if len(self._able) >= _MOST_KINDS:
-                self._able.clear()
-            able = self._able[kind] = tuple(i for i in self.pool.serving(call.model) if self._suits(i, call))
-        if self._roomy:
-            return able
-        size = call.input_tokens + (call.max_tokens or 0)
-        return tuple(i for i in able if (room := self.pool.endpoints[i].context_tokens) is None or size <= room)
-
-    def _suits(self, i: int, call: ModelCall) -> bool:
-        endpoint = self.pool.endpoints[i]
-        pinned_elsewhere = call.pinned is not None and call.pinned != endpoint.name
-        return not pinned_elsewhere and endpoint.can(call.needs) and endpoint.quality >= call.min_quality
+            self._fail(state, self._candidates.lack(call), now)
 
     def _call_cancelled(self, event: CallCancelled, now: float) -> None:
         state = self.ledger.calls.get(event.call_id)
@@ -542,13 +521,3 @@ class Scheduler:
         ledger = self.ledger
         running, waiting = int(ledger.table.in_flight.sum()), len(ledger.waiting)
         return f"<Scheduler runs={len(ledger.runs)} calls={len(ledger.calls)} running={running} waiting={waiting}>"
-
-
-def _incapable(call: ModelCall) -> Failure:
-    needs = ", ".join(sorted(call.needs)) or "nothing special"
-    where = f" at endpoint {call.pinned!r}" if call.pinned else ""
-    return Failure(
-        FailureKind.INCAPABLE,
-        f"nobody{where} serves model {call.model!r} with {needs}, {call.input_tokens} prompt tokens"
-        f" and quality of at least {call.min_quality:g}",
-    )

@@ -227,3 +227,17 @@ def test_failures_come_with_their_story():
     assert isinstance(seen.failed, Fail)
     assert seen.failed.attempts[0] == "a: reset: as told after 0.00 s"
     assert seen.failed.attempts[1] == "b: server 503: as told after 0.20 s"
+
+
+def test_candidates_are_told_apart_by_every_need_and_remembered_within_bounds():
+    bench = Bench(endpoint("a", quality=0.5), endpoint("b", capabilities=frozenset({"vision"})))
+    for _ in range(2):
+        assert set(bench.call(10.0).places) <= {"a", "b"}
+        assert bench.call(10.0, needs=frozenset({"vision"})).places == ["b"]
+        assert bench.call(10.0, needs=frozenset({"tools"})).places == ["a"]
+        assert bench.call(10.0, min_quality=0.9).places == ["b"]
+        assert bench.call(10.0, pinned="a").places == ["a"]
+    candidates = bench.scheduler._candidates
+    for k in range(1500):
+        bench.call(10.0, model=f"unheard of {k}")
+    assert len(candidates._known) <= 1024
