@@ -46,6 +46,7 @@ def new_run(runtime: FakeRuntime) -> Callable[..., Run]:
 @pytest.fixture(autouse=True)
 def _instrumented() -> Iterator[None]:
     """Every test starts instrumented and must leave the very functions that were there."""
+    uninstrument()  # a run of another room's test may have left it on
     before = [vars(getattr(module, name))["send"] for module, name in SENDS]
     instrument()
     sending._reported.clear()
