@@ -14,7 +14,8 @@
     └── InvariantViolated           the ledger contradicts itself: a bug in agentsched
 
 The texts avoid the words by which agent frameworks recognise a retryable error (CrewAI retries nine times what says
-"429", for example), and no deadline error carries a cause or a context: both would make frameworks try again.
+"429", for example), and neither a deadline error nor a failed call shows a cause or a context, wherever it is raised:
+both would make frameworks try again.
 """
 
 from typing import Any
@@ -73,6 +74,15 @@ class ConfigError(AgentschedError, ValueError):
         return f"{place}{field}{self.message}{given}{allowed}"
 
 
+def hidden(name: str) -> Any:
+    """An attribute of an exception, ``__cause__`` or ``__context__``, that shows nothing to whoever asks.
+
+    Clearing it where the error is raised is not enough: an exception that is thrown into a task gets a context from
+    every coroutine on its way that is handling another one, and frameworks write ``raise error from error``.
+    """
+    return property(lambda error: None, vars(BaseException)[name].__set__)
+
+
 class DeadlineExceeded(AgentschedError, TimeoutError):
     """The time of a run, or of a ``deadline`` scope inside it, is spent.
 
@@ -84,6 +94,9 @@ class DeadlineExceeded(AgentschedError, TimeoutError):
         elapsed_s: the time it had spent, in seconds.
         spent_s: seconds per step, longest first, for those steps that made model calls.
     """
+
+    __cause__ = hidden("__cause__")
+    __context__ = hidden("__context__")
 
     def __init__(
         self,
@@ -147,6 +160,9 @@ def _rebuild_deadline(
 
 class CallFailed(AgentschedError):
     """A model call that could not be answered; ``attempts`` says where it was tried and how each try ended."""
+
+    __cause__ = hidden("__cause__")
+    __context__ = hidden("__context__")
 
     def __init__(self, message: str, *, attempts: tuple[str, ...] = ()) -> None:
         self.message, self.attempts = message, attempts

@@ -25,7 +25,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from agentsched.errors import AgentschedError, CallTimedOut, DeadlineExceeded, StreamBroken, without_429
+from agentsched.errors import AgentschedError, CallTimedOut, DeadlineExceeded, StreamBroken, hidden, without_429
 from agentsched.intercept.callers import Caller, caller_of
 from agentsched.intercept.family import Family
 
@@ -44,6 +44,9 @@ _shapes: dict[tuple[type, ...], type[AgentschedError]] = {}
 
 class OutOfTime(AgentschedError):
     """A DeadlineExceeded or CallTimedOut where a TimeoutError would be misunderstood; ``plain`` is that error."""
+
+    __cause__ = hidden("__cause__")
+    __context__ = hidden("__context__")
 
 
 def shape(

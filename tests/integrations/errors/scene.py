@@ -117,7 +117,7 @@ class Scene:
             assert not RETRY_WORDS.search(own_words(self.seen)), str(self.seen)
 
     def check_alone(self, row: str) -> None:
-        """Nothing hangs on the error, where it is ours and comes straight to the agent's code."""
+        """Nothing hangs on the error, where it is ours and the framework has not put another in its place."""
         if row in OURS:
             assert self.seen is not None
             assert (self.seen.__cause__, self.seen.__context__) == (None, None)

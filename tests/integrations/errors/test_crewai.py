@@ -49,12 +49,14 @@ def play(make_scene, row: str, start, **options: Any) -> Scene:
 def test_an_error_of_ours_is_not_repeated(make_scene, row, start):
     scene = play(make_scene, row, start)
     scene.check(row, CREWAI, framework=CREWAI)
+    scene.check_alone(row)
 
 
 @pytest.mark.parametrize("row", OURS)
 def test_nor_while_streaming(make_scene, row):
     scene = play(make_scene, row, WAYS["kickoff"], stream=True)
     scene.check(row, CREWAI, framework=CREWAI)
+    scene.check_alone(row)
 
 
 def test_nor_is_a_limit_among_other_failures(make_scene):

@@ -150,6 +150,24 @@ def test_what_the_agent_was_just_handling_does_not_hang_on_it(make_scene, way, r
     scene.check_alone(row)
 
 
+async def test_nor_does_what_the_caller_of_the_workflow_was_handling(make_scene):
+    scene = make_scene("silent", 0.3)
+
+    @ags.workflow(slo="300ms", pool=scene.pool)
+    async def flow() -> None:
+        await ask_async()
+
+    async def after_failure() -> None:
+        try:
+            raise ValueError("429, rate limit of some tool")
+        except ValueError:
+            await flow()
+
+    with pytest.raises(ags.DeadlineExceeded) as caught:
+        await after_failure()
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
 def test_a_limit_among_other_failures_is_not_called_by_its_name(make_scene):
     scene = make_scene("mixed").play(ask)
     scene.check_seen("all endpoints down", SDK)
