@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -31,8 +32,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Output]:
             yield lambda name: _printed(running[name])
         finally:
             for process in running.values():
-                process.kill()
-                process.communicate()
+                _stop(process)
 
 
 def _start(name: str, config: Path | None, folders: pytest.TempPathFactory) -> subprocess.Popen[str]:
@@ -48,7 +48,17 @@ def _start(name: str, config: Path | None, folders: pytest.TempPathFactory) -> s
         text=True,
         env=environment,
         cwd=folders.mktemp(name),
+        start_new_session=True,
     )
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """End an example and what it started: that would hold the pipe open."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def _printed(process: subprocess.Popen[str]) -> str:
