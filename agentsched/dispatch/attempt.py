@@ -99,6 +99,10 @@ class LiveAttempt:
             raise
         except (aiohttp.ClientError, OSError, TimeoutError, MalformedAnswer, EventTooLong) as error:
             self._fail(_failure_of(error, reuse.reused and not self.answer.status))
+        except Exception:
+            # A bug of ours, or of the HTTP client: the call must not hang for it until its deadline.
+            self._fail(Failure(FailureKind.RESET, "an unexpected error, see the log"))
+            raise
 
     async def _exchange_bytes(self, trace: "ConnectionTrace") -> None:
         request = self._address.request(self._exchange, self.attempt_id)
@@ -129,14 +133,10 @@ class LiveAttempt:
     # -- whole answers -----------------------------------------------------------------------------------------------
 
     async def _read_refusal(self, response: aiohttp.ClientResponse) -> None:
-        self.answer.content = await response.content.read(_MOST_ERROR_BYTES)
-        kind = FailureKind.CLIENT
-        if response.status == 429:
-            kind = FailureKind.RATE_LIMITED
-        elif response.status >= 500 or response.status in _RETRIABLE_4XX:
-            kind = FailureKind.SERVER
-        elif response.status < 400:
-            kind = FailureKind.MALFORMED
+        """Only a refusal that the caller will see is read: the body of any other would delay the next attempt."""
+        kind = _refusal_kind(response.status)
+        if kind is FailureKind.CLIENT:
+            self.answer.content = await _read_bounded(response)
         wait = retry_after_s(response.headers, clock.wall())
         self._fail(Failure(kind, f"HTTP {response.status}", response.status, wait))
 
@@ -153,7 +153,7 @@ class LiveAttempt:
 
     async def _read_stream(self, response: aiohttp.ClientResponse) -> None:
         if "text/event-stream" not in response.headers.get("content-type", "text/event-stream"):
-            self._refuse_plain_answer(await response.content.read(_MOST_ERROR_BYTES))
+            self._refuse_plain_answer(await _read_bounded(response))
             return
         decoder, api = SseDecoder(), self._exchange.api
         async for piece in response.content.iter_any():
@@ -252,6 +252,25 @@ class LiveAttempt:
             self.answer.stream.push(raw)
             self.answer.stream.end()
         self._fail(Failure(FailureKind.IN_BAND, message, 200))
+
+
+def _refusal_kind(status: int) -> FailureKind:
+    if status == 429:
+        return FailureKind.RATE_LIMITED
+    if status >= 500 or status in _RETRIABLE_4XX:
+        return FailureKind.SERVER
+    return FailureKind.CLIENT if status >= 400 else FailureKind.MALFORMED
+
+
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+    """The body, to its end or to `_MOST_ERROR_BYTES`."""
+    pieces, size = [], 0
+    async for piece in response.content.iter_any():
+        pieces.append(piece)
+        size += len(piece)
+        if size >= _MOST_ERROR_BYTES:
+            break
+    return b"".join(pieces)[:_MOST_ERROR_BYTES]
 
 
 class ConnectionTrace:

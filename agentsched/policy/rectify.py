@@ -21,6 +21,7 @@ _LAST_CALL_GAIN = 0.02
 """What a second attempt must gain when it is now or never."""
 
 _VAGUE = 3.0
+"""Ratio of the 95th percentile to the median beyond which a forecast knows nothing."""
 
 
 class Verdict(Enum):
