@@ -56,9 +56,11 @@ def main() -> None:
     with any_pool() as pool:
         command = [sys.executable, __file__, "serve", pool.base_url, pool.model]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            url = process.stdout.readline().split()[3]  # ======== Running on http://127.0.0.1:40123 ========
-            print(asyncio.run(answer("owls", url, pool))[:60], "...")
-            process.terminate()
+            try:
+                url = process.stdout.readline().split()[3]  # ======== Running on http://127.0.0.1:40123 ========
+                print(asyncio.run(answer("owls", url, pool))[:60], "...")
+            finally:
+                process.terminate()
 
 
 if __name__ == "__main__":
