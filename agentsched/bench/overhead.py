@@ -34,6 +34,7 @@ _MODEL = "bench-model"
 _PORTS = 64
 _PROMPTS = 64
 _CALLS_PER_RUN = 8
+_STREAM_SHARE = 16
 _SETTLE_S = 0.05
 _WARM_UP = 2
 _SEED = 20_261_121
@@ -76,7 +77,7 @@ class Options:
     """What to measure.
 
     Attributes:
-        calls: calls per front, mode and round, rounded up to whole runs of 8 in every lane; streams make a quarter.
+        calls: calls per front, mode and round, rounded up to whole runs of 8 in every lane; a sixteenth of it streamed.
         rounds: turns of every front.
         prompt_tokens: length of each prompt.
         chunks: content chunks of a stream.
@@ -85,7 +86,7 @@ class Options:
         modes: see `MODES`.
     """
 
-    calls: int = 64
+    calls: int = 256
     rounds: int = 7
     prompt_tokens: int = 2000
     chunks: int = 60
@@ -196,7 +197,7 @@ class _Bench:
 
     def measure(self, mode: Mode, progress: Callable[[str], None]) -> list[Cell]:
         """All fronts in one mode."""
-        calls = self._options.calls // (4 if mode.stream else 1)
+        calls = self._options.calls // (_STREAM_SHARE if mode.stream else 1)
         runs = max(1, -(-calls // (_CALLS_PER_RUN * mode.lanes)))
         names = list(self._fronts)
         for name in names:

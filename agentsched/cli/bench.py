@@ -23,7 +23,7 @@ from agentsched.cli.output import json_option, people, print_json, progress
 __all__ = ["command"]
 
 _WIDTH = 160
-_QUICK_CALLS, _QUICK_ROUNDS = 16, 3
+_QUICK_CALLS, _QUICK_ROUNDS = 32, 3
 _SHORTEST_S, _LONGEST_S = 0.1, 600.0
 
 
@@ -63,7 +63,7 @@ _check_option = click.option("--check", is_flag=True, help="End with status 1 if
 
 
 @command.command("overhead")
-@click.option("--calls", type=click.IntRange(1, 100_000), default=64, show_default=True, help="Per front and round.")
+@click.option("--calls", type=click.IntRange(1, 100_000), default=256, show_default=True, help="Per front and round.")
 @click.option("--rounds", type=click.IntRange(1, 1000), default=7, show_default=True, help="Turns of every front.")
 @click.option("--prompt-tokens", type=click.IntRange(4, 200_000), default=2000, show_default=True)
 @click.option("--chunks", type=click.IntRange(1, 10_000), default=60, show_default=True, help="Tokens of an answer.")
