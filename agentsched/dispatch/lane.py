@@ -201,6 +201,10 @@ class Lane:
         pending.timer = self.loop.call_later(max(0.0, delay), self._review, pending)
 
     def _review(self, pending: Pending) -> None:
+        # Once around the loop first: what has arrived by now is read before anybody is called silent.
+        pending.timer = self.loop.call_later(0.0, self._review_now, pending)
+
+    def _review_now(self, pending: Pending) -> None:
         pending.timer = None
         for attempt, _ in tuple(pending.attempts.values()):
             attempt.flush()
