@@ -11,11 +11,11 @@ _PACKAGES = ("agentsched", "openai", "httpx", "httpx2", "aiohttp", "langchain-op
 
 
 def machine_description() -> dict[str, str]:
-    """Processor, cores, memory, system and Python of this machine."""
+    """Processor, cores, system and Python of this machine."""
     return {
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
     }
 
