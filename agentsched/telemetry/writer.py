@@ -12,13 +12,15 @@ from agentsched.telemetry.rotation import AppendFile
 __all__ = ["LogWriter"]
 
 _GATHER_S = 0.25
-"""How long records gather before they are written together: an idle log wakes nobody, a busy one four times a second."""
+"""How long records gather before they are written together: an idle log wakes nobody, a busy one four times a
+second."""
 
 _BATCH = 4096
 _SLICE = 64
 _PAUSE_S = 0.0002
-"""After each slice of records, about a millisecond's work, the writer lets go of the interpreter, or encoding would hold
-up the event loops. Each pause makes the threads take the interpreter from one another, which costs more than a record.
+"""After each slice of records, about a millisecond's work, the writer lets go of the interpreter, or encoding would
+hold up the event loops. Each pause makes the threads take the interpreter from one another, which costs more than a
+record.
 """
 
 _RETRY_S = (0.5, 30.0)
