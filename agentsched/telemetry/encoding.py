@@ -7,6 +7,7 @@ from json import JSONEncoder
 from typing import Any, TypeVar
 
 import numpy as np
+import orjson
 
 from agentsched.core.call import Observation
 from agentsched.core.decision import Decision
@@ -30,7 +31,20 @@ def _plain(value: object) -> Any:
     raise TypeError(f"a record holds a {type(value).__name__}, which the log has no form for")
 
 
-_to_json = JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain).encode
+_to_ascii = JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain).encode
+
+
+def _to_line(fields: Mapping[str, Any]) -> bytes:
+    """The JSON and its line end, in ASCII whatever people write, so that nothing splits a line but its end.
+
+    orjson takes a fifth of the standard library's time, which serves for the rest: text outside ASCII, half a surrogate
+    pair, an integer of more than 64 bits.
+    """
+    try:
+        line = orjson.dumps(fields, default=_plain, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError:
+        line = b"\xff"
+    return line if line.isascii() else (_to_ascii(fields) + "\n").encode("ascii")
 
 
 class LogEncoder:
@@ -55,12 +69,12 @@ class LogEncoder:
             TypeError: it is no record, or holds a value that has no form in JSON.
         """
         fields = self._fields(record)
-        return None if fields is None else (_to_json(fields) + "\n").encode("ascii")
+        return None if fields is None else _to_line(fields)
 
     def lost_line(self, count: int, *, at: float) -> bytes:
         """The line that says how many records are missing; ``at`` is an instant on the monotonic clock."""
         fields = {"record": "lost", "schema": SCHEMA_VERSION, "at_s": self._wall(at), "records": count}
-        return (_to_json(fields) + "\n").encode("ascii")
+        return _to_line(fields)
 
     def _fields(self, record: object) -> Mapping[str, Any] | None:
         match record:

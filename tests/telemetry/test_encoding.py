@@ -56,11 +56,10 @@ def test_notes_and_feedback(encode):
     assert feedback == {"record": "feedback", "schema": 1, "run_id": "r1", "at_s": 1_700_000_002.0, "score": 0.75}
 
 
-def test_keys_are_sorted_and_numbers_rounded_to_the_microsecond(make, encode):
+def test_numbers_are_rounded_to_the_microsecond(make, encode):
     (line,) = encode(make.attempt(ttft_s=1 / 3, cost_usd=1.23456789e-7))
-    assert list(json.loads(line)) == sorted(json.loads(line))
     assert b'"ttft_s":0.333333,' in line
-    assert b'"cost_usd":1.23e-07,' in line
+    assert json.loads(line)["cost_usd"] == 1.23e-07
     assert line.endswith(b"\n")
 
 
