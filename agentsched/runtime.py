@@ -78,6 +78,9 @@ class Runtime:
                     tenant=slo.tenant,
                     percentile=slo.percentile,
                     max_cost_usd=slo.max_cost_usd,
+                    min_quality=slo.min_quality,
+                    priority=slo.priority,
+                    on_late=slo.on_late,
                 )
             )
         )
@@ -109,7 +112,7 @@ class Runtime:
     def _rest_of(self, run: Run) -> QuantileForecast | None:
         """Seconds that ``run`` still needs, from how such runs went on after the call that ended last in it."""
         step, since = self._last_ended.get(run, (WHOLE_RUN, run.started_at))
-        known = self._learner.remainders.predict(run.workflow, step)
+        known = self._learner.remainders.rest_s(run.workflow, step)
         if known is None:
             return None
         waited = run.clock() - since

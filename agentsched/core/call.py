@@ -11,7 +11,8 @@ class RunInfo:
     """One execution of a workflow, as the scheduler knows it.
 
     ``deadline_at`` is an instant on the monotonic clock, None when unbounded or when ``on_late`` is ``ignore``;
-    ``deadline_s`` is what the user asked for, in seconds, whatever ``on_late`` says.
+    ``deadline_s`` is what the user asked for, in seconds, whatever ``on_late`` says, and ``due_at`` its instant. The
+    rest is as in `SLO`.
     """
 
     run_id: str
@@ -23,6 +24,17 @@ class RunInfo:
     tenant: str = "default"
     percentile: float = 0.95
     max_cost_usd: float | None = None
+    min_quality: float = 0.0
+    priority: int = 0
+    on_late: str = "raise"
+
+    @property
+    def due_at(self) -> float | None:
+        """When the run should be done; None: nobody said."""
+        if self.deadline_s is None:
+            return self.deadline_at
+        asked = self.started_at + self.deadline_s
+        return asked if self.deadline_at is None else min(asked, self.deadline_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,8 @@ class ModelCall:
         pinned: the only endpoint that may serve it (stateful responses).
         prefix: hash of the prompt's leading part (system message and tools), for prefix caches; 0: unknown.
         deadline_at: instant by which the call must be answered (run deadline, inner scopes and reserves applied).
+        due_at: instant by which its run should be done, also where nothing ends there (``on_late="ignore"``); decisions
+            look at this one, clocks at ``deadline_at``. None: as ``deadline_at``.
         patience_s: the caller's own timeout without progress, seconds.
         min_quality: endpoints below this are no candidates.
         priority: see `SLO`.
@@ -53,7 +67,9 @@ class ModelCall:
         tool_s: seconds between the parents' end and this call.
         hinted_output_tokens: what the user said with ``hint``.
         remaining_calls: what the user said is still to come after this call, serially.
-        prompt_head: the first characters of the last message, for features and logs; empty unless logging is allowed.
+        prompt_head: the first characters of the last message, for logs; empty unless logging is allowed.
+        features: what predictors of length and quality read of the prompt, packed (`agentsched.forecast.features`);
+            empty: not looked at.
     """
 
     call_id: str
@@ -71,6 +87,7 @@ class ModelCall:
     pinned: str | None = None
     prefix: int = 0
     deadline_at: float | None = None
+    due_at: float | None = None
     patience_s: float | None = None
     min_quality: float = 0.0
     priority: int = 0
@@ -80,6 +97,7 @@ class ModelCall:
     hinted_output_tokens: int | None = None
     remaining_calls: float | None = None
     prompt_head: str = ""
+    features: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from agentsched.core.call import ModelCall
 from agentsched.core.forecast import QuantileForecast
+from agentsched.core.remainder import RemainderForecast
 
 __all__ = ["Choice", "Decision", "EndpointStates", "Situation"]
 
@@ -62,7 +63,8 @@ class Situation:
         ttft_s: shape (n,), predicted time to first token if the call joins, seconds, waiting included.
         tpot_s: shape (n,), predicted time per output token if the call joins, seconds.
         output_tokens: forecast of the output length, capped by the call's ``max_tokens``.
-        remainder_s: forecast of the serial time that follows this call in its run, seconds; None: unknown.
+        remainder: forecast of the work that follows this call in its run; None: unknown.
+        rest_s: shape (QUANTILES,), the same in seconds at the pace of the fastest usable endpoint; None: unknown.
         now: the instant of the decision.
     """
 
@@ -73,13 +75,16 @@ class Situation:
     ttft_s: Array
     tpot_s: Array
     output_tokens: QuantileForecast
-    remainder_s: QuantileForecast | None
+    remainder: RemainderForecast | None
+    rest_s: Array | None
     now: float
 
     @property
     def slack_s(self) -> float | None:
-        """Seconds until the call's deadline; None: no deadline."""
-        return None if self.call.deadline_at is None else self.call.deadline_at - self.now
+        """Seconds until the call's run should be done, or the call itself if that is sooner; None: nobody said."""
+        call = self.call
+        due_at = call.deadline_at if call.due_at is None else call.due_at
+        return None if due_at is None else due_at - self.now
 
     @property
     def uncached_tokens(self) -> Array:

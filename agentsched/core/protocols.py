@@ -5,6 +5,7 @@ from typing import Protocol
 from agentsched.core.call import ModelCall
 from agentsched.core.decision import Choice, Situation
 from agentsched.core.forecast import QuantileForecast
+from agentsched.core.remainder import RemainderForecast, RunHistory
 
 __all__ = ["LengthPredictor", "Policy", "RemainderPredictor", "Sink"]
 
@@ -31,10 +32,10 @@ class LengthPredictor(Protocol):
 
 
 class RemainderPredictor(Protocol):
-    """Forecasts what follows a call in its run, in seconds. Predicting changes nothing."""
+    """Forecasts what follows a call in its run. Predicting changes nothing, the history least of all."""
 
-    def predict(self, workflow: str, step: str) -> QuantileForecast | None:
-        """The forecast for a call of this step; None: nothing is known."""
+    def predict(self, call: ModelCall, history: RunHistory) -> RemainderForecast | None:
+        """The forecast for this call, the last one in its run's ``history``; None: nothing is known."""
 
 
 class Sink(Protocol):

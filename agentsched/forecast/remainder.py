@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from agentsched.core.call import ModelCall
 from agentsched.core.forecast import QuantileForecast
+from agentsched.core.remainder import RemainderForecast, RunHistory
 
 __all__ = ["WHOLE_RUN", "EmpiricalRemainders", "RemainderKey"]
 
@@ -21,6 +23,11 @@ class EmpiricalRemainders:
 
     groups: Mapping[RemainderKey, QuantileForecast] = field(default_factory=lambda: MappingProxyType({}))
 
-    def predict(self, workflow: str, step: str) -> QuantileForecast | None:
+    def predict(self, call: ModelCall, history: RunHistory) -> RemainderForecast | None:
+        """The forecast for this call; None until such a run was seen to its end."""
+        known = self.rest_s(call.workflow, call.step)
+        return None if known is None else RemainderForecast.of_seconds(known)
+
+    def rest_s(self, workflow: str, step: str) -> QuantileForecast | None:
         """The forecast of the seconds that follow a call of this step; None until such a run was seen to its end."""
         return self.groups.get((workflow, step))

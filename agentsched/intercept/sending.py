@@ -231,6 +231,7 @@ def _call(
         pinned=home,
         prefix=about.prefix,
         deadline_at=place.deadline_at,
+        due_at=_due_at(run, place),
         patience_s=patience_s(site.request, site.client),
         min_quality=run.slo.min_quality,
         priority=run.slo.priority,
@@ -241,6 +242,14 @@ def _call(
         remaining_calls=hints.remaining_calls(place.number),
         prompt_head=about.last_text[:_PROMPT_HEAD] if runtime.settings.log.prompts else "",
     )
+
+
+def _due_at(run: Run, place: _Place) -> float | None:
+    """When the call should be answered where nothing cuts it then: what ``on_late="ignore"`` leaves of a deadline."""
+    if run.due_at is None or run.limit_at is not None:
+        return None
+    due_at = run.due_at - run.reserved_s(place.step)
+    return due_at if place.deadline_at is None else min(due_at, place.deadline_at)
 
 
 def _watcher(plan: Scheduled) -> Watcher:

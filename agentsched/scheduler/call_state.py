@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from agentsched.core.call import Failure, ModelCall, RunInfo
 from agentsched.core.forecast import QuantileForecast
+from agentsched.core.remainder import RemainderForecast, RunHistory
 from agentsched.scheduler.rate_window import Spend
 
 __all__ = ["AttemptState", "CallState", "RunState"]
@@ -43,6 +44,7 @@ class RunState:
     run: RunInfo
     announced: bool = True
     calls: set[str] = field(default_factory=set)
+    history: RunHistory = field(default_factory=RunHistory)
     call_count: int = 0
     attempt_count: int = 0
     input_tokens: int = 0
@@ -63,7 +65,7 @@ class CallState:
     arrived_at: float
     run: RunState
     lengths: QuantileForecast
-    remainder_s: QuantileForecast | None
+    remainder: RemainderForecast | None
     order: tuple[float, int]
     candidates: tuple[int, ...] = ()
     attempts: dict[str, AttemptState] = field(default_factory=dict)

@@ -11,6 +11,7 @@ import numpy as np
 from agentsched.core.call import Failure, FailureKind, ModelCall, Observation, RunInfo, Usage
 from agentsched.core.endpoint import Pool
 from agentsched.core.forecast import QuantileForecast
+from agentsched.core.protocols import RemainderPredictor
 from agentsched.core.records import CallEnded, RunClosed
 from agentsched.core.rules import BreakerRules
 from agentsched.errors import InvariantViolated
@@ -82,7 +83,7 @@ class Ledger:
     # -- calls -------------------------------------------------------------------------------------------------------
 
     def open_call(
-        self, call: ModelCall, lengths: QuantileForecast, remainder_s: QuantileForecast | None, now: float
+        self, call: ModelCall, lengths: QuantileForecast, remainders: RemainderPredictor, now: float
     ) -> CallState:
         """A call arrives; a run nobody announced is opened for it, and forgotten with its last call."""
         if call.call_id in self.calls:
@@ -91,8 +92,10 @@ class Ledger:
         if run is None:
             run = self.runs[call.run_id] = RunState(RunInfo(call.run_id, call.workflow, now), announced=False)
         self._arrivals += 1
-        order = (np.inf if call.deadline_at is None else call.deadline_at, self._arrivals)
-        state = CallState(call, now, run, lengths, remainder_s, order)
+        due_at = call.deadline_at if call.due_at is None else call.due_at
+        order = (np.inf if due_at is None else due_at, self._arrivals)
+        run.history.arrived(call.step, call.tool_s)
+        state = CallState(call, now, run, lengths, remainders.predict(call, run.history), order)
         self.calls[call.call_id] = state
         run.calls.add(call.call_id)
         run.call_count += 1
@@ -106,6 +109,9 @@ class Ledger:
         call, run = state.call, state.run
         del self.calls[call.call_id]
         run.calls.discard(call.call_id)
+        run.history.ended += 1
+        if winner is not None:
+            run.history.answered(usage.input_tokens or 0, usage.output_tokens or 0)
         yield CallEnded(
             call=call,
             arrived_at=state.arrived_at,

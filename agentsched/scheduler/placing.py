@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentsched.core.call import ModelCall
-from agentsched.core.decision import Choice, Decision, Situation
+from agentsched.core.decision import Choice, Decision, EndpointStates, Situation
 from agentsched.core.protocols import Policy
+from agentsched.core.remainder import RemainderForecast
 from agentsched.forecast.latency import completion_samples, tpot_if_joined, ttft_if_joined
 from agentsched.scheduler.call_state import CallState, RunState
 from agentsched.scheduler.endpoint_table import EndpointTable
@@ -39,17 +40,17 @@ class Placement:
         """The chosen endpoint's name."""
         return self.situation.names[self.position]
 
-    def _p_meet(self, ordered: Array, run_deadline_at: float | None) -> float | None:
+    def _p_meet(self, ordered: Array, run_due_at: float | None) -> float | None:
         """Probability that the run meets its deadline, as far as what follows this call is known; None without one.
 
         Where nothing is known of the rest it is the probability that this call meets its own deadline.
         """
         situation = self.situation
-        slack, rest = situation.slack_s, situation.remainder_s
-        if rest is not None and run_deadline_at is not None:
-            left = run_deadline_at - situation.now - rest.values  # for this call, were the rest to take so long
+        slack, rest_s = situation.slack_s, situation.rest_s
+        if rest_s is not None and run_due_at is not None:
+            left = run_due_at - situation.now - rest_s  # for this call, were the rest to take so long
             in_time = int(ordered.searchsorted(left, side="right").sum())
-            return in_time / (ordered.size * rest.values.size)
+            return in_time / (ordered.size * rest_s.size)
         return None if slack is None else int(ordered.searchsorted(slack, side="right")) / ordered.size
 
     def decision(self, state: CallState, attempt_id: str, why: str, policy: str, now: float) -> Decision:
@@ -66,7 +67,7 @@ class Placement:
             why=why,
             policy=policy,
             slack_s=self.situation.slack_s,
-            p_meet=self._p_meet(ordered, state.run.run.deadline_at),
+            p_meet=self._p_meet(ordered, state.run.run.due_at),
             ttft_s=self.ttft_s,
             e2e_s=self.e2e_s,
             e2e_p95_s=ordered.item(int(0.95 * ordered.size)),
@@ -130,7 +131,8 @@ class Placer:
             ttft_s=ttft_if_joined(states, uncached),
             tpot_s=tpot_if_joined(states),
             output_tokens=state.lengths,
-            remainder_s=state.remainder_s,
+            remainder=state.remainder,
+            rest_s=None if state.remainder is None else _rest_s(state.remainder, states),
             now=now,
         )
         choice = self._policy.choose(situation)
@@ -192,3 +194,14 @@ class Placer:
         if held is not None and held[0] in candidates:
             cached[candidates.index(held[0])] = min(held[1], call.input_tokens)
         return cached
+
+
+def _rest_s(remainder: RemainderForecast, states: EndpointStates) -> Array:
+    """What follows, at the pace of the endpoint that decodes fastest of those that can be had, as if it were idle."""
+    pace = np.where(np.isfinite(states.ready_in_s), states.tpot_alone_s, np.inf)
+    best = int(pace.argmin())
+    return remainder.seconds(
+        tpot_s=states.tpot_alone_s.item(best),
+        prefill_tokens_per_s=states.prefill_tokens_per_s.item(best),
+        ttft_s=states.ttft_idle_s.item(best),
+    )

@@ -1,10 +1,12 @@
 """Events and actions as JSON lines, exactly: what a live scheduler did can be done again by a fresh one.
 
 One line is ``{"now": seconds, "event": ..., "actions": [...]}``. Values that JSON lacks carry a tag: ``{"!": "Name"}``
-for a dataclass, ``!tuple``, ``!set``, ``!array``, ``!map``. Floats survive because JSON prints them shortest-exact.
+for a dataclass, ``!tuple``, ``!set``, ``!array``, ``!map``,
+``!bytes``. Floats survive because JSON prints them shortest-exact.
 """
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -12,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from agentsched.core import call, decision, forecast, records
+from agentsched.core import call, decision, forecast, records, remainder
 from agentsched.errors import ConfigError
 from agentsched.forecast.length import EmpiricalLengths
 from agentsched.forecast.remainder import EmpiricalRemainders
@@ -27,7 +29,7 @@ _ALLOWED = "a recording of this version"
 
 _CLASSES: dict[str, type] = {
     name: value
-    for module in (call, decision, records, events, actions)
+    for module in (call, decision, records, remainder, events, actions)
     for name, value in vars(module).items()
     if isinstance(value, type) and (is_dataclass(value) or issubclass(value, Enum))
 } | {cls.__name__: cls for cls in (EmpiricalLengths, EmpiricalRemainders, forecast.QuantileForecast)}
@@ -39,6 +41,8 @@ def encode(value: Any) -> Any:
         return {"!enum": [type(value).__name__, value.value]} if isinstance(value, Enum) else value
     if is_dataclass(value) and not isinstance(value, type):
         return {"!": type(value).__name__} | {f.name: encode(getattr(value, f.name)) for f in fields(value) if f.init}
+    if isinstance(value, bytes):
+        return {"!bytes": b64encode(value).decode("ascii")}
     if isinstance(value, np.ndarray):
         return {"!array": value.tolist()}
     if isinstance(value, Mapping):
@@ -65,6 +69,8 @@ def decode(value: Any) -> Any:
         return tuple(decode(item) for item in value[tag])
     if tag == "!set":
         return frozenset(value[tag])
+    if tag == "!bytes":
+        return b64decode(value[tag], validate=True)
     if tag == "!array":
         return np.array(value[tag], dtype=np.float64)
     if tag == "!map":

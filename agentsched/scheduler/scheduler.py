@@ -167,7 +167,7 @@ class Scheduler:
         lengths = self._lengths.predict(call)
         if call.max_tokens is not None:
             lengths = QuantileForecast(np.minimum(lengths.values, float(call.max_tokens)))
-        state = self.ledger.open_call(call, lengths, self._remainders.predict(call.workflow, call.step), now)
+        state = self.ledger.open_call(call, lengths, self._remainders, now)
         self._retry_budget.deposit()
         self._hedge_budget.deposit()
         if call.deadline_at is not None and now >= call.deadline_at:

@@ -121,6 +121,7 @@ class Agent:
             input_tokens=plan.input_tokens,
             prefix=prefix,
             deadline_at=self._due_at if self._manners.cut_late else None,
+            due_at=self._due_at,
             min_quality=plan.min_quality,
             parents=tuple(f"{self._run_id}.{parent}" for parent in plan.parents),
             tool_s=max((self._plan.calls[parent].tool_s for parent in plan.parents), default=0.0),

@@ -10,6 +10,7 @@ from agentsched.core.call import ModelCall, Observation
 from agentsched.core.forecast import QUANTILES, QuantileForecast, normal_quantiles
 from agentsched.core.protocols import LengthPredictor, RemainderPredictor
 from agentsched.core.records import CallEnded, Recordable, RunClosed
+from agentsched.core.remainder import RemainderForecast, RunHistory
 from agentsched.forecast.learner import LengthLearner, RemainderLearner
 from agentsched.forecast.length import EmpiricalLengths
 from agentsched.forecast.remainder import EmpiricalRemainders
@@ -42,16 +43,14 @@ class Knowledge(StrEnum):
 class Book:
     """Which plan stands behind an open call: what predictors with foresight look into."""
 
-    __slots__ = ("_plans", "newest")
+    __slots__ = ("_plans",)
 
     def __init__(self) -> None:
         self._plans: dict[str, CallPlan] = {}
-        self.newest: CallPlan | None = None
-        """The plan of the call that is just being made: remainder predictors are asked by step, not by call."""
 
     def open(self, call_id: str, plan: CallPlan) -> None:
         """A call is being made."""
-        self._plans[call_id] = self.newest = plan
+        self._plans[call_id] = plan
 
     def close(self, call_id: str) -> None:
         """A call is over."""
@@ -114,23 +113,22 @@ class _AverageRemainders:
     """What ideally follows a call of the same step."""
 
     def __init__(self, rests_s: Mapping[StepKey, QuantileForecast]) -> None:
-        self._rests_s = rests_s
+        self._rests = {key: RemainderForecast.of_seconds(rest_s) for key, rest_s in rests_s.items()}
 
-    def predict(self, workflow: str, step: str) -> QuantileForecast | None:
+    def predict(self, call: ModelCall, history: RunHistory) -> RemainderForecast | None:
         """The forecast for a call of this step."""
-        return self._rests_s.get((workflow, step))
+        return self._rests.get((call.workflow, call.step))
 
 
 class _TrueRemainders:
-    """What follows the call that is just being made, if all goes ideally."""
+    """What follows a call, if all goes ideally."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
 
-    def predict(self, workflow: str, step: str) -> QuantileForecast | None:
-        """The forecast for the newest call."""
-        newest = self._book.newest
-        return None if newest is None else QuantileForecast.constant(newest.rest_s)
+    def predict(self, call: ModelCall, history: RunHistory) -> RemainderForecast | None:
+        """The forecast for this call."""
+        return RemainderForecast.of_seconds(QuantileForecast.constant(self._book.plan(call.call_id).rest_s))
 
 
 def predictors(

@@ -113,6 +113,9 @@ class LogEncoder:
                 "deadline_s": _number(run.deadline_s),
                 "percentile": _number(run.percentile),
                 "max_cost_usd": _money(run.max_cost_usd),
+                "min_quality": _number(run.min_quality),
+                "priority": run.priority,
+                "on_late": run.on_late,
             },
             "outcome": ended.outcome,
             "elapsed_s": _number(ended.ended_at - run.started_at),
@@ -125,6 +128,7 @@ class LogEncoder:
 
     def _call(self, ended: CallEnded) -> Mapping[str, Any]:
         call, arrived_at = ended.call, ended.arrived_at
+        due_at = call.deadline_at if call.due_at is None else call.due_at
         return {
             "record": "call",
             "schema": SCHEMA_VERSION,
@@ -155,7 +159,7 @@ class LogEncoder:
             "retries": ended.retries,
             "cost_usd": _money(ended.cost_usd),
             "decisions": [_decision(one, arrived_at) for one in self._decided.pop(call.call_id, ())],
-            "slack_s": None if call.deadline_at is None else _number(call.deadline_at - arrived_at),
+            "slack_s": None if due_at is None else _number(due_at - arrived_at),
             "patience_s": _number(call.patience_s),
             "needs": sorted(call.needs),
             "repeatable": call.repeatable,

@@ -23,6 +23,9 @@ class SloEntry(NamedTuple):
     deadline_s: float | None = None
     percentile: float | None = None
     max_cost_usd: float | None = None
+    min_quality: float | None = None
+    priority: float | None = None
+    on_late: str | None = None
     extra: Mapping[str, Any] = {}
 
 

@@ -53,6 +53,9 @@ SLO_FIELDS = (
     Field("deadline_s", "number", "Time for the whole run, seconds."),
     Field("percentile", "number", "The share of runs that should meet the deadline, in (0, 1)."),
     Field("max_cost_usd", "number", "Cap on the run's money, USD."),
+    Field("min_quality", "number", "Endpoints of lower quality were no candidates, from 0 to 1."),
+    Field("priority", "number", "Its time was worth 2**priority of a normal run's."),
+    Field("on_late", "text", "What was to happen at the deadline."),
 )
 
 DECISION_FIELDS = (

@@ -40,7 +40,7 @@ def test_slack(deadline_at, slack_s):
     call = ModelCall("c", "r", "w", "s", 0, "m", input_tokens=100, deadline_at=deadline_at)
     ones = np.ones(2)
     situation = Situation(
-        call, ("a", "b"), None, np.array([30.0, 200.0]), ones, ones, QuantileForecast.constant(1.0), None, 10.0
+        call, ("a", "b"), None, np.array([30.0, 200.0]), ones, ones, QuantileForecast.constant(1.0), None, None, 10.0
     )
     assert situation.slack_s == slack_s
     assert situation.uncached_tokens.tolist() == [70.0, 0.0]
@@ -49,3 +49,10 @@ def test_slack(deadline_at, slack_s):
 def test_failures_are_told_in_words():
     assert str(Failure(FailureKind.SERVER, "HTTP 503", 503)) == "server 503: HTTP 503"
     assert str(Failure(FailureKind.RESET)) == "reset"
+
+
+def test_a_soft_deadline_guides_where_a_hard_one_does_not_cut():
+    call = ModelCall("c", "r", "w", "s", 0, "m", deadline_at=50.0, due_at=12.0)
+    ones = np.ones(1)
+    situation = Situation(call, ("a",), None, ones, ones, ones, QuantileForecast.constant(1.0), None, None, 10.0)
+    assert situation.slack_s == 2.0

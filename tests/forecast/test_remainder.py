@@ -22,13 +22,13 @@ def test_what_follows_each_step():
             learner.call_ended(ended(step, at))
         learner.run_closed(closed(111.0))
     made = learner.snapshot()
-    assert made.predict("w", "plan").mean == pytest.approx(9.0)
-    assert made.predict("w", "search").values.min() == pytest.approx(4.0)
-    assert made.predict("w", "search").values.max() == pytest.approx(6.0)
-    assert made.predict("w", "write").mean == pytest.approx(1.0)
-    assert made.predict("w", WHOLE_RUN).mean == pytest.approx(11.0)
-    assert made.predict("w", "other") is None
-    assert made.predict("other", "plan") is None
+    assert made.rest_s("w", "plan").mean == pytest.approx(9.0)
+    assert made.rest_s("w", "search").values.min() == pytest.approx(4.0)
+    assert made.rest_s("w", "search").values.max() == pytest.approx(6.0)
+    assert made.rest_s("w", "write").mean == pytest.approx(1.0)
+    assert made.rest_s("w", WHOLE_RUN).mean == pytest.approx(11.0)
+    assert made.rest_s("w", "other") is None
+    assert made.rest_s("other", "plan") is None
     assert learner.snapshot() is None
 
 
@@ -43,14 +43,14 @@ def test_runs_that_were_cut_short_teach_nothing(outcome):
 def test_a_late_run_teaches():
     learner = RemainderLearner()
     learner.run_closed(closed(130.0, "late"))
-    assert learner.snapshot().predict("w", WHOLE_RUN).mean == pytest.approx(30.0)
+    assert learner.snapshot().rest_s("w", WHOLE_RUN).mean == pytest.approx(30.0)
 
 
 def test_a_call_that_outlives_its_run_is_followed_by_nothing():
     learner = RemainderLearner()
     learner.call_ended(ended("last", 120.0))
     learner.run_closed(closed(110.0))
-    assert learner.snapshot().predict("w", "last").mean == 0.0
+    assert learner.snapshot().rest_s("w", "last").mean == 0.0
 
 
 def test_runs_are_told_apart():
@@ -58,7 +58,7 @@ def test_runs_are_told_apart():
     learner.call_ended(ended("plan", 102.0, "r1"))
     learner.call_ended(ended("plan", 104.0, "r2"))
     learner.run_closed(closed(105.0, run_id="r1"))
-    assert learner.snapshot().predict("w", "plan").mean == pytest.approx(3.0)
+    assert learner.snapshot().rest_s("w", "plan").mean == pytest.approx(3.0)
 
 
 def test_memory_is_bounded(monkeypatch):
@@ -80,4 +80,4 @@ def test_memory_is_bounded(monkeypatch):
 
 
 def test_nothing_is_known_at_first():
-    assert EmpiricalRemainders().predict("w", "s") is None
+    assert EmpiricalRemainders().rest_s("w", "s") is None

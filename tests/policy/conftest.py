@@ -48,7 +48,8 @@ def situation() -> Make:
             ttft_s=ttft_if_joined(states, np.maximum(0.0, input_tokens - cached)),
             tpot_s=tpot_if_joined(states),
             output_tokens=QuantileForecast.constant(tokens),
-            remainder_s=None,
+            remainder=None,
+            rest_s=None,
             now=100.0,
         )
 

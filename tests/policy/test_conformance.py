@@ -52,7 +52,8 @@ def situations(draw):
         ttft_s=ttft_if_joined(states, np.maximum(0.0, call.input_tokens - cached)),
         tpot_s=tpot_if_joined(states),
         output_tokens=draw(LENGTHS),
-        remainder_s=None,
+        remainder=None,
+        rest_s=None,
         now=100.0,
     )
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from agentsched.core.call import FailureKind, ModelCall
+from agentsched.core.remainder import RunHistory
 from agentsched.errors import ConfigError
 from agentsched.policy.least_outstanding import SpeedWeightedLeastOutstanding
 from agentsched.policy.shortest_completion import ShortestExpectedCompletion
@@ -145,7 +146,7 @@ def test_what_the_kinds_of_knowledge_say_of_a_length(small):
         errors.append(np.log(forecast.quantile(0.5) / plan.output_tokens))
         assert np.ptp(oracle.predict(call).values) == 0.0
         assert oracle.predict(call).mean == plan.output_tokens
-        assert truth.predict(workflow, plan.step).mean == pytest.approx(plan.rest_s)
+        assert truth.predict(call, RunHistory()).tool_s.mean() == pytest.approx(plan.rest_s)
         assert constant.predict(call).mean == pytest.approx(averages.output_tokens)
         assert study.predict(call).values.tolist() == forecast.values.tolist()
         book.close(call.call_id)

@@ -46,7 +46,14 @@ def test_without_the_run_s_beginning_only_the_wall_clock_is_told(make, encode):
 def test_a_run_line_tells_the_bound_that_held_beside_the_deadline_asked_for(make, encode):
     (line,) = map(json.loads, encode(make.run_closed(make.run(deadline_at=104.0, deadline_s=10.0, max_cost_usd=0.5))))
     assert (line["deadline_s"], line["bound_s"], line["elapsed_s"]) == (10.0, 4.0, 3.0)
-    assert line["slo"] == {"deadline_s": 10.0, "percentile": 0.95, "max_cost_usd": 0.5}
+    assert line["slo"] == {
+        "deadline_s": 10.0,
+        "percentile": 0.95,
+        "max_cost_usd": 0.5,
+        "min_quality": 0.0,
+        "priority": 0,
+        "on_late": "raise",
+    }
     assert line["arrival_s"] == 1_700_000_100.0
 
 
