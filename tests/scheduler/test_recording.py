@@ -70,7 +70,7 @@ def test_no_remembered_value_is_recorded():
     [
         ({"!": "Subprocess", "args": "rm"}, "unknown class in a recording .given: 'Subprocess'"),
         ({"!": ["list"]}, "unknown class"),
-        ({"!complex": "00"}, "unknown tag in a recording .given: '!bytes'"),
+        ({"!complex": "00"}, "unknown tag in a recording .given: '!complex'"),
         ({}, "unknown tag"),
         ({"!enum": ["Colour", "red"]}, "unknown class in a recording .given: 'Colour'"),
         ({"!": "ReviewDue", "call": "c"}, "another ReviewDue in a recording"),
