@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 from agentsched.core.call import Observation
 from agentsched.core.records import CallEnded, RunClosed
-from agentsched.forecast.learner import LengthLearner, RemainderLearner
 from agentsched.forecast.length import EmpiricalLengths
+from agentsched.forecast.length_learner import LengthLearner
 from agentsched.forecast.remainder import EmpiricalRemainders
+from agentsched.forecast.remainder_learner import RemainderLearner
 
 __all__ = ["BackgroundLearner", "Lesson"]
 

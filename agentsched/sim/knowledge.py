@@ -11,9 +11,10 @@ from agentsched.core.forecast import QUANTILES, QuantileForecast, normal_quantil
 from agentsched.core.protocols import LengthPredictor, RemainderPredictor
 from agentsched.core.records import CallEnded, Recordable, RunClosed
 from agentsched.core.remainder import RemainderForecast, RunHistory
-from agentsched.forecast.learner import LengthLearner, RemainderLearner
 from agentsched.forecast.length import EmpiricalLengths
+from agentsched.forecast.length_learner import LengthLearner
 from agentsched.forecast.remainder import EmpiricalRemainders
+from agentsched.forecast.remainder_learner import RemainderLearner
 from agentsched.scheduler.events import ForecastsReplaced
 from agentsched.sim.averages import Averages, StepKey
 from agentsched.sim.plan import CallPlan

@@ -6,8 +6,8 @@ import pytest
 
 from agentsched.core.call import ModelCall, Observation
 from agentsched.core.forecast import QuantileForecast
-from agentsched.forecast.learner import LengthLearner
 from agentsched.forecast.length import PRIOR_OUTPUT_TOKENS, EmpiricalLengths, length_keys
+from agentsched.forecast.length_learner import LengthLearner
 
 
 def call(workflow: str = "w", step: str = "s", model: str = "m", hinted: int | None = None) -> ModelCall:
@@ -112,7 +112,7 @@ def test_the_past_is_forgotten():
 
 
 def test_memory_is_bounded(monkeypatch):
-    from agentsched.forecast import learner as module
+    from agentsched.forecast import length_learner as module
 
     monkeypatch.setattr(module, "_MAX_GROUPS", 50)
     learner = LengthLearner()
@@ -135,7 +135,7 @@ def test_an_unknown_step_is_counted_once():
 
 
 SCRIPT = """
-from agentsched.forecast.learner import LengthLearner
+from agentsched.forecast.length_learner import LengthLearner
 from agentsched.core.call import Observation, ModelCall
 learner = LengthLearner()
 for k in range(30):

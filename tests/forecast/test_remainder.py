@@ -2,8 +2,8 @@ import pytest
 
 from agentsched.core.call import ModelCall, RunInfo
 from agentsched.core.records import CallEnded, RunClosed
-from agentsched.forecast.learner import RemainderLearner
 from agentsched.forecast.remainder import WHOLE_RUN, EmpiricalRemainders
+from agentsched.forecast.remainder_learner import RemainderLearner
 
 
 def ended(step: str, at: float, run_id: str = "r") -> CallEnded:
@@ -62,7 +62,7 @@ def test_runs_are_told_apart():
 
 
 def test_memory_is_bounded(monkeypatch):
-    from agentsched.forecast import learner as module
+    from agentsched.forecast import remainder_learner as module
 
     monkeypatch.setattr(module, "_MAX_OPEN_RUNS", 20)
     monkeypatch.setattr(module, "_MAX_CALLS_OF_A_RUN", 5)
