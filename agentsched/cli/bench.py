@@ -3,11 +3,15 @@
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from agentsched.bench.decide import Options as DecideOptions
+from agentsched.bench.decide import measure as measure_decisions
+from agentsched.bench.decide_report import decide_bars, decide_document, decide_sheets
 from agentsched.bench.fault_cases import FAULTS
 from agentsched.bench.fault_clients import CLIENTS
 from agentsched.bench.fault_report import broken_lines, fault_bars, fault_document, fault_sheets
@@ -19,6 +23,7 @@ from agentsched.bench.overhead import Options as OverheadOptions
 from agentsched.bench.overhead_report import overhead_bars, overhead_document, overhead_sheet
 from agentsched.bench.sheets import Bar, Sheet, bar_lines, drawn, markdown_section, write_section
 from agentsched.cli.output import json_option, people, print_json, progress
+from agentsched.policy.table import POLICIES, make_policy
 
 __all__ = ["command"]
 
@@ -40,6 +45,21 @@ def _names(allowed: Sequence[str]) -> Callable[[click.Context, click.Parameter, 
         for name in given:
             if name not in allowed:
                 raise click.BadParameter(f"{name!r} is not one of {', '.join(allowed)}", ctx, param)
+        return given
+
+    return read
+
+
+def _numbers(least: float, most: float) -> Callable[[click.Context, click.Parameter, str], tuple[float, ...]]:
+    """What reads an option as numbers within bounds, separated by commas."""
+
+    def read(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
+        try:
+            given = tuple(float(part) for part in value.split(","))
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is no list of numbers", ctx, param) from None
+        if not all(least <= number <= most for number in given):
+            raise click.BadParameter(f"{value!r} has numbers outside {least:g} to {most:g}", ctx, param)
         return given
 
     return read
@@ -150,6 +170,47 @@ def faults(
     notes = [*broken, *(f"{name}: {why}" for name, why in result.missing.items())]
     _tell(sheets, bars, notes, fault_document(result) if as_json else None)
     _keep(markdown, "faults", sheets, bars, notes)
+    _end(check, bars)
+
+
+@command.command("decide")
+@click.option("--endpoints", callback=_numbers(1, 4096), default="13,64,512", show_default=True, help="Pool sizes.")
+@click.option("--policies", callback=_names(sorted(POLICIES)), help=f"Some of {','.join(sorted(POLICIES))}.")
+@click.option("--decisions", type=click.IntRange(100, 1_000_000), default=2000, show_default=True)
+@click.option(
+    "--rates", callback=_numbers(1, 1e6), default="1000,3000,10000", show_default=True, help="Calls per second."
+)
+@click.option("--in-flight", type=click.IntRange(1, 256), default=4, show_default=True, help="Per endpoint.")
+@_check_option
+@_markdown_option
+@json_option
+def decide(
+    endpoints: tuple[float, ...],
+    policies: tuple[str, ...],
+    decisions: int,
+    rates: tuple[float, ...],
+    in_flight: int,
+    check: bool,
+    markdown: Path | None,
+    as_json: bool,
+) -> None:
+    """CPU per decision, answer, report of progress and look at the clocks, by pool size and policy.
+
+    The scheduler is the one that runs live, on virtual time, with a steady number of calls in flight. What calls wait
+    for their decisions at a rate is worked out from these times, as if one thread did nothing else.
+    """
+    options = DecideOptions(
+        endpoints=tuple(int(size) for size in endpoints),
+        policies=tuple((name, partial(make_policy, name)) for name in policies),
+        decisions=decisions,
+        rates=rates,
+        in_flight=in_flight,
+    )
+    with progress().status("starting") as status:
+        result = measure_decisions(options, status.update)
+    sheets, bars = decide_sheets(result), decide_bars(result)
+    _tell(sheets, bars, [], decide_document(result) if as_json else None)
+    _keep(markdown, "decide", sheets, bars, [])
     _end(check, bars)
 
 

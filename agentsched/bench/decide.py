@@ -1,0 +1,257 @@
+"""What a decision costs: the real scheduler with many calls in flight, by pool size and policy, in CPU time."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentsched import clock
+from agentsched.core.call import ModelCall, RunInfo, Usage
+from agentsched.core.endpoint import Endpoint, Pool, Profile
+from agentsched.core.forecast import QuantileForecast
+from agentsched.core.protocols import Policy
+from agentsched.core.remainder import RemainderForecast, RunHistory
+from agentsched.scheduler.actions import Start
+from agentsched.scheduler.events import AttemptFinished, CallArrived, Event, ReviewDue, RunStarted, TokensProgressed
+from agentsched.scheduler.scheduler import Scheduler
+
+__all__ = ["Cost", "Decide", "Options", "Spread", "Wait", "measure"]
+
+Array = NDArray[np.float64]
+
+_MODEL, _WORKFLOW, _STEPS = "m", "bench", ("plan", "search", "write")
+_PER_RUN, _DEADLINE_S = 12, 60.0
+_WARM_UP = 200
+_IN_FLIGHT_MOST = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is measured.
+
+    Attributes:
+        endpoints: pool sizes.
+        policies: names and makers of the policies.
+        decisions: decisions per pool size and policy.
+        rates: decisions per second at which the wait for the scheduler is worked out.
+        in_flight: calls in flight per endpoint, all in all at most 2,048.
+        seed: of sizes and arrivals.
+    """
+
+    endpoints: tuple[int, ...]
+    policies: tuple[tuple[str, Callable[[], Policy]], ...]
+    decisions: int = 2000
+    rates: tuple[float, ...] = (1_000.0, 3_000.0, 10_000.0)
+    in_flight: int = 4
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """CPU seconds of one kind of event."""
+
+    p50_s: float
+    p99_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What an arriving call waits until it is decided, at one rate: its turn, and its own decision.
+
+    Attributes:
+        rate: calls per second.
+        load: share of one core that the scheduler needs; from 1 on it cannot keep up.
+        p50_s, p99_s: seconds; None: it cannot keep up.
+    """
+
+    rate: float
+    load: float
+    p50_s: float | None
+    p99_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One pool size with one policy.
+
+    Attributes:
+        decision: a call arrives: its forecasts, the choice, the books.
+        answer: an attempt is finished.
+        progress: tokens came.
+        tick: the clocks of one call in flight are looked at.
+        waits: one per rate, for calls that each cost a decision, a report of progress, a tick and an answer.
+    """
+
+    endpoints: int
+    policy: str
+    in_flight: int
+    decision: Spread
+    answer: Spread
+    progress: Spread
+    tick: Spread
+    waits: tuple[Wait, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """The whole bench."""
+
+    options: Options
+    costs: tuple[Cost, ...]
+
+
+class _Lengths:
+    """A known distribution per step, as after some time of learning."""
+
+    def __init__(self) -> None:
+        self._known = {step: QuantileForecast.lognormal(80.0 * (k + 1), 0.7) for k, step in enumerate(_STEPS)}
+
+    def predict(self, call: ModelCall) -> QuantileForecast:
+        return self._known[call.step]
+
+
+class _Remainders:
+    """The same for what follows."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._known = {step: _work(rng, 3.0 - k) for k, step in enumerate(_STEPS)}
+
+    def predict(self, call: ModelCall, history: RunHistory) -> RemainderForecast:
+        return self._known[call.step]
+
+
+def _work(rng: np.random.Generator, calls: float) -> RemainderForecast:
+    size = QuantileForecast.constant(0.0).values.size
+    often = calls * rng.lognormal(0.0, 0.4, size)
+    return RemainderForecast(150.0 * often, 900.0 * often, often, 0.3 * often)
+
+
+def measure(options: Options, progress: Callable[[str], None] = lambda text: None) -> Decide:
+    """Measure every pool size with every policy, one after the other."""
+    costs: list[Cost] = []
+    for endpoints in options.endpoints:
+        for name, make in options.policies:
+            progress(f"{endpoints} endpoints, {name}")
+            costs.append(_Bench(options, endpoints, make()).cost(name))
+    return Decide(options, tuple(costs))
+
+
+def _pool(endpoints: int, rng: np.random.Generator) -> Pool:
+    def profile() -> Profile:
+        pace = float(rng.uniform(0.006, 0.04))
+        return Profile(
+            ttft_s=float(rng.uniform(0.02, 0.4)),
+            tpot_s=pace,
+            tpot_per_batch_s=0.01 * pace,
+            prefill_tokens_per_s=float(rng.uniform(3_000, 25_000)),
+        )
+
+    return Pool(
+        [Endpoint(f"e{k}", f"http://127.0.0.1:{k + 1}/v1", _MODEL, profile=profile()) for k in range(endpoints)]
+    )
+
+
+class _Bench:
+    """A scheduler under a steady load on virtual time."""
+
+    def __init__(self, options: Options, endpoints: int, policy: Policy) -> None:
+        self._rng = np.random.default_rng(options.seed)
+        self._options, self._endpoints = options, endpoints
+        self._scheduler = Scheduler(_pool(endpoints, self._rng), policy, _Lengths(), _Remainders(self._rng))
+        self._in_flight = min(_IN_FLIGHT_MOST, options.in_flight * endpoints)
+        self._running: deque[tuple[str, str]] = deque()
+        self._numbers = count()
+        self._now = 0.0
+        self._own_s = _clock_cost_s()
+
+    def cost(self, policy: str) -> Cost:
+        """Fill the pool, then let as many calls end as arrive."""
+        while len(self._running) < self._in_flight:
+            self._arrive()
+        taken = np.array(list(self._steps()))[_WARM_UP:]
+        decision, tick, progress, answer = taken.T
+        return Cost(
+            self._endpoints,
+            policy,
+            self._in_flight,
+            _spread(decision),
+            _spread(answer),
+            _spread(progress),
+            _spread(tick),
+            tuple(_wait(rate, decision, taken.sum(axis=1), self._rng) for rate in self._options.rates),
+        )
+
+    def _steps(self) -> Iterator[tuple[float, float, float, float]]:
+        for _ in range(self._options.decisions + _WARM_UP):
+            self._now += 1e-3
+            decision_s = self._arrive()
+            call_id, attempt_id = self._running[len(self._running) // 2]
+            tick_s = self._timed(ReviewDue(call_id))[0]
+            progress_s = self._timed(TokensProgressed(attempt_id, int(self._rng.integers(1, 200))))[0]
+            _, oldest = self._running.popleft()
+            answer_s = self._timed(AttemptFinished(oldest, Usage(900, 120)))[0]
+            yield decision_s, tick_s, progress_s, answer_s
+
+    def _arrive(self) -> float:
+        number = next(self._numbers)
+        run, index = divmod(number, _PER_RUN)
+        if index == 0:
+            self._scheduler.handle(
+                RunStarted(RunInfo(f"r{run}", _WORKFLOW, self._now, self._now + _DEADLINE_S, _DEADLINE_S)),
+                now=self._now,
+            )
+        call = ModelCall(
+            call_id=f"c{number}",
+            run_id=f"r{run}",
+            workflow=_WORKFLOW,
+            step=_STEPS[index % len(_STEPS)],
+            call_index=index,
+            model=_MODEL,
+            stream=True,
+            input_tokens=int(self._rng.integers(200, 4000)),
+            prefix=run + 1,
+            deadline_at=self._now + _DEADLINE_S - index,
+        )
+        cost_s, attempt_id = self._timed(CallArrived(call))
+        assert attempt_id is not None, "nothing bounds this pool"
+        self._running.append((call.call_id, attempt_id))
+        return cost_s
+
+    def _timed(self, event: Event) -> tuple[float, str | None]:
+        """CPU seconds of one event, the clock's own taken off, and the attempt it started."""
+        before = clock.cpu()
+        actions = self._scheduler.handle(event, now=self._now)
+        taken_s = max(0.0, clock.cpu() - before - self._own_s)
+        return taken_s, next((action.attempt_id for action in actions if isinstance(action, Start)), None)
+
+
+def _clock_cost_s() -> float:
+    """What reading the clock twice adds to what lies between."""
+    taken = []
+    for _ in range(1000):
+        before = clock.cpu()
+        taken.append(clock.cpu() - before)
+    return float(np.median(taken))
+
+
+def _spread(costs_s: Array) -> Spread:
+    p50, p99 = np.quantile(costs_s, (0.5, 0.99))
+    return Spread(float(p50), float(p99))
+
+
+def _wait(rate: float, decisions_s: Sequence[float] | Array, lives_s: Array, rng: np.random.Generator) -> Wait:
+    """The wait of Poisson arrivals at one server with these service times, by Lindley's recursion (1952)."""
+    load = rate * float(lives_s.mean())
+    if load >= 1.0:
+        return Wait(rate, load, None, None)
+    gaps = rng.exponential(1.0 / rate, lives_s.size)
+    waited, sojourns = 0.0, np.empty(lives_s.size)
+    for k, (gap, decision_s, life_s) in enumerate(zip(gaps, decisions_s, lives_s, strict=True)):
+        waited = max(0.0, waited - gap)
+        sojourns[k] = waited + decision_s
+        waited += life_s
+    p50, p99 = np.quantile(sojourns, (0.5, 0.99))
+    return Wait(rate, load, float(p50), float(p99))

@@ -1,0 +1,81 @@
+"""The bench of decisions told to people and programs."""
+
+from dataclasses import asdict
+from typing import Any
+
+from agentsched.bench.decide import Cost, Decide, Spread
+from agentsched.bench.machine import machine_description, package_versions
+from agentsched.bench.sheets import Bar, Sheet
+
+__all__ = ["decide_bars", "decide_document", "decide_sheets"]
+
+_OURS = "deadline_aware"
+_MOST_US = {13: 60.0, 64: 80.0, 512: 250.0}
+_MOST_TICK_US = 1.0
+
+
+def decide_sheets(result: Decide) -> list[Sheet]:
+    """One table of costs, one of waits."""
+    costs = tuple(
+        (
+            str(cost.endpoints),
+            cost.policy,
+            str(cost.in_flight),
+            *(_micro(one) for one in (cost.decision, cost.answer, cost.progress, cost.tick)),
+        )
+        for cost in result.costs
+    )
+    heads = ("endpoints", "policy", "in flight", "decision", "answer", "progress", "tick")
+    waits = tuple((str(cost.endpoints), cost.policy, *_waits(cost)) for cost in result.costs)
+    rates = tuple(f"{rate:g}/s" for rate in result.options.rates)
+    return [
+        Sheet("CPU per event, us: p50 (p99)", heads, 2, costs),
+        Sheet(
+            "From a call's arrival to its decision in one thread, us: p50, p99 (share of a core)",
+            (heads[0], heads[1], *rates),
+            2,
+            waits,
+        ),
+    ]
+
+
+def _micro(spread: Spread) -> str:
+    return f"{spread.p50_s * 1e6:.1f} ({spread.p99_s * 1e6:.0f})"
+
+
+def _waits(cost: Cost) -> list[str]:
+    told = []
+    for wait in cost.waits:
+        if wait.p50_s is None or wait.p99_s is None:
+            told.append(f"cannot keep up ({wait.load:.2f})")
+        else:
+            told.append(f"{wait.p50_s * 1e6:.0f}, {wait.p99_s * 1e6:.0f} ({wait.load:.2f})")
+    return told
+
+
+def decide_bars(result: Decide) -> list[Bar]:
+    """What is promised of our policy; where it was not measured, nothing can be said."""
+    bars = []
+    for endpoints, most in _MOST_US.items():
+        found = [cost for cost in result.costs if cost.endpoints == endpoints and cost.policy == _OURS]
+        text = f"a decision among {endpoints} endpoints: p50 at most {most:g} us of CPU"
+        took = found[0].decision.p50_s * 1e6 if found else None
+        bars.append(Bar(text, "" if took is None else f"{took:.0f} us", None if took is None else took <= most))
+    ticks = [cost.tick.p50_s * 1e6 for cost in result.costs if cost.policy == _OURS]
+    text = f"a tick: p50 at most {_MOST_TICK_US:g} us of CPU per call in flight"
+    bars.append(Bar(text, f"{max(ticks):.1f} us" if ticks else "", max(ticks) <= _MOST_TICK_US if ticks else None))
+    return bars
+
+
+def decide_document(result: Decide) -> dict[str, Any]:
+    """Everything, for ``--json``."""
+    options = asdict(result.options)
+    options["policies"] = [name for name, _ in result.options.policies]
+    return {
+        "bench": "decide",
+        "machine": machine_description(),
+        "packages": package_versions(),
+        "options": options,
+        "costs": [asdict(cost) for cost in result.costs],
+        "bars": [{**asdict(bar), "verdict": bar.verdict} for bar in decide_bars(result)],
+    }
