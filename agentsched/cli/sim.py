@@ -2,28 +2,26 @@
 
 import csv
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from importlib import import_module
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from agentsched import clock
-from agentsched.cli.output import json_option, people, print_json, progress
+from agentsched.cli.output import json_option, people, print_json
+from agentsched.cli.sim_arguments import duration_option, jobs_option, loads_of, policy_choice, seeds_of
+from agentsched.cli.sim_running import Timed, simulate_all
+from agentsched.cli.sim_tables import number, percent, plain_table, plots
 from agentsched.core.duration import parse_duration
 from agentsched.errors import ConfigError
 from agentsched.policy.table import POLICIES
 from agentsched.sim.comparison import CaseResult, Comparison, compare
-from agentsched.sim.grid import PolicyChoice, Task, run_task, run_tasks, tasks_of
-from agentsched.sim.intervals import Estimate
+from agentsched.sim.grid import Task, tasks_of
 from agentsched.sim.knowledge import Knowledge
-from agentsched.sim.outcome import Outcome, RunResult
+from agentsched.sim.outcome import RunResult
 from agentsched.sim.scenario_files import load_scenario, shipped_scenarios
 from agentsched.sim.simulation import MOST_CLIENTS, Setup
 
@@ -45,7 +43,7 @@ def list_scenarios(as_json: bool) -> None:
         print_json({"scenarios": found, "policies": sorted(POLICIES)})
         return
     console = people(pipe_width=120)
-    table = _table(("scenario", "endpoints", "runs/s", "about"))
+    table = plain_table(("scenario", "endpoints", "runs/s", "about"))
     for one in scenarios:
         table.add_row(one.name, str(_size(one)), f"{one.load:g}", one.about)
     console.print(table)
@@ -75,10 +73,8 @@ def _size(scenario: Any) -> int:
     type=click.Choice([one.value for one in Knowledge]),
     help="Where forecasts come from.",
 )
-@click.option("--duration", help="For how long runs arrive, e.g. 60s; the scenario's own when left out.")
-@click.option(
-    "--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default="all cores", help="Processes to use."
-)
+@duration_option
+@jobs_option
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write results, runs and plots there.")
 @json_option
 def run(
@@ -98,10 +94,10 @@ def run(
     SCENARIO is a YAML file or the name of a shipped one (`agentsched sim list`). Every policy meets the same runs, with
     the same lengths, and the same faults. Differences are taken seed by seed to the first policy.
     """
-    draw = None if out is None else _plots().draw
+    draw = None if out is None else plots().draw
     tasks = tasks_of(
         [load_scenario(scenario) for scenario in scenarios],
-        [_policy(text) for text in policies or sorted(POLICIES)],
+        [policy_choice(text) for text in policies or sorted(POLICIES)],
         [
             Setup(
                 seed=seed,
@@ -110,12 +106,12 @@ def run(
                 knowledge=Knowledge(knowledge),
                 duration_s=None if duration is None else parse_duration(duration, field="--duration"),
             )
-            for load in _loads(loads)
-            for seed in _seeds(seeds)
+            for load in loads_of(loads)
+            for seed in seeds_of(seeds)
         ],
     )
     _check_cases(tasks)
-    done = _simulate(tasks, jobs)
+    done = simulate_all(tasks, jobs)
     comparison = compare([(task, one.outcome) for task, one in done], tasks)
     document = _document(comparison, tasks, done)
     if out is not None and draw is not None:
@@ -125,55 +121,6 @@ def run(
         print_json(document)
     else:
         _show(comparison, people(pipe_width=150))
-
-
-# -- the command line ------------------------------------------------------------------------------------------------
-
-
-def _policy(text: str) -> PolicyChoice:
-    name, _, rest = text.partition(":")
-    options = []
-    for part in filter(None, rest.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise ConfigError("not an option", field="--policy", given=part, allowed="OPTION=VALUE")
-        options.append((key, _value(value)))
-    return PolicyChoice(name, tuple(options))
-
-
-def _value(text: str) -> bool | int | float | str:
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _loads(text: str | None) -> list[float | None]:
-    if text is None:
-        return [None]
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError("not a list of numbers", field="--load", given=text, allowed="e.g. 1,2.5,3") from None
-
-
-def _seeds(text: str) -> list[int]:
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        try:
-            seeds += range(int(first), int(last if dash else first) + 1)
-        except ValueError:
-            raise ConfigError(
-                "not a list of seeds", field="--seeds", given=text, allowed="e.g. 1-5 or 1,4,7-9"
-            ) from None
-    if not seeds:
-        raise ConfigError("names no seed", field="--seeds", given=text, allowed="e.g. 1-5 or 1,4,7-9")
-    return list(dict.fromkeys(seeds))
 
 
 def _check_cases(tasks: Sequence[Task]) -> None:
@@ -189,56 +136,10 @@ def _check_cases(tasks: Sequence[Task]) -> None:
         seen.add(key)
 
 
-def _plots() -> Any:
-    """The room's pictures, which alone need matplotlib."""
-    try:
-        return import_module("agentsched.sim.plots")
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] == "agentsched":
-            raise
-        raise click.ClickException(
-            f"--out needs {error.name}, which is not installed; try: pip install 'agentsched[sim]'"
-        ) from None
-
-
-# -- simulating ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Timed:
-    """An outcome and the CPU that it cost."""
-
-    outcome: Outcome
-    cpu_s: float
-
-
-def _timed(task: Task) -> _Timed:
-    before = clock.cpu()
-    outcome = run_task(task)
-    return _Timed(outcome, clock.cpu() - before)
-
-
-def _simulate(tasks: Sequence[Task], jobs: int) -> list[tuple[Task, _Timed]]:
-    columns = (
-        TextColumn("simulating"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    done: list[tuple[Task, _Timed]] = []
-    with Progress(*columns, console=progress(), transient=True) as bar:
-        shown = bar.add_task("", total=len(tasks))
-        for task, timed in run_tasks(tasks, _timed, processes=jobs):
-            done.append((task, timed))
-            bar.update(shown, advance=1, description=f"{task.scenario.name} {task.policy.label}")
-    return done
-
-
 # -- results ---------------------------------------------------------------------------------------------------------
 
 
-def _document(comparison: Comparison, tasks: Sequence[Task], done: Sequence[tuple[Task, _Timed]]) -> dict[str, Any]:
+def _document(comparison: Comparison, tasks: Sequence[Task], done: Sequence[tuple[Task, Timed]]) -> dict[str, Any]:
     setup = tasks[0].setup
     calls, cpu_s = sum(one.outcome.calls for _, one in done), sum(one.cpu_s for _, one in done)
     digests = [
@@ -262,7 +163,7 @@ def _document(comparison: Comparison, tasks: Sequence[Task], done: Sequence[tupl
     }
 
 
-def _write(folder: Path, document: dict[str, Any], done: Sequence[tuple[Task, _Timed]]) -> None:
+def _write(folder: Path, document: dict[str, Any], done: Sequence[tuple[Task, Timed]]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(document, indent=2, allow_nan=False)
@@ -273,7 +174,7 @@ def _write(folder: Path, document: dict[str, Any], done: Sequence[tuple[Task, _T
         raise ConfigError(f"cannot be written: {error.strerror or error}", field="--out", given=str(folder)) from error
 
 
-def _rows(done: Iterable[tuple[Task, _Timed]]) -> Iterator[list[object]]:
+def _rows(done: Iterable[tuple[Task, Timed]]) -> Iterator[list[object]]:
     names = [field.name for field in fields(RunResult)]
     yield ["scenario", "policy", "load", "seed", *names]
     for task, timed in done:
@@ -296,18 +197,18 @@ def _show(comparison: Comparison, console: Console) -> None:
 
 def _main_table(comparison: Comparison, results: Sequence[CaseResult]) -> Table:
     head = ("policy", "runs/s", "met deadline", "gain", "goodput/s", "P50 s", "P95 s")
-    table = _table((*head, "P95/deadline", "USD/run", "failed"))
+    table = plain_table((*head, "P95/deadline", "USD/run", "failed"))
     for one in results:
         gain = comparison.gains.get(one.case)
         table.add_row(
             one.case.policy,
             f"{one.load:g}",
-            _percent(one.attainment),
-            "" if gain is None else _percent(gain, sign=True),
-            _number(one.goodput),
-            _number(one.latency_p50_s),
-            _number(one.latency_p95_s),
-            "" if one.lateness_p95 is None else _number(one.lateness_p95),
+            percent(one.attainment),
+            "" if gain is None else percent(gain, sign=True),
+            number(one.goodput),
+            number(one.latency_p50_s),
+            number(one.latency_p95_s),
+            "" if one.lateness_p95 is None else number(one.lateness_p95),
             f"{one.cost_usd.mean:.3g}",
             str(one.outcomes.get("error", 0)),
         )
@@ -316,24 +217,8 @@ def _main_table(comparison: Comparison, results: Sequence[CaseResult]) -> Table:
 
 def _workflow_table(results: Sequence[CaseResult]) -> Table:
     names = list(dict.fromkeys(name for result in results for name in result.by_workflow))
-    table = _table(("met deadline", "runs/s", *names))
+    table = plain_table(("met deadline", "runs/s", *names))
     for one in results:
-        shares = [_percent(one.by_workflow[name]) if name in one.by_workflow else "" for name in names]
+        shares = [percent(one.by_workflow[name]) if name in one.by_workflow else "" for name in names]
         table.add_row(one.case.policy, f"{one.load:g}", *shares)
     return table
-
-
-def _table(head: Sequence[str]) -> Table:
-    table = Table(box=None, padding=(0, 1), header_style="dim", pad_edge=False)
-    for number, title in enumerate(head):
-        table.add_column(title, justify="left" if number == 0 or title == "about" else "right")
-    return table
-
-
-def _percent(one: Estimate, *, sign: bool = False) -> str:
-    mean = f"{100 * one.mean:+.1f}" if sign else f"{100 * one.mean:.1f}"
-    return f"{mean} %" if one.half is None else f"{mean} ± {100 * one.half:.1f} %"
-
-
-def _number(one: Estimate) -> str:
-    return f"{one.mean:.3g}" if one.half is None else f"{one.mean:.3g} ± {one.half:.2g}"

@@ -1,0 +1,80 @@
+"""What the commands of ``agentsched sim`` are told on the command line.
+
+Raises ConfigError for what cannot be understood.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from agentsched.errors import ConfigError
+from agentsched.sim.grid import PolicyChoice
+
+__all__ = ["duration_option", "jobs_option", "loads_of", "policy_choice", "seeds_of"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def duration_option(command: Command) -> Command:
+    """Give a command ``--duration``."""
+    told = "For how long runs arrive, e.g. 60s; the scenario's own when left out."
+    return click.option("--duration", help=told)(command)
+
+
+def jobs_option(command: Command) -> Command:
+    """Give a command ``--jobs``."""
+    cores = os.cpu_count() or 1
+    return click.option(
+        "--jobs", type=click.IntRange(1), default=cores, show_default="all cores", help="Processes to use."
+    )(command)
+
+
+def policy_choice(text: str) -> PolicyChoice:
+    """What ``NAME[:OPTION=VALUE,...]`` stands for."""
+    name, _, rest = text.partition(":")
+    options = []
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise ConfigError("not an option", field="--policy", given=part, allowed="OPTION=VALUE")
+        options.append((key, _value(value)))
+    return PolicyChoice(name, tuple(options))
+
+
+def _value(text: str) -> bool | int | float | str:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def loads_of(text: str | None) -> list[float | None]:
+    """Runs per second, e.g. ``1,2.5,3``; None: the scenario's own."""
+    if text is None:
+        return [None]
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError("not a list of numbers", field="--load", given=text, allowed="e.g. 1,2.5,3") from None
+
+
+def seeds_of(text: str) -> list[int]:
+    """Seeds, e.g. ``1-5`` or ``1,4,7-9``."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        try:
+            seeds += range(int(first), int(last if dash else first) + 1)
+        except ValueError:
+            raise ConfigError(
+                "not a list of seeds", field="--seeds", given=text, allowed="e.g. 1-5 or 1,4,7-9"
+            ) from None
+    if not seeds:
+        raise ConfigError("names no seed", field="--seeds", given=text, allowed="e.g. 1-5 or 1,4,7-9")
+    return list(dict.fromkeys(seeds))
