@@ -57,7 +57,7 @@ logger = logging.getLogger("agentsched")
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PoolSource = Pool | str | os.PathLike[str]
+PoolSource = Pool | Mapping[str, object] | str | os.PathLike[str]
 """A pool, or the path of a configuration file."""
 
 
@@ -376,7 +376,7 @@ def configure(source: PoolSource) -> "Runtime":
     """Set the pool that workflows use unless they name their own; replaces what was configured before.
 
     Args:
-        source: a `Pool`, or the path of a configuration file.
+        source: a `Pool`, the path of a configuration file, or the content of such a file as a mapping.
 
     Returns:
         The runtime of that pool.

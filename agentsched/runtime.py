@@ -3,6 +3,7 @@
 import atexit
 import os
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -150,10 +151,11 @@ def _decision_log(settings: Settings) -> DecisionLog | None:
 _lock = threading.Lock()
 _default: Runtime | None = None
 _asked_environment = False
-_by_pool: dict[object, Runtime] = {}
+_by_pool: dict[object, tuple[object, Runtime]] = {}
+"""By the identity of what names the pool, which is held so that nothing else takes its identity, or by its path."""
 
-PoolSource = Pool | Settings | str | os.PathLike[str] | None
-"""What names a pool: itself, complete settings, or the path of a file."""
+PoolSource = Pool | Settings | Mapping[str, object] | str | os.PathLike[str] | None
+"""What names a pool: itself, complete settings, the path of a file, or such a file's content as a mapping."""
 
 
 def configure(source: PoolSource) -> Runtime:
@@ -178,7 +180,7 @@ def configure(source: PoolSource) -> Runtime:
 def _settings(source: PoolSource) -> Settings | None:
     if source is None:
         return from_environment()
-    return load_settings(source if isinstance(source, (Pool, Settings)) else os.fspath(source))
+    return load_settings(source if isinstance(source, (Pool, Settings, Mapping)) else os.fspath(source))
 
 
 def runtime_for(pool: PoolSource = None) -> Runtime | None:
@@ -191,14 +193,14 @@ def runtime_for(pool: PoolSource = None) -> Runtime | None:
     """
     if pool is None:
         return _default if _default is not None or _asked_environment else _from_environment()
-    key = id(pool) if isinstance(pool, (Pool, Settings)) else os.fspath(pool)
+    key = id(pool) if isinstance(pool, (Pool, Settings, Mapping)) else os.fspath(pool)
     with _lock:
-        runtime = _by_pool.get(key)
-        if runtime is None:
+        known = _by_pool.get(key)
+        if known is None:
             settings = _settings(pool)
             assert settings is not None
-            runtime = _by_pool[key] = Runtime(settings)
-        return runtime
+            known = _by_pool[key] = (pool, Runtime(settings))
+        return known[1]
 
 
 def _from_environment() -> Runtime | None:
@@ -215,7 +217,7 @@ def shutdown() -> None:
     """Close every runtime of this process and forget them; the next use makes new ones."""
     global _default, _asked_environment
     with _lock:
-        runtimes = [*_by_pool.values(), *([_default] if _default is not None else [])]
+        runtimes = [*(runtime for _, runtime in _by_pool.values()), *([_default] if _default is not None else [])]
         _by_pool.clear()
         _default, _asked_environment = None, False
     for runtime in runtimes:
@@ -225,7 +227,7 @@ def shutdown() -> None:
 def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()
-    for runtime in (*_by_pool.values(), *([_default] if _default is not None else [])):
+    for runtime in (*(runtime for _, runtime in _by_pool.values()), *([_default] if _default is not None else [])):
         runtime.begin_anew()
 
 

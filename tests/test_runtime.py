@@ -52,6 +52,14 @@ def test_one_runtime_per_pool():
     assert runtime_for(POOL) is not runtime_for(other)
 
 
+def test_a_file_s_content_as_a_mapping_is_as_good_as_the_file():
+    content = {"version": 1, "endpoints": [{"name": "m1", "base_url": "http://127.0.0.1:9/v1", "model": "m"}]}
+    assert configure(content).settings.pool.endpoints[0].name == "m1"
+    assert runtime_for(content) is runtime_for(content)
+    with pytest.raises(ConfigError, match="endpoints"):
+        configure({"version": 1, "endpoints": []})
+
+
 def test_runs_teach_what_follows(emulated, make_runtime):  # noqa: F811 - fixtures
     runtime = make_runtime(emulated.pool())
     for _ in range(3):

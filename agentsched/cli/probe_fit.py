@@ -12,7 +12,7 @@ and a small prompt of n tokens and a long one of N tokens, each different from t
     b = (d(c) - d(1)) / (c - 1)              not below 0, not above d(1) / 2
     a = d(1) - b
     p = (N - n) / (T(N) - T(n))              only if the difference stands out of the spread of T(n)
-    t = T(n) - n / p                         not below 0; T(n) itself when p is unknown
+    t = T(n) - n / p                         not below d(1), one step of the model; T(n) itself when p is unknown
 
 The bound on b is for servers that slow down more than the line allows, as a CPU does that decodes its calls one after
 the other: policies take ``a`` for the endpoint's speed, so it stays within a factor of two of what was measured, and
@@ -115,10 +115,10 @@ def fit(
     ttft_short_s = _median([sample.ttft_s for sample in short])
     ttft_long_s = _median([sample.ttft_s for sample in long])
     prefill = _prefill(short, long, short_tokens=short_tokens, long_tokens=long_tokens)
+    alone_s = _median([sample.tpot_s() for sample in short])
     ttft_s = ttft_short_s
     if ttft_short_s is not None and prefill is not None:
-        ttft_s = max(0.0, ttft_short_s - _fresh_tokens(short, short_tokens) / prefill)
-    alone_s = _median([sample.tpot_s() for sample in short])
+        ttft_s = max(alone_s or 0.0, ttft_short_s - _fresh_tokens(short, short_tokens) / prefill)
     together_s = _together(together)
     a, b = alone_s, None
     if alone_s is not None and together_s is not None:

@@ -1,6 +1,7 @@
 """A record of everything the scheduler was told and did, for exact replay."""
 
 import contextvars
+import logging
 import queue
 import threading
 from pathlib import Path
@@ -12,6 +13,8 @@ from agentsched.scheduler.recording import encode_line
 
 __all__ = ["EventRecorder"]
 
+_log = logging.getLogger(__name__)
+
 
 class EventRecorder:
     """Keeps every (event, now, actions) for replay; encodes and writes them in a thread of its own, in order."""
@@ -19,6 +22,7 @@ class EventRecorder:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._queue: queue.SimpleQueue[tuple[Event, float, list[Action]] | threading.Event | None] = queue.SimpleQueue()
+        self._gap = False
         self._file: IO[str] | None = path.open("w", encoding="utf-8")
         self._thread = threading.Thread(target=self._work, name="agentsched-recorder", daemon=True)
         contextvars.Context().run(self._thread.start)
@@ -38,7 +42,17 @@ class EventRecorder:
                 file.flush()
                 item.set()
             else:
-                file.write(encode_line(*item) + "\n")
+                self._write(file, *item)
+
+    def _write(self, file: IO[str], event: Event, now: float, actions: list[Action]) -> None:
+        try:
+            line = encode_line(event, now, actions)
+        except TypeError as error:  # a predictor of the user's own, say, which no file can hold
+            if not self._gap:
+                self._gap = True
+                _log.warning("%s cannot be replayed from here on: %s (%s)", self._path, error, type(event).__name__)
+            return
+        file.write(line + "\n")
 
     def flush(self) -> None:
         """Wait until everything taken so far is in the file."""

@@ -42,7 +42,12 @@ def test_an_ideal_endpoint_is_found_exactly(
     assert figures.tpot_s == pytest.approx(a, rel=1e-6)
     assert figures.tpot_per_batch_s == pytest.approx(a * b_share, rel=1e-6, abs=1e-9)
     assert figures.prefill_tokens_per_s == pytest.approx(prefill, rel=1e-6)
-    assert figures.ttft_s == pytest.approx(idle_s, abs=1e-6)
+    assert figures.ttft_s == pytest.approx(max(idle_s, figures.tpot_alone_s), abs=1e-6)
+
+
+def test_a_first_token_takes_at_least_a_step_of_the_model() -> None:
+    figures = sampled(0.02, 0.0, 1000.0, 0.0)
+    assert figures.ttft_s == pytest.approx(0.02)
 
 
 def test_one_stalled_answer_changes_nothing() -> None:
