@@ -9,7 +9,6 @@ from agentsched.sim.client import Client
 from agentsched.sim.knowledge import Book
 from agentsched.sim.outcome import RunResult
 from agentsched.sim.plan import RunPlan
-from agentsched.sim.pool import MODEL
 from agentsched.sim.timeline import Timeline
 
 __all__ = ["Agent", "Manners"]
@@ -96,12 +95,25 @@ class Agent:
         """The run's instant has come."""
         cut_at = self._due_at if self._manners.cut_late else None
         plan = self._plan
-        self._client.begin_run(RunInfo(self._run_id, plan.workflow, plan.arrival_s, cut_at, plan.deadline_s), self)
+        run = RunInfo(
+            self._run_id,
+            plan.workflow,
+            plan.arrival_s,
+            cut_at,
+            plan.deadline_s,
+            tenant=plan.tenant,
+            max_cost_usd=plan.max_cost_usd,
+            priority=plan.priority,
+            on_late="raise" if self._manners.cut_late else "ignore",
+        )
+        self._client.begin_run(run, self)
         if cut_at is not None:
             self._timeline.at(cut_at, self._deadline)
         for k, missing in enumerate(self._missing):
-            if missing == 0:
+            if missing == 0 and plan.calls[k].wait_s == 0.0:
                 self._ask(k)
+            elif missing == 0:
+                self._timeline.at(plan.arrival_s + plan.calls[k].wait_s, self._ask, k)
 
     def _ask(self, k: int) -> None:
         if self._outcome is not None:
@@ -116,15 +128,18 @@ class Agent:
             workflow=self._plan.workflow,
             step=plan.step,
             call_index=k,
-            model=MODEL,
-            stream=self._manners.streams,
+            model=plan.model,
+            stream=self._manners.streams if plan.stream is None else plan.stream,
             input_tokens=plan.input_tokens,
+            max_tokens=plan.max_tokens,
             prefix=prefix,
             deadline_at=self._due_at if self._manners.cut_late else None,
             due_at=self._due_at,
             min_quality=plan.min_quality,
+            priority=self._plan.priority,
+            tenant=self._plan.tenant,
             parents=tuple(f"{self._run_id}.{parent}" for parent in plan.parents),
-            tool_s=max((self._plan.calls[parent].tool_s for parent in plan.parents), default=0.0),
+            tool_s=plan.wait_s + max((self._plan.calls[parent].tool_s for parent in plan.parents), default=0.0),
         )
         self._numbers[call_id] = k
         self._book.open(call_id, plan)
@@ -148,14 +163,22 @@ class Agent:
         now = self._timeline.now
         self._unanswered -= 1
         if self._unanswered == 0:
-            self._end("ok" if self._due_at is None or now <= self._due_at else "late")
+            if self._plan.tail_s > 0.0:
+                self._timeline.at(now + self._plan.tail_s, self._come_to_its_end)
+            else:
+                self._come_to_its_end()
             return
         free_at = now + self._plan.calls[k].tool_s
         for child in self._children[k]:
             self._free_at[child] = max(self._free_at[child], free_at)
             self._missing[child] -= 1
             if self._missing[child] == 0:
-                self._timeline.at(self._free_at[child], self._ask, child)
+                self._timeline.at(self._free_at[child] + self._plan.calls[child].wait_s, self._ask, child)
+
+    def _come_to_its_end(self) -> None:
+        if self._outcome is None:  # it may have been cut at its deadline meanwhile
+            in_time = self._due_at is None or self._timeline.now <= self._due_at
+            self._end("ok" if in_time else "late")
 
     def _deadline(self) -> None:
         """The run is cut: the scheduler fails its open calls, and what is still at work on a tool ends here."""

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["CallPlan", "RunPlan", "critical_path"]
+__all__ = ["MODEL", "CallPlan", "RunPlan", "critical_path"]
+
+MODEL = "model"
+"""The model name that calls ask for where nobody says otherwise; every endpoint of a simulated pool serves it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,10 @@ class CallPlan:
         noise: a standard normal number, the error of whoever predicts this call's length.
         ideal_s: seconds of the call alone on the fastest endpoint that may serve it, network included.
         rest_s: seconds from its answer to the end of its run, if all goes ideally.
+        wait_s: seconds of the agent's own work for this call alone, between the last of its parents and it.
+        model: the requested model name.
+        max_tokens: the caller's cap on the answer; None: none.
+        stream: whether the caller reads a stream; None: as agents of the scenario do.
     """
 
     step: str
@@ -33,6 +40,10 @@ class CallPlan:
     noise: float
     ideal_s: float
     rest_s: float
+    wait_s: float = 0.0
+    model: str = MODEL
+    max_tokens: int | None = None
+    stream: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,8 @@ class RunPlan:
         deadline_s: the time it is given, seconds; None: it has no deadline.
         ideal_s: its critical path with every call at its ideal and every tool, seconds.
         calls: at least one.
+        tail_s: seconds of the agent's own work after the last answer; the run ends after it.
+        priority, tenant, max_cost_usd: see `SLO`.
     """
 
     index: int
@@ -56,10 +69,17 @@ class RunPlan:
     deadline_s: float | None
     ideal_s: float
     calls: tuple[CallPlan, ...]
+    tail_s: float = 0.0
+    priority: int = 0
+    tenant: str = "default"
+    max_cost_usd: float | None = None
 
 
 def critical_path(
-    times_s: Sequence[float], tools_s: Sequence[float], parents: Sequence[Sequence[int]]
+    times_s: Sequence[float],
+    tools_s: Sequence[float],
+    parents: Sequence[Sequence[int]],
+    waits_s: Sequence[float] | None = None,
 ) -> tuple[float, list[float]]:
     """The length of a run and what follows each of its calls, when nothing waits but for its parents.
 
@@ -69,10 +89,13 @@ def critical_path(
         times_s: seconds of each call.
         tools_s: seconds after each call before what follows it.
         parents: for each call the numbers of those before it, all smaller than its own.
+        waits_s: seconds before each call, after its parents and their tools; None: 0 for all.
 
     Returns:
         Seconds from the start to the last answer, and for each call seconds from its answer to the last one.
     """
+    if waits_s is not None:
+        times_s = [wait_s + time_s for wait_s, time_s in zip(waits_s, times_s, strict=True)]
     ends_s: list[float] = []
     for k, before in enumerate(parents):
         ends_s.append(max((ends_s[p] + tools_s[p] for p in before), default=0.0) + times_s[k])

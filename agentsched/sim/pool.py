@@ -9,13 +9,11 @@ from agentsched.engine.hosted import HostedApi
 from agentsched.engine.instance import Instance
 from agentsched.engine.profile import HostedProfile
 from agentsched.engine.request import ServingModel
+from agentsched.sim.plan import MODEL
 from agentsched.sim.scenario import Endpoints, Scenario
 from agentsched.sim.streams import Stream, stream
 
-__all__ = ["MODEL", "client_pool", "serving_models"]
-
-MODEL = "model"
-"""The model name that every call asks for; the pool's endpoints all serve it."""
+__all__ = ["client_pool", "serving_models"]
 
 
 def serving_models(scenario: Scenario, seed: int) -> dict[str, ServingModel]:

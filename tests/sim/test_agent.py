@@ -1,5 +1,6 @@
 """Runs on virtual time: order, joins, tool times, deadlines, retries, what is left when something breaks."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -118,3 +119,26 @@ def test_a_growing_prompt_is_read_from_the_cache_where_its_beginning_was(small):
     assert [event.usage.cached_input_tokens for event, _ in story.of(AttemptFinished)] == [0, 6400]
     story = play(scenario, [other]).story
     assert [event.usage.cached_input_tokens for event, _ in story.of(AttemptFinished)] == [0, 0]
+
+
+def test_a_call_waits_for_the_agents_own_work_and_the_run_ends_after_its_tail(small):
+    calls = (a_call(wait_s=0.7), a_call(wait_s=1.5, parents=(0,)))
+    played = play(small(), [replace(a_run(*calls), tail_s=2.0)])
+    first, second = (now for _, now in played.story.of(CallArrived))
+    (_, first_ended), (_, last_ended) = played.story.of(AttemptFinished)
+    assert first == pytest.approx(0.7)
+    assert second == pytest.approx(first_ended + 1.5)
+    assert played.results[0].ended_s == pytest.approx(last_ended + 2.0)
+
+
+def test_a_run_that_is_cut_in_its_tail_ends_at_its_deadline(small):
+    deadlines = {"multiples": [{"times": 2, "share": 1}], "on_late": "raise"}
+    run = replace(a_run(a_call(), deadline_s=3.0), tail_s=5.0)
+    result = play(small(deadlines=deadlines), [run]).results[0]
+    assert (result.outcome, result.ended_s) == ("deadline", 3.0)
+
+
+def test_what_a_call_says_of_itself_reaches_the_scheduler(small):
+    run = replace(a_run(a_call(max_tokens=50, stream=False)), priority=2, tenant="acme")
+    (event, _), *_ = play(small(), [run]).story.of(CallArrived)
+    assert (event.call.max_tokens, event.call.stream, event.call.priority, event.call.tenant) == (50, False, 2, "acme")

@@ -22,7 +22,8 @@ from agentsched.scheduler.recording import encode, read_lines
 from agentsched.settings import LogSettings, PolicySettings, Settings
 from agentsched.sim.averages import averages_of
 from agentsched.sim.knowledge import Knowledge
-from agentsched.sim.pool import MODEL, client_pool
+from agentsched.sim.plan import MODEL
+from agentsched.sim.pool import client_pool
 from agentsched.sim.scenario import Scenario
 from agentsched.sim.scenario_files import load_scenario
 from agentsched.sim.simulation import Setup, Simulation
