@@ -11,6 +11,7 @@
     │   ├── StreamBroken            the upstream failed after part of the answer had been delivered
     │   └── CostExceeded            the run's money is spent
     ├── AdapterError                a framework adapter could not be installed
+    ├── StateUnavailable            the store that processes share cannot be reached; no call ever sees it
     └── InvariantViolated           the ledger contradicts itself: a bug in agentsched
 
 The texts avoid the words by which agent frameworks recognise a retryable error (CrewAI retries nine times what says
@@ -32,6 +33,7 @@ __all__ = [
     "EndpointsUnavailable",
     "InvariantViolated",
     "NoCapableEndpoint",
+    "StateUnavailable",
     "StreamBroken",
 ]
 
@@ -195,6 +197,13 @@ class CostExceeded(CallFailed):
 
 class AdapterError(AgentschedError):
     """A framework adapter could not be installed: the framework is missing or its public names have moved."""
+
+
+class StateUnavailable(AgentschedError):
+    """The store that several processes share cannot be reached, or what it answers cannot be read.
+
+    Calls never see it: every process then goes on with what it knows itself, and asks again.
+    """
 
 
 class InvariantViolated(AgentschedError):

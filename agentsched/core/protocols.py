@@ -6,8 +6,9 @@ from agentsched.core.call import ModelCall
 from agentsched.core.decision import Choice, Situation
 from agentsched.core.forecast import QuantileForecast
 from agentsched.core.remainder import RemainderForecast, RunHistory
+from agentsched.core.shared import Posting
 
-__all__ = ["LengthPredictor", "Policy", "RemainderPredictor", "Sink"]
+__all__ = ["LengthPredictor", "Policy", "RemainderPredictor", "Sink", "StateStore"]
 
 
 class Policy(Protocol):
@@ -43,3 +44,30 @@ class Sink(Protocol):
 
     def emit(self, record: object) -> None:
         """Take one record."""
+
+
+class StateStore(Protocol):
+    """Carries what the clients of a pool tell each other: of each client the newest posting, for a limited time.
+
+    It is called from one thread at a time, which is nobody's event loop; a method may block for some seconds, never for
+    ever. After a `StateUnavailable` the next call starts anew: a store that was away and is back needs no other help.
+    """
+
+    def exchange(self, own: Posting, ttl_s: float) -> list[Posting]:
+        """Keep ``own`` for ``ttl_s`` seconds, in place of the client's last one, and answer those of all others.
+
+        Only postings that are not yet expired, by the clock of the store, are answered, each with its age.
+
+        Raises:
+            StateUnavailable: the store cannot be reached or read.
+        """
+
+    def withdraw(self, client: str) -> None:
+        """Drop what this client posted, so that others need not wait until it expires.
+
+        Raises:
+            StateUnavailable: as `exchange`.
+        """
+
+    def close(self) -> None:
+        """Let go of files and connections; idempotent, raises nothing. A later call opens them again."""

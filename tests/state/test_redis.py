@@ -1,0 +1,58 @@
+import time
+
+import pytest
+
+from agentsched.core.shared import Posting
+from agentsched.errors import StateUnavailable
+from tests.state.redis_server import RedisServer
+
+redis = pytest.importorskip("redis", reason="redis-py is not installed")
+from agentsched.state.redis import RedisStore  # noqa: E402 - only where redis-py is
+
+
+def test_a_server_that_is_away_is_told_without_its_password_and_heals(redis_server: RedisServer) -> None:
+    store = RedisStore(redis_server.url)
+    store.exchange(Posting("one", b""), 9.0)
+    redis_server.kill()
+    with pytest.raises(StateUnavailable, match="redis: ConnectionError"):
+        store.exchange(Posting("one", b""), 9.0)
+    with pytest.raises(StateUnavailable):
+        store.withdraw("one")
+    with pytest.raises(StateUnavailable) as caught:
+        RedisStore(redis_server.url.replace("//", "//user:canary@")).exchange(Posting("one", b""), 9.0)
+    assert "canary" not in str(caught.value)
+    redis_server.start()
+    assert store.exchange(Posting("one", b""), 9.0) == [], "the script was loaded again too"
+    store.close()
+
+
+def test_nothing_is_left_on_the_server_once_all_are_dead(redis_server: RedisServer) -> None:
+    store = RedisStore(redis_server.url)
+    with redis.Redis(port=redis_server.port) as client:
+        client.flushall()
+        store.exchange(Posting("one", b""), 0.05)
+        assert client.dbsize() == 1
+        time.sleep(0.1)
+        assert client.dbsize() == 0
+    store.close()
+
+
+def test_a_short_lived_client_does_not_shorten_another_ones_life(redis_server: RedisServer) -> None:
+    store = RedisStore(redis_server.url)
+    store.exchange(Posting("long", b""), 60.0)
+    store.exchange(Posting("short", b""), 0.01)
+    time.sleep(0.05)
+    assert [heard.client for heard in store.exchange(Posting("watcher", b""), 0.01)] == ["long"]
+    store.withdraw("long")
+    store.close()
+
+
+def test_another_key_of_that_name_is_told(redis_server: RedisServer) -> None:
+    store = RedisStore(redis_server.url)
+    with redis.Redis(port=redis_server.port) as client:
+        client.delete("agentsched:postings:1")
+        client.set("agentsched:postings:1", "somebody else's")
+        with pytest.raises(StateUnavailable, match="WRONGTYPE"):
+            store.exchange(Posting("one", b""), 9.0)
+        client.delete("agentsched:postings:1")
+    store.close()

@@ -1,0 +1,65 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from agentsched.core.shared import Posting
+from agentsched.errors import StateUnavailable
+from agentsched.state import sqlite
+from agentsched.state.sqlite import SqliteStore
+from tests.state.conftest import Hands
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state.db"
+
+
+def test_a_deleted_file_is_made_anew(path: Path) -> None:
+    one, two = SqliteStore(path), SqliteStore(path)
+    one.exchange(Posting("one", b"1"), 9.0)
+    for file in path.parent.iterdir():
+        file.unlink()
+    one.exchange(Posting("one", b"1"), 9.0)
+    assert [heard.client for heard in two.exchange(Posting("two", b""), 9.0)] == ["one"]
+    one.close()
+    two.close()
+
+
+def test_a_file_that_is_no_database_is_told_and_heals(path: Path) -> None:
+    path.write_bytes(b"no database at all, and long enough to be looked at" * 100)
+    store = SqliteStore(path)
+    with pytest.raises(StateUnavailable, match=r"state\.db: file is not a database"):
+        store.exchange(Posting("one", b""), 9.0)
+    path.unlink()
+    assert store.exchange(Posting("one", b""), 9.0) == []
+    store.close()
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StateUnavailable, match="unable to open"):
+        SqliteStore(tmp_path / "nowhere" / "state.db").withdraw("one")
+
+
+def test_a_file_that_somebody_holds_is_told_and_heals(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_BUSY_S", 0.01)
+    store = SqliteStore(path)
+    store.exchange(Posting("one", b""), 9.0)
+    store.close()
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StateUnavailable, match="locked"):
+        store.exchange(Posting("one", b""), 9.0)
+    holder.rollback()
+    holder.close()
+    assert store.exchange(Posting("one", b""), 9.0) == []
+    store.close()
+
+
+def test_what_a_clock_that_was_set_back_left_does_not_stay_for_ever(path: Path, hands: Hands) -> None:
+    one, two = SqliteStore(path, hands), SqliteStore(path, hands)
+    one.exchange(Posting("dead", b""), 9.0)
+    hands.advance(-3600.0)
+    assert two.exchange(Posting("two", b""), 9.0) == []
+    one.close()
+    two.close()
