@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from agentsched.intercept import sending
 from agentsched.intercept.adapters import install_adapters, uninstall_adapters
-from agentsched.intercept.arrival import ArrivalWatch
 from agentsched.intercept.family import NAMES, Family, loaded_family
+from agentsched.workflow.arrival import ArrivalWatch
 from agentsched.workflow.frame import current_frame
 
 if TYPE_CHECKING:

@@ -5,10 +5,11 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from agentsched.workflow.cutoff import Cutoff
 from agentsched.workflow.frame import Frame, current_frame, enter_frame, leave_frame
+from agentsched.workflow.replacing import ReplacedMethod
 from agentsched.workflow.scope import abandoned_run, current_run
 from agentsched.workflow.steps import current_step
 from agentsched.workflow.wrapping import wrap_function
@@ -105,39 +106,7 @@ class _CarriedLifetime:
         """The error is for the run's own scope to judge."""
 
 
-_Around = Callable[["_Patch", Callable[..., Any]], object]
-
-
-class _Patch:
-    """One method replaced while it is on; another tool may have wrapped ours meanwhile, which then only passes on."""
-
-    def __init__(self, owner: type, name: str, around: _Around) -> None:
-        self._owner, self._name, self._around = owner, name, around
-        self._layers: list[tuple[object, object]] = []  # ours, and what it replaced
-        self.on = False
-
-    @property
-    def installed(self) -> bool:
-        current = self._owner.__dict__[self._name]
-        return self.on and any(current is ours for ours, _ in self._layers)
-
-    def install(self) -> None:
-        current = self._owner.__dict__[self._name]
-        if not any(current is ours for ours, _ in self._layers):
-            ours = self._around(self, current)
-            self._layers.append((ours, current))
-            setattr(self._owner, self._name, ours)
-        self.on = True
-
-    def uninstall(self) -> None:
-        self.on = False
-        for ours, replaced in reversed(self._layers):
-            if self._owner.__dict__[self._name] is ours:
-                setattr(self._owner, self._name, replaced)
-                self._layers.remove((ours, replaced))
-
-
-def _start_around(patch: _Patch, original: Callable[[threading.Thread], None]) -> object:
+def _start_around(patch: ReplacedMethod, original: Callable[[threading.Thread], None]) -> object:
     @functools.wraps(original)
     def start(self: threading.Thread) -> None:
         carried = capture() if patch.on and not _is_pool_thread(self) else None
@@ -169,7 +138,7 @@ def _start_carried(thread: threading.Thread, carried: Carried, start: Callable[[
         raise
 
 
-def _submit_around(patch: _Patch, original: Callable[..., Future[R]]) -> object:
+def _submit_around(patch: ReplacedMethod, original: Callable[..., Future[R]]) -> object:
     @functools.wraps(original)
     def submit(self: ThreadPoolExecutor, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         carried = capture() if patch.on and not _is_pool_job(self, fn) else None
@@ -197,7 +166,10 @@ def _module_of(fn: object) -> str:
     return getattr(fn, "__module__", None) or ""
 
 
-_patches = (_Patch(threading.Thread, "start", _start_around), _Patch(ThreadPoolExecutor, "submit", _submit_around))
+_patches = (
+    ReplacedMethod(threading.Thread, "start", _start_around),
+    ReplacedMethod(ThreadPoolExecutor, "submit", _submit_around),
+)
 _lock = threading.Lock()
 
 

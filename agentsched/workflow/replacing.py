@@ -1,0 +1,47 @@
+"""Public methods of other people's classes, replaced for a while."""
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Around", "ReplacedMethod"]
+
+Around = Callable[["ReplacedMethod", Callable[..., Any]], object]
+"""Makes the new method from the old one; the new one asks ``replaced.on`` whether it has anything to do."""
+
+
+class ReplacedMethod:
+    """One method replaced while it is on; another tool may have wrapped ours meanwhile, which then only passes on.
+
+    Args:
+        owner: the class.
+        name: the method's name, which ``owner`` must define itself.
+        around: makes the new method.
+    """
+
+    def __init__(self, owner: type, name: str, around: Around) -> None:
+        self._owner, self._name, self._around = owner, name, around
+        self._layers: list[tuple[object, object]] = []  # ours, and what it replaced
+        self.on = False
+
+    @property
+    def installed(self) -> bool:
+        """Whether our method is the one that the class has."""
+        current = self._owner.__dict__[self._name]
+        return self.on and any(current is ours for ours, _ in self._layers)
+
+    def install(self) -> None:
+        """Put our method in; once is enough."""
+        current = self._owner.__dict__[self._name]
+        if not any(current is ours for ours, _ in self._layers):
+            ours = self._around(self, current)
+            self._layers.append((ours, current))
+            setattr(self._owner, self._name, ours)
+        self.on = True
+
+    def uninstall(self) -> None:
+        """Put the method back that was there before ours, unless somebody else has wrapped ours."""
+        self.on = False
+        for ours, replaced in reversed(self._layers):
+            if self._owner.__dict__[self._name] is ours:
+                setattr(self._owner, self._name, replaced)
+                self._layers.remove((ours, replaced))
