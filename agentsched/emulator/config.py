@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from agentsched.emulator.faults import Fault
 from agentsched.engine.instance import Scheduling
-from agentsched.engine.profile import EngineProfile, HardwareProfile, HostedProfile
+from agentsched.engine.profile import DisaggregatedProfile, EngineProfile, HardwareProfile, HostedProfile
 from agentsched.engine.profiles import load_profile, profile_from_mapping
 from agentsched.errors import ConfigError
 
@@ -69,7 +69,7 @@ class EmulatedEndpoint(_Strict):
     """
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")
-    profile: HardwareProfile | HostedProfile
+    profile: HardwareProfile | HostedProfile | DisaggregatedProfile
     model: str = Field(default="emulated-model", min_length=1)
     kind: Literal["vllm", "openai"] = "vllm"
     seed: int = Field(default=0, ge=0)
@@ -96,7 +96,7 @@ class EmulatedEndpoint(_Strict):
 
     @property
     def engine_profile(self) -> EngineProfile:
-        """The profile, typed as either kind."""
+        """The profile, typed as any kind."""
         return self.profile
 
 

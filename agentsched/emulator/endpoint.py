@@ -26,10 +26,11 @@ from agentsched.emulator.sinks import StreamSink, WholeSink
 from agentsched.emulator.wire import ChatWire, CompletionWire, Wire
 from agentsched.emulator.wire_responses import ResponsesWire
 from agentsched.emulator.words import BYTES_PER_TOKEN
+from agentsched.engine.disaggregated import DisaggregatedPair
 from agentsched.engine.hosted import HostedApi
 from agentsched.engine.instance import Instance
 from agentsched.engine.prefix import block_chain
-from agentsched.engine.profile import HardwareProfile
+from agentsched.engine.profile import DisaggregatedProfile, HardwareProfile, HostedProfile
 from agentsched.engine.ratelimit import RateLimit
 from agentsched.engine.request import Rejection, Request, ServingModel
 from agentsched.errors import ConfigError
@@ -222,7 +223,7 @@ class EndpointServer:
 
     def _engine_request(self, request_id: str, call: Call, answer: Answer) -> Request:
         profile = self.config.profile
-        if not isinstance(profile, HardwareProfile):
+        if isinstance(profile, HostedProfile):
             return Request(request_id, call.prompt_tokens, len(answer.tokens), call.priority)
         block_bytes = profile.block_tokens * BYTES_PER_TOKEN
         prompt = (call.prompt + call.partial).encode()
@@ -330,6 +331,8 @@ class EndpointServer:
 def _model(config: EmulatedEndpoint) -> ServingModel:
     if isinstance(config.profile, HardwareProfile):
         return Instance(config.profile, scheduling=config.scheduling, max_waiting=config.max_waiting)
+    if isinstance(config.profile, DisaggregatedProfile):
+        return DisaggregatedPair(config.profile, scheduling=config.scheduling, max_waiting=config.max_waiting)
     # The server counts the limits itself, for every kind of endpoint: it has headers to fill.
     return HostedApi(config.profile, np.random.default_rng((config.seed, 0)), limit=RateLimit(None, None))
 

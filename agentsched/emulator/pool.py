@@ -14,7 +14,7 @@ from agentsched.emulator.config import EmulatedEndpoint, EmulatorConfig
 from agentsched.emulator.endpoint import EndpointServer
 from agentsched.emulator.faults import Fault
 from agentsched.emulator.pacing import PacingHistogram
-from agentsched.engine.profile import HardwareProfile
+from agentsched.engine.profile import HostedProfile
 from agentsched.engine.request import Load
 from agentsched.errors import ConfigError
 
@@ -224,7 +224,7 @@ class Emulator:
             "quality": endpoint.quality,
             "context_tokens": endpoint.engine_profile.context_limit_tokens,
         }
-        if isinstance(endpoint.profile, HardwareProfile):
+        if not isinstance(endpoint.profile, HostedProfile):
             entry["max_concurrency"] = endpoint.max_concurrency or endpoint.profile.max_slots
             entry["metrics_url"] = self.url(endpoint.name).removesuffix("/v1") + "/metrics"
         elif endpoint.max_concurrency is not None:

@@ -383,7 +383,7 @@ class Instance:
             self._cache.squeeze(self.profile.kv_tokens - self._kv_used)
             context = head.context_tokens
             # The last token is always computed: its output is what the first new token is drawn from.
-            hit = min(self._cache.match(head.request.prompt_chain), context - 1)
+            hit = min(self._known_tokens(head), context - 1)
             if head.cached_tokens is None:
                 head.cached_tokens = hit
                 self._prompt_tokens += head.request.prompt_tokens
@@ -393,6 +393,11 @@ class Instance:
             head.context_done, head.prefill_left, head.kv_held = hit, context - hit, context
             self._kv_used += context
             self._prefilling[head.request.request_id] = head
+
+    def _known_tokens(self, sequence: Sequence) -> int:
+        """Return how many leading tokens need not be read: found in the cache, or brought along the first time."""
+        brought = sequence.request.ready_tokens if sequence.cached_tokens is None else 0
+        return max(brought, self._cache.match(sequence.request.prompt_chain))
 
     def _prefill_parts(self) -> tuple[list[tuple[Sequence, int]], int, float]:
         """Return the prompt tokens of the next step per sequence, how many prompts they complete, and their seconds."""

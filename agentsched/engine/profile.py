@@ -8,7 +8,7 @@ from typing import Literal
 from agentsched.core.endpoint import Profile
 from agentsched.errors import ConfigError
 
-__all__ = ["EngineProfile", "HardwareProfile", "HostedProfile", "ProfileBasis"]
+__all__ = ["DisaggregatedProfile", "EngineProfile", "HardwareProfile", "HostedProfile", "ProfileBasis"]
 
 ProfileBasis = Literal["fitted", "assumed", "scenario"]
 """Where a profile's figures come from: a fit to a table, a stated ratio, or a published scenario."""
@@ -189,7 +189,72 @@ class HostedProfile:
         )
 
 
-EngineProfile = HardwareProfile | HostedProfile
+@dataclass(frozen=True, slots=True)
+class DisaggregatedProfile:
+    """An instance that reads prompts and one that decodes, with a link between them, as one endpoint.
+
+    Attributes:
+        name: the profile's name.
+        prefill: the instance that reads prompts.
+        decode: the instance that decodes.
+        transfer_tokens_per_s: prompt tokens per second whose cache the link carries.
+        transfer_latency_s: seconds that every transfer takes besides.
+        basis: whether the figures are fitted, assumed or given by a scenario.
+        source: where they come from.
+
+    Raises:
+        ConfigError: a figure is outside its range.
+    """
+
+    name: str
+    prefill: HardwareProfile
+    decode: HardwareProfile
+    transfer_tokens_per_s: float
+    transfer_latency_s: float = 0.0
+    basis: ProfileBasis = "assumed"
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        speed, latency_s = self.transfer_tokens_per_s, self.transfer_latency_s
+        _require("transfer_tokens_per_s", speed, "greater than 0", speed > 0)
+        _require("transfer_latency_s", latency_s, "0 or more", latency_s >= 0)
+
+    @property
+    def context_limit_tokens(self) -> int:
+        """Longest prompt plus output that both halves can hold, in tokens."""
+        return min(self.prefill.context_limit_tokens, self.decode.context_limit_tokens)
+
+    @property
+    def max_slots(self) -> int:
+        """Requests that may be decoded at once."""
+        return self.decode.max_slots
+
+    @property
+    def block_tokens(self) -> int:
+        """Tokens per block of the prefix cache, which the prefill half keeps."""
+        return self.prefill.block_tokens
+
+    def transfer_s(self, tokens: int) -> float:
+        """Return the seconds that the cache of so many prompt tokens is on its way."""
+        return self.transfer_latency_s + tokens / self.transfer_tokens_per_s
+
+    def prior(self, *, mean_context_tokens: float = 1000.0, network_s: float = 0.0) -> Profile:
+        """Return what a client may believe of it: prompts as the first half reads them, tokens as the second decodes.
+
+        The transfer lies between the first token and the second, where a client that knows TTFT and TPOT alone cannot
+        put it; its latency is left out.
+        """
+        reads = self.prefill.prior(mean_context_tokens=mean_context_tokens, network_s=network_s)
+        decodes = self.decode.prior(mean_context_tokens=mean_context_tokens)
+        return Profile(
+            ttft_s=reads.ttft_s,
+            tpot_s=decodes.tpot_s,
+            tpot_per_batch_s=decodes.tpot_per_batch_s,
+            prefill_tokens_per_s=reads.prefill_tokens_per_s,
+        )
+
+
+EngineProfile = HardwareProfile | HostedProfile | DisaggregatedProfile
 
 
 def _require(name: str, value: object, allowed: str, ok: bool) -> None:

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from agentsched.engine.profile import EngineProfile, HardwareProfile, HostedProfile
+from agentsched.engine.profile import DisaggregatedProfile, EngineProfile, HardwareProfile, HostedProfile
 from agentsched.errors import ConfigError
 
 __all__ = ["all_profiles", "load_profile", "profile_from_mapping"]
@@ -44,13 +44,19 @@ def load_profile(name: str) -> EngineProfile:
 
 
 def profile_from_mapping(entry: dict[str, Any]) -> EngineProfile:
-    """Build a profile from a mapping; one with ``ttft_median_s`` is a hosted API, any other an instance.
+    """Build a profile from a mapping.
+
+    One with ``ttft_median_s`` is a hosted API; one with ``prefill`` and ``decode``, each the name of an instance's
+    profile or the mapping of one, is a pair; any other is an instance.
 
     Raises:
         ConfigError: a key is unknown, missing or out of range.
     """
-    kind: type[HardwareProfile] | type[HostedProfile]
+    kind: type[HardwareProfile] | type[HostedProfile] | type[DisaggregatedProfile]
     kind = HostedProfile if "ttft_median_s" in entry else HardwareProfile
+    if "prefill" in entry or "decode" in entry:
+        kind = DisaggregatedProfile
+        entry = entry | {half: _half(entry[half], half) for half in ("prefill", "decode") if half in entry}
     known = {field.name for field in fields(kind)}
     values = {key: value for key, value in entry.items() if key not in ("fit", "assumption")}
     unknown = sorted(set(values) - known)
@@ -61,3 +67,15 @@ def profile_from_mapping(entry: dict[str, Any]) -> EngineProfile:
     except TypeError as error:
         missing = str(error).split("missing", 1)[-1].strip()
         raise ConfigError(f"incomplete profile: missing {missing}", field="profile") from error
+
+
+def _half(value: object, where: str) -> HardwareProfile:
+    if isinstance(value, str):
+        made: EngineProfile = load_profile(value)
+    elif isinstance(value, dict):
+        made = profile_from_mapping({"name": where, "basis": "scenario", **value})
+    else:
+        raise ConfigError("neither a name nor a mapping", field=f"profile.{where}", given=value)
+    if not isinstance(made, HardwareProfile):
+        raise ConfigError("not an instance", field=f"profile.{where}", given=made.name, allowed="an instance's profile")
+    return made

@@ -21,6 +21,7 @@ class Request:
         priority: urgency under the priority policy; which end is more urgent is the instance's setting.
         prompt_chain: hashes of the prompt's full blocks, each covering everything before it (see ``block_chain``).
         output_chain: hashes of the further blocks that prompt plus output will fill.
+        ready_tokens: leading prompt tokens whose cache comes with the request, from an instance that read them.
     """
 
     request_id: str
@@ -29,6 +30,7 @@ class Request:
     priority: int = 0
     prompt_chain: tuple[int, ...] = ()
     output_chain: tuple[int, ...] = ()
+    ready_tokens: int = 0
 
     def __post_init__(self) -> None:
         if self.prompt_tokens < 1 or self.output_tokens < 1:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from agentsched.engine.profile import EngineProfile, HardwareProfile, HostedProfile
+from agentsched.engine.profile import DisaggregatedProfile, EngineProfile, HardwareProfile, HostedProfile
 
 __all__ = ["IdealTimes", "unloaded_s"]
 
@@ -10,11 +10,19 @@ __all__ = ["IdealTimes", "unloaded_s"]
 def unloaded_s(profile: EngineProfile, input_tokens: int, output_tokens: int) -> float:
     """Seconds from a request's arrival at an idle endpoint, with nothing of its prompt cached, to its last token.
 
-    Exact for an instance; at a hosted API every part takes its median.
+    Exact for an instance and for a pair; at a hosted API every part takes its median.
     """
     if isinstance(profile, HostedProfile):
         prefill_s = 0.0 if profile.prefill_tokens_per_s is None else input_tokens / profile.prefill_tokens_per_s
         return profile.ttft_median_s + prefill_s + (output_tokens - 1) * profile.tpot_median_s
+    if isinstance(profile, DisaggregatedProfile):
+        reads, decodes = profile.prefill, profile.decode
+        first_s = reads.frontend_s + _prefill_s(reads, input_tokens)
+        if output_tokens == 1:
+            return first_s
+        second_s = decodes.step_base_s + decodes.prefill_s(1, input_tokens)
+        rest_s = _decode_s(decodes, input_tokens + 1, output_tokens - 1)
+        return first_s + profile.transfer_s(input_tokens) + second_s + rest_s
     return profile.frontend_s + _prefill_s(profile, input_tokens) + _decode_s(profile, input_tokens, output_tokens)
 
 

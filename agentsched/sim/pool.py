@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from agentsched.core.endpoint import Endpoint, Group, Pool, Profile
+from agentsched.engine.disaggregated import DisaggregatedPair
 from agentsched.engine.hosted import HostedApi
 from agentsched.engine.instance import Instance
-from agentsched.engine.profile import HostedProfile
+from agentsched.engine.profile import DisaggregatedProfile, HostedProfile
 from agentsched.engine.request import ServingModel
 from agentsched.sim.plan import MODEL
 from agentsched.sim.scenario import Endpoints, Scenario
@@ -24,6 +25,8 @@ def serving_models(scenario: Scenario, seed: int) -> dict[str, ServingModel]:
         for name in group.names:
             if isinstance(profile, HostedProfile):
                 models[name] = HostedApi(profile, stream(seed, Stream.HOSTED, len(models)), detail=False)
+            elif isinstance(profile, DisaggregatedProfile):
+                models[name] = DisaggregatedPair(profile, detail=False)
             else:
                 models[name] = Instance(profile, detail=False)
     return models

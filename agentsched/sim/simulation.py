@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agentsched.core.protocols import Policy
-from agentsched.engine.profile import HardwareProfile
+from agentsched.engine.profile import HostedProfile
 from agentsched.errors import ConfigError, InvariantViolated
 from agentsched.scheduler.scheduler import Scheduler
 from agentsched.sim.agent import Agent, Manners
@@ -177,7 +177,7 @@ def _servers(scenario: Scenario, seed: int, timeline: Timeline) -> dict[str, Ser
             timeline,
             network_s=scenario.network if group.network is None else group.network,
             progress_s=scenario.progress,
-            block_tokens=profile.block_tokens if isinstance(profile, HardwareProfile) else None,
+            block_tokens=None if isinstance(profile, HostedProfile) else profile.block_tokens,
         )
         if group.faults:
             slow_rng = stream(seed, Stream.FAULTS, 2 * number)
