@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -11,15 +12,19 @@ from agentsched.core.endpoint import Endpoint, Price, Profile
 from agentsched.core.rules import BreakerRules, HedgeRules, RetryRules, StreamRules
 from agentsched.settings.document import Dumper
 from agentsched.settings.environment import escaped
-from agentsched.settings.values import InterceptSettings, LogSettings, PolicySettings, Settings
+from agentsched.settings.values import InterceptSettings, LogSettings, PolicySettings, Settings, StateSettings
 
-__all__ = ["dump_settings", "key_variable", "profile_figures", "variable_for", "yaml_text"]
+__all__ = ["STATE_URL_VARIABLE", "dump_settings", "key_variable", "profile_figures", "variable_for", "yaml_text"]
+
+STATE_URL_VARIABLE = "AGENTSCHED_STATE_URL"
+"""The environment variable from which a dumped file reads the address of a store that asks for a password."""
 
 
 def dump_settings(settings: Settings) -> str:
     """Write settings as the YAML text of a configuration file.
 
-    Loading the text gives equal settings, provided that the variables of `key_variable` hold the keys. Sections that
+    Loading the text gives equal settings, provided that the variables of `key_variable` hold the keys, and
+    `STATE_URL_VARIABLE` the address of a store if that holds a password. Sections that
     say nothing but the defaults are left out. Paths are written as they are.
     """
     data: dict[str, object] = {
@@ -39,11 +44,14 @@ def dump_settings(settings: Settings) -> str:
         ("breaker", rules.breaker, BreakerRules()),
         ("stream", rules.stream, StreamRules()),
         ("hedge", rules.hedge, HedgeRules()),
+        ("state", settings.state, StateSettings()),
         ("log", settings.log, LogSettings()),
         ("intercept", settings.intercept, InterceptSettings()),
     )
     for name, section, default in sections:
         values = _changed(section, default)
+        if name == "state" and urlsplit(settings.state.url or "").password is not None:
+            values["url"] = f"${{{STATE_URL_VARIABLE}}}"
         if values:
             data[name] = values
     return yaml_text(data)

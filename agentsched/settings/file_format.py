@@ -2,8 +2,9 @@
 
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from agentsched.core.endpoint import CAPABILITIES, Endpoint, Group, Pool, Price, Profile
 from agentsched.core.rules import BreakerRules, HedgeRules, RetryRules, Rules, StreamRules
@@ -32,7 +33,7 @@ Kind = Literal["openai", "azure", "vllm", "sglang", "llama_cpp", "llm-d", "dynam
 KINDS: tuple[str, ...] = get_args(Kind)
 
 _PROFILE, _RETRY, _BREAKER, _STREAM, _HEDGE = Profile(), RetryRules(), BreakerRules(), StreamRules(), HedgeRules()
-_LOG = LogSettings()
+_LOG, _STATE = LogSettings(), StateSettings()
 
 
 class _Section(BaseModel):
@@ -287,27 +288,60 @@ class PolicyFile(BaseModel):
         return PolicySettings(self.name, dict(self.model_extra or {}))
 
 
-def _backend_of_this_version(value: object) -> object:
-    if value in ("sqlite", "redis"):
-        raise ConfigError("not in this version", allowed="memory")
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
+_SHORTEST_INTERVAL_S, _LONGEST_INTERVAL_S = 0.05, 60.0
+
+
+def _interval(value: float) -> float:
+    if not _SHORTEST_INTERVAL_S <= value <= _LONGEST_INTERVAL_S:
+        raise ConfigError("out of range", allowed=f"from {_SHORTEST_INTERVAL_S:g} s to {_LONGEST_INTERVAL_S:g} s")
     return value
 
 
-def _no_url(value: object) -> object:
-    raise ConfigError("the memory backend has no address", given=Unquoted("not shown"), allowed="leave it out")
-
-
 class StateFile(_Section):
-    """Where what several processes share is kept."""
+    """Where several processes tell each other what they do at the endpoints."""
 
-    backend: Annotated[Literal["memory"], BeforeValidator(_backend_of_this_version)] = "memory"
-    """memory; sqlite and redis are reserved for later versions."""
-    url: Annotated[None, BeforeValidator(_no_url)] = None
-    """Where the state is; reserved for sqlite and redis."""
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"backend": {"enum": ["sqlite", "redis"]}}, "required": ["backend"]},
+            "then": {"required": ["url"]},
+        }
+    )
 
-    def core(self) -> StateSettings:
-        """As the rest of agentsched knows it."""
-        return StateSettings(self.backend)
+    backend: Literal["memory", "sqlite", "redis"] = _STATE.backend
+    """memory: nowhere, every process for itself; sqlite: processes on one machine; redis: processes on several."""
+    url: Text | None = None
+    """The path of the SQLite file, or the address of the Redis server (redis://, rediss:// or unix://)."""
+    interval: Annotated[Seconds, AfterValidator(_interval)] = _STATE.interval_s
+    """How often they tell each other."""
+
+    @model_validator(mode="after")
+    def _has_its_address(self) -> Self:
+        hidden = Unquoted("not shown")
+        if self.backend == "memory" and self.url is not None:
+            allowed = "leave it out, or set backend"
+            raise ConfigError("the memory backend has no address", field="state.url", given=hidden, allowed=allowed)
+        if self.backend == "sqlite" and (self.url is None or "://" in self.url):
+            allowed = "the path of a file on a disk of this machine"
+            raise ConfigError("not the path of a file", field="state.url", given=hidden, allowed=allowed)
+        if self.backend == "redis" and (self.url is None or not self._of_redis(self.url)):
+            allowed = "redis://[user:password@]host[:port][/database], rediss://... or unix://path"
+            raise ConfigError("not the address of a Redis server", field="state.url", given=hidden, allowed=allowed)
+        return self
+
+    @staticmethod
+    def _of_redis(url: str) -> bool:
+        try:
+            parts = urlsplit(url)
+            _ = parts.port  # raises ValueError when it is no number
+        except ValueError:
+            return False
+        return parts.scheme in _REDIS_SCHEMES and bool(parts.path if parts.scheme == "unix" else parts.hostname)
+
+    def core(self, folder: Path | None) -> StateSettings:
+        """As the rest of agentsched knows it; a relative path starts at ``folder``, where there is one."""
+        url = str(_path(self.url, folder)) if self.backend == "sqlite" else self.url
+        return StateSettings(self.backend, url, self.interval)
 
 
 class LogFile(_Section):

@@ -116,7 +116,7 @@ def _settings_of(document: Document, path: Path | None) -> Settings:
         policy=content.policy.core(),
         rules=content.rules(),
         log=content.log.core(None if path is None else path.parent),
-        state=content.state.core(),
+        state=content.state.core(None if path is None else path.parent),
         intercept=content.intercept.core(),
         warnings=warnings,
         source=path,

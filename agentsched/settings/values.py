@@ -46,9 +46,18 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class StateSettings:
-    """Where what several processes share is kept; this version keeps it in the process's memory."""
+    """Where several processes tell each other what they do at the endpoints.
 
-    backend: Literal["memory"] = "memory"
+    Attributes:
+        backend: memory: nowhere, every process decides by what it sees itself; sqlite: in a file, for processes on one
+            machine; redis: in a server, for processes on several.
+        url: the path of the file, or the address of the server, which may hold its password; never shown.
+        interval_s: how often they do, seconds.
+    """
+
+    backend: Literal["memory", "sqlite", "redis"] = "memory"
+    url: str | None = field(default=None, repr=False)
+    interval_s: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)

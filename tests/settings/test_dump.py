@@ -9,8 +9,16 @@ from hypothesis import strategies as st
 
 from agentsched.core.endpoint import CAPABILITIES, Endpoint, Group, Pool, Price, Profile
 from agentsched.core.rules import BreakerRules, HedgeRules, RetryRules, Rules, StreamRules
-from agentsched.settings import InterceptSettings, LogSettings, PolicySettings, Settings, dump_settings, load_settings
-from agentsched.settings.dump import key_variable, variable_for
+from agentsched.settings import (
+    InterceptSettings,
+    LogSettings,
+    PolicySettings,
+    Settings,
+    StateSettings,
+    dump_settings,
+    load_settings,
+)
+from agentsched.settings.dump import STATE_URL_VARIABLE, key_variable, variable_for
 from agentsched.settings.file_format import KINDS
 from agentsched.settings.load import parse_settings
 
@@ -73,6 +81,14 @@ all_settings = st.builds(
     rules=all_rules,
     log=logs,
     intercept=st.builds(InterceptSettings, st.booleans()),
+    state=st.sampled_from(
+        [
+            StateSettings(),
+            StateSettings("sqlite", "/var/lib/${x}.db", 0.25),
+            StateSettings("redis", "redis://h/1"),
+            StateSettings("redis", "redis://u:canary@h/1", 2.0),
+        ]
+    ),
 )
 
 
@@ -85,6 +101,7 @@ def test_what_is_dumped_is_loaded(made: Settings) -> None:
         for endpoint in made.pool.endpoints:
             if endpoint.api_key:
                 monkeypatch.setenv(key_variable(made, endpoint.name), endpoint.api_key)
+        monkeypatch.setenv(STATE_URL_VARIABLE, made.state.url or "")
         assert parse_settings(text, path=Path("/etc/pool.yaml")) == made
 
 

@@ -56,7 +56,7 @@ FULL = """
     breaker: {failures: 2, cooldown: 1s, max_cooldown: 30s}
     stream: {connect_timeout: 1s, first_token_timeout: 10s, idle_timeout: 5s, continuation: false}
     hedge: {max_extra: 0.1, reserve: 2, min_gain: 0.2, margin: 200ms}
-    state: {backend: memory}
+    state: {backend: redis, url: "${STATE_URL}", interval: 250ms}
     log: {path: runs.jsonl, max_bytes: 1 MiB, backups: 2, prompts: true, record_events: /tmp/events.jsonl}
     intercept: {custom_transports: true}
 """
@@ -65,6 +65,7 @@ FULL = """
 def test_every_key_arrives(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPU_KEY", "gpu-secret")
     monkeypatch.setenv("AZURE_KEY", "azure-secret")
+    monkeypatch.setenv("STATE_URL", "rediss://:canary@h:6380/1")
     settings = load(FULL)
     assert settings.pool == Pool(
         [
@@ -105,7 +106,8 @@ def test_every_key_arrives(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert settings.policy == PolicySettings("weighted_least_outstanding")
     assert settings.log == LogSettings(Path("runs.jsonl"), 1 << 20, 2, True, Path("/tmp/events.jsonl"))
-    assert settings.state == StateSettings("memory")
+    assert settings.state == StateSettings("redis", "rediss://:canary@h:6380/1", 0.25)
+    assert "canary" not in repr(settings)
     assert settings.intercept == InterceptSettings(custom_transports=True)
     assert settings.source == Path("pool.yaml")
     assert dict(settings.key_variables) == {"gpu": "GPU_KEY", "cloud": "AZURE_KEY"}
@@ -133,9 +135,10 @@ def test_paths_start_at_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     folder.mkdir()
     file = folder / "pool.yaml"
     text = "version: 1\nendpoints: [{name: a, base_url: 'http://h', model: m}]\nlog: {path: runs.jsonl}\n"
-    file.write_text(text, encoding="utf-8")
+    file.write_text(text + "state: {backend: sqlite, url: state.db}\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert load_settings(file).log.path == folder / "runs.jsonl"
+    assert load_settings(file).state == StateSettings("sqlite", str(folder / "state.db"))
 
 
 def test_a_mapping_is_read_like_a_file() -> None:

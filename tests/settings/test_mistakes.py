@@ -92,11 +92,13 @@ TABLE = [
     ("duration list", GOOD + "stream:\n  idle_timeout: [1]\n", (7, "stream.idle_timeout", "(given: a list)")),
     ("a core name", GOOD + "breaker: {cooldown_s: 1}\n", (6, "breaker.cooldown_s", "did you mean 'cooldown'?")),
     ("continuation", GOOD + "stream: {continuation: true}\n", (6, "stream.continuation", "this version cannot")),
-    (
-        "sqlite",
-        GOOD + "state: {backend: sqlite}\n",
-        (6, "state.backend", "not in this version (given: 'sqlite'); allowed: memory"),
-    ),
+    ("sqlite without a file", GOOD + "state: {backend: sqlite}\n", (6, "state.url", "not the path of a file")),
+    ("sqlite and an address", GOOD + "state: {backend: sqlite, url: 'redis://h'}\n", (6, "state.url", "not the path")),
+    ("redis without a server", GOOD + "state: {backend: redis}\n", (6, "state.url", "not the address of a Redis")),
+    ("redis over http", GOOD + "state: {backend: redis, url: 'http://:canary@h'}\n", (6, "state.url", "redis://")),
+    ("redis port", GOOD + "state: {backend: redis, url: 'redis://h:canary'}\n", (6, "state.url", "redis://")),
+    ("redis host", GOOD + "state: {backend: redis, url: 'redis:///0'}\n", (6, "state.url", "redis://")),
+    ("hectic", GOOD + "state: {interval: 1ms}\n", (6, "state.interval", "out of range (given: '1ms'); allowed: from")),
     (
         "state's address",
         GOOD + "state: {url: 'redis://:canary@h'}\n",

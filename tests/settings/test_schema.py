@@ -10,7 +10,7 @@ import yaml
 
 from agentsched.core.endpoint import Endpoint, Profile
 from agentsched.core.rules import Rules
-from agentsched.settings import LogSettings, load_settings, settings_schema
+from agentsched.settings import LogSettings, StateSettings, load_settings, settings_schema
 from agentsched.settings.document import Loader
 from agentsched.settings.json_schema import properties_at
 
@@ -32,7 +32,7 @@ EXAMPLES = {
         retry: {max_attempts: 2, budget: 0, backoff: 1m30s, max_wait: 5}
         stream: {first_token_timeout: "1.5 m", continuation: false}
         log: {path: a.jsonl, max_bytes: 64 MiB, prompts: false}
-        state: {backend: memory}
+        state: {backend: redis, url: 'redis://h:6379/0', interval: 1s}
         intercept: {custom_transports: "${SCHEMA_FLAG:-true}"}
     """,
 }
@@ -74,6 +74,7 @@ def test_every_setting_of_the_core_has_a_key() -> None:
     assert {item.name for item in fields(Endpoint)} == properties_at(("endpoints", 0))
     assert {item.name for item in fields(Profile)} == properties_at(("endpoints", 0, "profile"))
     assert {item.name for item in fields(LogSettings)} == properties_at(("log",))
+    assert {item.name.removesuffix("_s") for item in fields(StateSettings)} == properties_at(("state",))
     rules = Rules()
     for section in fields(rules):
         names = {item.name.removesuffix("_s") for item in fields(getattr(rules, section.name))}
