@@ -1,14 +1,14 @@
 """Every socket of agentsched: what a plug-in implements, and what it may assume."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from agentsched.core.call import ModelCall
-from agentsched.core.decision import Choice, Situation
+from agentsched.core.call import ModelCall, Observation
+from agentsched.core.decision import Choice, Decision, Situation
 from agentsched.core.forecast import QuantileForecast
 from agentsched.core.remainder import RemainderForecast, RunHistory
 from agentsched.core.shared import Posting
 
-__all__ = ["LengthPredictor", "Policy", "RemainderPredictor", "Sink", "StateStore"]
+__all__ = ["LengthPredictor", "Policy", "RemainderPredictor", "RememberingPolicy", "Sink", "StateStore"]
 
 
 class Policy(Protocol):
@@ -23,6 +23,18 @@ class Policy(Protocol):
 
     def choose(self, situation: Situation) -> Choice:
         """Say where the call goes."""
+
+
+@runtime_checkable
+class RememberingPolicy(Policy, Protocol):
+    """A policy that learns from what happened. `choose` still changes nothing.
+
+    It belongs to one scheduler, which shows it what it also logs, in that order: a fresh one that is shown the same
+    records is in the same state, so that a recording replays exactly. Chance is drawn from the call's id.
+    """
+
+    def remember(self, record: Decision | Observation) -> None:
+        """An attempt has begun, or has ended in any way. Returns at once and raises nothing."""
 
 
 class LengthPredictor(Protocol):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsched.core.call import ModelCall
+from agentsched.core.call import ModelCall, Observation
 from agentsched.core.decision import Choice, Decision, EndpointStates, Situation
-from agentsched.core.protocols import Policy
+from agentsched.core.protocols import Policy, RememberingPolicy
 from agentsched.core.remainder import RemainderForecast
 from agentsched.forecast.latency import completion_samples, tpot_if_joined, ttft_if_joined
 from agentsched.scheduler.call_state import CallState, RunState
@@ -103,12 +103,18 @@ class Placer:
     def __init__(self, table: EndpointTable, policy: Policy) -> None:
         self._table = table
         self._policy = policy
+        self._memory = policy if isinstance(policy, RememberingPolicy) else None
         self._index_arrays: dict[tuple[int, ...], tuple[NDArray[np.intp], tuple[str, ...]]] = {}
 
     @property
     def policy_name(self) -> str:
         """The policy's name."""
         return self._policy.name
+
+    def remember(self, record: Decision | Observation) -> None:
+        """Let a policy that has a memory know of an attempt that began or ended."""
+        if self._memory is not None:
+            self._memory.remember(record)
 
     def place(self, state: CallState, candidates: tuple[int, ...], latest: float, now: float) -> Placement | None:
         """The best place for the call as things stand; None when limits and breakers keep all closed beyond ``latest``.

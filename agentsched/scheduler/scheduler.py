@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from agentsched.core.call import AttemptLimits, Failure, FailureKind, Usage
+from agentsched.core.call import AttemptLimits, Failure, FailureKind, Observation, Usage
+from agentsched.core.decision import Decision
 from agentsched.core.endpoint import Pool
 from agentsched.core.forecast import QuantileForecast
 from agentsched.core.protocols import LengthPredictor, Policy, RemainderPredictor
@@ -284,9 +285,13 @@ class Scheduler:
             connect_s = min(connect_s, remaining)
         limits = AttemptLimits(connect_s, remaining)
         self._actions.append(Start(call.call_id, attempt.attempt_id, placement.name, limits))
-        decision = placement.decision(state, attempt.attempt_id, why, self._placer.policy_name, now)
-        self._actions.append(Record(decision))
+        self._tell(placement.decision(state, attempt.attempt_id, why, self._placer.policy_name, now))
         self._schedule_review(state, now)
+
+    def _tell(self, record: Decision | Observation) -> None:
+        """An attempt began or ended: the log hears of it, and a policy that has a memory."""
+        self._placer.remember(record)
+        self._actions.append(Record(record))
 
     # -- attempts ----------------------------------------------------------------------------------------------------
 
@@ -324,7 +329,7 @@ class Scheduler:
         self.ledger.saw_answer(state, attempt, usage, now)
         if self.ledger.table.succeeded(attempt.endpoint):
             self._note(attempt.endpoint, "is back", now)
-        self._actions.append(Record(self.ledger.close_attempt(state, attempt, usage, None, now)))
+        self._tell(self.ledger.close_attempt(state, attempt, usage, None, now))
         self._end(state, "ok", now, winner=attempt, usage=usage)
 
     def _deliver(self, state: CallState, winner: AttemptState, now: float) -> None:
@@ -345,8 +350,7 @@ class Scheduler:
 
     def _cancel(self, state: CallState, attempt: AttemptState, reason: str, now: float) -> None:
         self._actions.append(Cancel(state.call.call_id, attempt.attempt_id, reason))
-        failure = Failure(FailureKind.CANCELLED, reason)
-        self._actions.append(Record(self.ledger.close_attempt(state, attempt, None, failure, now)))
+        self._tell(self.ledger.close_attempt(state, attempt, None, Failure(FailureKind.CANCELLED, reason), now))
 
     def _attempt_failed(self, event: AttemptFailed, now: float) -> None:
         found = self.ledger.attempt(event.attempt_id)
@@ -357,7 +361,7 @@ class Scheduler:
         """One attempt is over without an answer: blame, then hand over, wait for its rival, or try again."""
         i, delivered = attempt.endpoint, state.delivered == attempt.attempt_id
         self._blame(i, failure, now)
-        self._actions.append(Record(self.ledger.close_attempt(state, attempt, None, failure, now)))
+        self._tell(self.ledger.close_attempt(state, attempt, None, failure, now))
         state.story.append(f"{self.ledger.name(i)}: {failure} after {now - attempt.started_at:.2f} s")
         state.last_failure = failure
         state.only_limits = state.only_limits and failure.kind is FailureKind.RATE_LIMITED
