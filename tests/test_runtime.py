@@ -1,6 +1,7 @@
 import pytest
 
 from agentsched.core.endpoint import Endpoint, Pool
+from agentsched.core.remainder import RunHistory
 from agentsched.core.slo import SLO
 from agentsched.errors import ConfigError
 from agentsched.runtime import configure, runtime_for, shutdown
@@ -78,5 +79,5 @@ def test_runs_teach_what_follows(emulated, make_runtime):  # noqa: F811 - fixtur
     assert 0 < whole.quantile(0.5) < 5
     assert run.decisions[-1].reason.startswith("first: ")
     assert run.spent_s[0][0] == "only"
-    known = runtime.dispatcher.scheduler._lengths.predict(call)
+    known = runtime.dispatcher.scheduler._lengths.predict(call, RunHistory())
     assert known.quantile(0.5) < 150, "20-token answers were seen"

@@ -109,7 +109,7 @@ class _Lengths:
     def __init__(self) -> None:
         self._known = {step: QuantileForecast.lognormal(80.0 * (k + 1), 0.7) for k, step in enumerate(_STEPS)}
 
-    def predict(self, call: ModelCall) -> QuantileForecast:
+    def predict(self, call: ModelCall, history: RunHistory) -> QuantileForecast:
         return self._known[call.step]
 
 

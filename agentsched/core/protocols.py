@@ -40,8 +40,8 @@ class RememberingPolicy(Policy, Protocol):
 class LengthPredictor(Protocol):
     """Forecasts output lengths, in tokens. Predicting changes nothing; learning happens elsewhere and arrives whole."""
 
-    def predict(self, call: ModelCall) -> QuantileForecast:
-        """The forecast for this call, not yet capped by ``max_tokens``."""
+    def predict(self, call: ModelCall, history: RunHistory) -> QuantileForecast:
+        """The forecast for this call, the last one in its run's ``history``, not yet capped by ``max_tokens``."""
 
 
 class RemainderPredictor(Protocol):

@@ -1,5 +1,6 @@
 """What still follows a call in its run: the history that a forecast may look at, and the forecast itself."""
 
+from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +9,10 @@ from numpy.typing import NDArray
 from agentsched.core.forecast import QUANTILES, QuantileForecast
 from agentsched.errors import ConfigError
 
-__all__ = ["RemainderForecast", "RunHistory"]
+__all__ = ["ANSWERS_KEPT", "RemainderForecast", "RunHistory"]
+
+ANSWERS_KEPT = 8
+"""Answers of a run that its history tells one by one."""
 
 Array = NDArray[np.float64]
 
@@ -25,6 +29,8 @@ class RunHistory:
         counts: how often each step has come so far, that call included.
         ended: calls that are over.
         input_tokens, output_tokens: of the calls that were answered.
+        answers: step and output tokens of the latest answers, newest last, at most `ANSWERS_KEPT`.
+        last_output: the output tokens of the latest answer of each step.
         tool_s: seconds between calls, as far as they were seen.
     """
 
@@ -34,6 +40,8 @@ class RunHistory:
     input_tokens: int = 0
     output_tokens: int = 0
     tool_s: float = 0.0
+    answers: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=ANSWERS_KEPT))
+    last_output: dict[str, int] = field(default_factory=dict)
 
     def arrived(self, step: str, tool_s: float) -> None:
         """A call of this step was made, ``tool_s`` seconds after what it waited for."""
@@ -41,10 +49,12 @@ class RunHistory:
         self.counts[step] = self.counts.get(step, 0) + 1
         self.tool_s += tool_s
 
-    def answered(self, input_tokens: int, output_tokens: int) -> None:
-        """A call was answered."""
+    def answered(self, step: str, input_tokens: int, output_tokens: int) -> None:
+        """A call of this step was answered."""
         self.input_tokens += input_tokens
         self.output_tokens += output_tokens
+        self.answers.append((step, output_tokens))
+        self.last_output[step] = output_tokens
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,8 +11,9 @@ import numpy as np
 from agentsched.core.call import Failure, FailureKind, ModelCall, Observation, RunInfo, Usage
 from agentsched.core.endpoint import Pool
 from agentsched.core.forecast import QuantileForecast
-from agentsched.core.protocols import RemainderPredictor
+from agentsched.core.protocols import LengthPredictor, RemainderPredictor
 from agentsched.core.records import CallEnded, RunClosed
+from agentsched.core.remainder import RunHistory
 from agentsched.core.rules import BreakerRules
 from agentsched.errors import InvariantViolated
 from agentsched.scheduler.call_state import AttemptState, CallState, RunState
@@ -83,7 +84,7 @@ class Ledger:
     # -- calls -------------------------------------------------------------------------------------------------------
 
     def open_call(
-        self, call: ModelCall, lengths: QuantileForecast, remainders: RemainderPredictor, now: float
+        self, call: ModelCall, lengths: LengthPredictor, remainders: RemainderPredictor, now: float
     ) -> CallState:
         """A call arrives; a run nobody announced is opened for it, and forgotten with its last call."""
         if call.call_id in self.calls:
@@ -95,7 +96,9 @@ class Ledger:
         due_at = call.deadline_at if call.due_at is None else call.due_at
         order = (np.inf if due_at is None else due_at, self._arrivals)
         run.history.arrived(call.step, call.tool_s)
-        state = CallState(call, now, run, lengths, remainders.predict(call, run.history), order)
+        state = CallState(
+            call, now, run, _capped(lengths, call, run.history), remainders.predict(call, run.history), order
+        )
         self.calls[call.call_id] = state
         run.calls.add(call.call_id)
         run.call_count += 1
@@ -111,7 +114,7 @@ class Ledger:
         run.calls.discard(call.call_id)
         run.history.ended += 1
         if winner is not None:
-            run.history.answered(usage.input_tokens or 0, usage.output_tokens or 0)
+            run.history.answered(call.step, usage.input_tokens or 0, usage.output_tokens or 0)
         yield CallEnded(
             call=call,
             arrived_at=state.arrived_at,
@@ -352,6 +355,14 @@ class Ledger:
         _check(state.delivered is None or state.delivered in state.attempts, f"call {call_id} lost its answer")
         bounded = state.call.deadline_at is not None or state.waiting
         _check(state.review_at < np.inf or not bounded, f"call {call_id} has no clock")
+
+
+def _capped(lengths: LengthPredictor, call: ModelCall, history: RunHistory) -> QuantileForecast:
+    """The forecast of what the call will really be answered with: no more than it allows."""
+    forecast = lengths.predict(call, history)
+    if call.max_tokens is None:
+        return forecast
+    return QuantileForecast(np.minimum(forecast.values, float(call.max_tokens)))
 
 
 def _check(good: bool, what: str) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 from agentsched.core.call import AttemptLimits, Failure, FailureKind, Observation, Usage
 from agentsched.core.decision import Decision
 from agentsched.core.endpoint import Pool
-from agentsched.core.forecast import QuantileForecast
 from agentsched.core.protocols import LengthPredictor, Policy, RemainderPredictor
 from agentsched.core.records import Note, RunOpened
 from agentsched.core.rules import Rules
@@ -165,10 +164,7 @@ class Scheduler:
 
     def _call_arrived(self, event: CallArrived, now: float) -> None:
         call = event.call
-        lengths = self._lengths.predict(call)
-        if call.max_tokens is not None:
-            lengths = QuantileForecast(np.minimum(lengths.values, float(call.max_tokens)))
-        state = self.ledger.open_call(call, lengths, self._remainders, now)
+        state = self.ledger.open_call(call, self._lengths, self._remainders, now)
         self._retry_budget.deposit()
         self._hedge_budget.deposit()
         if call.deadline_at is not None and now >= call.deadline_at:

@@ -18,7 +18,8 @@ from agentsched.forecast.remainder_learner import RemainderLearner
 from agentsched.scheduler.events import ForecastsReplaced
 from agentsched.sim.averages import Averages, StepKey
 from agentsched.sim.plan import CallPlan
-from agentsched.sim.scenario import Lognormal, Scenario
+from agentsched.sim.scenario import Scenario
+from agentsched.sim.workload import step_outputs
 
 __all__ = ["Book", "Knowledge", "Learner", "predictors"]
 
@@ -73,11 +74,9 @@ class _NoisyLengths:
         self._book = book
         self._error = scenario.knowledge.length_error
         self._bounds = float(scenario.outputs.least), float(scenario.outputs.most)
-        self._priors: dict[StepKey, Lognormal] = {
-            (workflow.name, stage.step): stage.output for workflow in scenario.workflows for stage in workflow.stages
-        }
+        self._priors = step_outputs(scenario)
 
-    def predict(self, call: ModelCall) -> QuantileForecast:
+    def predict(self, call: ModelCall, history: RunHistory) -> QuantileForecast:
         """The forecast for this call."""
         plan, prior = self._book.plan(call.call_id), self._priors[call.workflow, call.step]
         variance = prior.sigma**2
@@ -94,7 +93,7 @@ class _TrueLengths:
     def __init__(self, book: Book) -> None:
         self._book = book
 
-    def predict(self, call: ModelCall) -> QuantileForecast:
+    def predict(self, call: ModelCall, history: RunHistory) -> QuantileForecast:
         """The forecast for this call."""
         return QuantileForecast.constant(self._book.plan(call.call_id).output_tokens)
 
@@ -105,7 +104,7 @@ class _OneLength:
     def __init__(self, tokens: float) -> None:
         self._forecast = QuantileForecast.constant(tokens)
 
-    def predict(self, call: ModelCall) -> QuantileForecast:
+    def predict(self, call: ModelCall, history: RunHistory) -> QuantileForecast:
         """The same forecast for every call."""
         return self._forecast
 

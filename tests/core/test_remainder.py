@@ -30,7 +30,7 @@ def test_a_history_counts_steps_and_tokens():
     history = RunHistory()
     for step in ("plan", "search", "search"):
         history.arrived(step, 0.5)
-    history.answered(100, 20)
+    history.answered("plan", 100, 20)
     assert history.steps == ["plan", "search", "search"]
     assert history.counts == {"plan": 1, "search": 2}
     assert (history.input_tokens, history.output_tokens, history.tool_s) == (100, 20, 1.5)

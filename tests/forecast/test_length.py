@@ -6,8 +6,11 @@ import pytest
 
 from agentsched.core.call import ModelCall, Observation
 from agentsched.core.forecast import QuantileForecast
+from agentsched.core.remainder import RunHistory
 from agentsched.forecast.length import PRIOR_OUTPUT_TOKENS, EmpiricalLengths, length_keys
 from agentsched.forecast.length_learner import LengthLearner
+
+NEW = RunHistory()
 
 
 def call(workflow: str = "w", step: str = "s", model: str = "m", hinted: int | None = None) -> ModelCall:
@@ -31,23 +34,23 @@ def learned(*observations: Observation) -> EmpiricalLengths:
 
 
 def test_nothing_known_is_the_prior():
-    assert EmpiricalLengths().predict(call()) is PRIOR_OUTPUT_TOKENS
+    assert EmpiricalLengths().predict(call(), NEW) is PRIOR_OUTPUT_TOKENS
     assert PRIOR_OUTPUT_TOKENS.quantile(0.5) == pytest.approx(150, rel=0.02)
 
 
 def test_the_narrowest_known_group_answers():
     groups = {key: QuantileForecast.constant(float(k)) for k, key in enumerate(length_keys("w", "s", "m"))}
     for k, key in reversed(list(enumerate(length_keys("w", "s", "m")))):
-        assert EmpiricalLengths(groups).predict(call()).mean == k
+        assert EmpiricalLengths(groups).predict(call(), NEW).mean == k
         del groups[key]
-    assert EmpiricalLengths(groups).predict(call()) is PRIOR_OUTPUT_TOKENS
+    assert EmpiricalLengths(groups).predict(call(), NEW) is PRIOR_OUTPUT_TOKENS
 
 
 def test_a_hint_is_believed():
-    made = EmpiricalLengths({("", "", ""): QuantileForecast.constant(9.0)}).predict(call(hinted=300))
+    made = EmpiricalLengths({("", "", ""): QuantileForecast.constant(9.0)}).predict(call(hinted=300), NEW)
     assert made.quantile(0.5) == pytest.approx(300, rel=0.01)
     assert made.quantile(0.95) < 700
-    assert EmpiricalLengths().predict(call(hinted=0)).quantile(0.5) == pytest.approx(1.0, rel=0.01)
+    assert EmpiricalLengths().predict(call(hinted=0), NEW).quantile(0.5) == pytest.approx(1.0, rel=0.01)
 
 
 def test_groups_with_unknown_parts_are_there_once():
@@ -60,7 +63,7 @@ def test_groups_with_unknown_parts_are_there_once():
 
 
 def test_few_answers_are_shrunk_toward_the_wider_group_and_many_are_not():
-    tails = [learned(*[seen(20)] * count).predict(call()).quantile(0.95) for count in (1, 2, 5, 50)]
+    tails = [learned(*[seen(20)] * count).predict(call(), NEW).quantile(0.95) for count in (1, 2, 5, 50)]
     assert tails == sorted(tails, reverse=True)
     assert tails[0] > 300
     assert tails[-1] == pytest.approx(20, rel=0.02)
@@ -77,11 +80,11 @@ def test_shrinkage_weighs_as_documented():
 
 def test_steps_are_told_apart_and_strangers_learn_from_kin():
     made = learned(*[seen(20, step="short")] * 40, *[seen(900, step="long")] * 40)
-    assert made.predict(call(step="short")).quantile(0.5) < 40
-    assert made.predict(call(step="long")).quantile(0.5) > 600
-    assert 20 <= made.predict(call(step="new")).quantile(0.5) <= 900
-    assert made.predict(call(workflow="new", step="new")) is made.groups["", "", "m"]
-    assert made.predict(call("new", "new", "new")) is made.groups["", "", ""]
+    assert made.predict(call(step="short"), NEW).quantile(0.5) < 40
+    assert made.predict(call(step="long"), NEW).quantile(0.5) > 600
+    assert 20 <= made.predict(call(step="new"), NEW).quantile(0.5) <= 900
+    assert made.predict(call(workflow="new", step="new"), NEW) is made.groups["", "", "m"]
+    assert made.predict(call("new", "new", "new"), NEW) is made.groups["", "", ""]
 
 
 @pytest.mark.parametrize("observation", [seen(20, status="server"), seen(20, status="cancelled"), seen(0)])
@@ -96,12 +99,12 @@ def test_a_snapshot_is_made_only_of_news_and_never_changes():
     learner.learn(seen(20))
     first = learner.snapshot()
     assert learner.snapshot() is None
-    before = first.predict(call()).values.copy()
+    before = first.predict(call(), NEW).values.copy()
     for _ in range(50):
         learner.learn(seen(900))
     second = learner.snapshot()
-    assert second.predict(call()).quantile(0.5) > 500
-    np.testing.assert_array_equal(first.predict(call()).values, before)
+    assert second.predict(call(), NEW).quantile(0.5) > 500
+    np.testing.assert_array_equal(first.predict(call(), NEW).values, before)
     with pytest.raises(TypeError):
         first.groups["", "", ""] = PRIOR_OUTPUT_TOKENS
 

@@ -16,6 +16,7 @@ from agentsched.core.endpoint import Endpoint, Pool
 from agentsched.core.forecast import QuantileForecast
 from agentsched.core.protocols import LengthPredictor, Policy, RemainderPredictor
 from agentsched.core.records import CallEnded, Note, Recordable, RunClosed
+from agentsched.core.remainder import RunHistory
 from agentsched.core.rules import Rules
 from agentsched.forecast.remainder import EmpiricalRemainders
 from agentsched.policy.shortest_completion import ShortestExpectedCompletion
@@ -66,7 +67,7 @@ class FixedLengths:
 
     tokens: float = 20.0
 
-    def predict(self, call: ModelCall) -> QuantileForecast:
+    def predict(self, call: ModelCall, history: RunHistory) -> QuantileForecast:
         return QuantileForecast.constant(self.tokens)
 
 
