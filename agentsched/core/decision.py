@@ -9,7 +9,7 @@ from agentsched.core.call import ModelCall
 from agentsched.core.forecast import QuantileForecast
 from agentsched.core.remainder import RemainderForecast
 
-__all__ = ["Choice", "Decision", "EndpointStates", "Situation"]
+__all__ = ["Choice", "Decision", "EndpointStates", "Situation", "Stake"]
 
 Array = NDArray[np.float64]
 
@@ -32,6 +32,14 @@ class EndpointStates:
         price_input_usd, price_output_usd: USD per token.
         quality: declared quality.
         error_rate: recent share of failed attempts, in [0, 1]; fades while none fails.
+        stake_per_s: what the calls running there, own and others', lose per second of delay, in expected goodput (g).
+        stake_mean_per_s: the same, averaged over about 20 s (ge).
+        stake_tokens: output tokens they still await, averaged with their stakes as weights (rbar).
+        queue_stake_per_s: what own calls that wait for a place there lose per second, now or averaged over about 20 s,
+            whichever is more.
+        slots: most own calls at a time (inf: no limit).
+        request_s, token_s: seconds in which a rate limit grants one request, one token (0: no limit).
+        in_flight_all, prefill_tokens_all: ``in_flight`` and ``prefill_tokens`` with what is known of other clients.
     """
 
     in_flight: Array
@@ -49,6 +57,15 @@ class EndpointStates:
     price_output_usd: Array
     quality: Array
     error_rate: Array
+    stake_per_s: Array
+    stake_mean_per_s: Array
+    stake_tokens: Array
+    queue_stake_per_s: Array
+    slots: Array
+    request_s: Array
+    token_s: Array
+    in_flight_all: Array
+    prefill_tokens_all: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +83,8 @@ class Situation:
         remainder: forecast of the work that follows this call in its run; None: unknown.
         rest_s: shape (QUANTILES,), the same in seconds at the pace of the fastest usable endpoint; None: unknown.
         now: the instant of the decision.
+        correction: by what factor answers of this run have been longer than forecast so far, shrunk toward 1.
+        siblings_s: seconds until the slowest call of the same fan-out that has its place should be done; 0: none.
     """
 
     call: ModelCall
@@ -78,6 +97,8 @@ class Situation:
     remainder: RemainderForecast | None
     rest_s: Array | None
     now: float
+    correction: float = 1.0
+    siblings_s: float = 0.0
 
     @property
     def slack_s(self) -> float | None:
@@ -93,16 +114,41 @@ class Situation:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Stake:
+    """What a call has to lose by delay where it runs, in expected goodput: what newcomers are charged for.
+
+    Attributes:
+        per_s: its loss per second of delay when it was placed.
+        output_tokens: its expected output length.
+        length_tokens: shape (k,), equally likely output lengths.
+        rest_s: shape (k,), seconds that follow it in its run, aligned with the lengths but independent of them.
+        weight: what its run is worth, 1 where all are worth the same.
+        due_at: when its run should be done; None: it loses ``per_s`` for as long as it runs.
+        until_at: its run goes on no sooner than this, as a sibling in the same fan-out is slower; -inf: it has none.
+    """
+
+    per_s: float
+    output_tokens: float
+    length_tokens: Array
+    rest_s: Array
+    weight: float
+    due_at: float | None
+    until_at: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Choice:
     """A policy's answer.
 
     Attributes:
         index: which candidate.
         scores: shape (n,), higher is better; what the choice was made by.
+        stake: what the call loses by delay; None: the policy charges nobody for it.
     """
 
     index: int
     scores: Array
+    stake: Stake | None = None
 
 
 @dataclass(frozen=True, slots=True)

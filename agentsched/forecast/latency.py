@@ -6,11 +6,18 @@ from numpy.typing import NDArray
 from agentsched.core.decision import EndpointStates
 from agentsched.core.forecast import QUANTILES, normal_quantiles
 
-__all__ = ["KNOWN_SPREAD", "completion_samples", "lognormal_factors", "tpot_if_joined", "ttft_if_joined"]
+__all__ = [
+    "KNOWN_SPREAD",
+    "PACE_MEMORY_S",
+    "completion_samples",
+    "lognormal_factors",
+    "tpot_if_joined",
+    "ttft_if_joined",
+]
 
 Array = NDArray[np.float64]
 
-_MEMORY_S = 8.0
+PACE_MEMORY_S = 8.0
 """How long a seen token pace is believed before the profile takes over again, seconds."""
 
 KNOWN_SPREAD = 0.15
@@ -26,13 +33,13 @@ _SCATTER: Array = normal_quantiles(QUANTILES)[np.argsort((np.arange(QUANTILES) *
 def tpot_if_joined(states: EndpointStates) -> Array:
     """Predicted time per output token once the call has joined, seconds, shape (n,).
 
-    d = w * max(.8 a, tpot + b (n + 1 - n_seen)) + (1 - w) (a + b (n + 1)), w = exp(-age / 8 s).
+    d = w * max(.8 a, tpot + b (n + 1 - n_seen)) + (1 - w) (a + b (n_all + 1)), w = exp(-age / 8 s).
     """
     alone, per_batch, joined = states.tpot_alone_s, states.tpot_per_batch_s, states.in_flight + 1.0
-    profile = alone + per_batch * joined
+    profile = alone + per_batch * (states.in_flight_all + 1.0)
     result: Array = np.maximum(0.8 * alone, states.tpot_s + per_batch * (joined - states.tpot_in_flight))
     result -= profile
-    result *= np.exp(states.seen_age_s / -_MEMORY_S)
+    result *= np.exp(states.seen_age_s / -PACE_MEMORY_S)
     result += profile
     return result
 
@@ -40,7 +47,7 @@ def tpot_if_joined(states: EndpointStates) -> Array:
 def ttft_if_joined(states: EndpointStates, uncached_tokens: Array) -> Array:
     """Predicted time to first token once the call has joined, waiting for a place included, seconds, shape (n,)."""
     speed = states.prefill_tokens_per_s
-    result: Array = np.maximum(states.prefill_tokens / speed, states.excess_ttft_s)
+    result: Array = np.maximum(states.prefill_tokens_all / speed, states.excess_ttft_s)
     result += uncached_tokens / speed
     result += states.ttft_idle_s
     result += states.ready_in_s

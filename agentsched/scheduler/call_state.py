@@ -35,6 +35,8 @@ class AttemptState:
     paced_at: float = 0.0
     paced_tokens: int = 0
     """Where the pace was last taken; the tokens since then are its next sample."""
+    stake_row: int | None = None
+    """Where `RunningStakes` keeps what it has to lose."""
 
 
 @dataclass(slots=True, eq=False)
@@ -86,6 +88,8 @@ class CallState:
     delivered: str | None = None
     review_at: float = float("inf")
     spent_usd: float = 0.0
+    waiting_stake_per_s: float = 0.0
+    """What it loses per second of waiting, as the policy last saw it."""
 
     @property
     def waiting(self) -> bool:

@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 
 from agentsched.core.decision import EndpointStates
 from agentsched.core.endpoint import Endpoint
+from agentsched.core.load import EndpointLoad
 from agentsched.core.rules import BreakerRules
-from agentsched.forecast.latency import KNOWN_SPREAD
+from agentsched.forecast.latency import KNOWN_SPREAD, PACE_MEMORY_S
+from agentsched.scheduler.events import OthersSeen
+from agentsched.scheduler.others import Others
 from agentsched.scheduler.rate_window import RateWindow, Spend
 
 __all__ = ["EndpointTable"]
@@ -50,7 +53,12 @@ _SHORTEST_QUEUE_S = 1e-3
 """A full endpoint is never expected to be free at once, seconds."""
 
 
-_SEEN_AT, _EXCESS, _READY, _ERRORS = 4, 5, 10, 14
+_STAKE_TAU_S = 20.0
+"""Time constant of the mean stakes, seconds (DESIGN.md section 10)."""
+
+_LEAST_STAKE = 1e-12
+
+_SEEN_AT, _EXCESS, _READY, _ERRORS, _STAKE, _STAKE_TOKENS, _QUEUE_STAKE = 4, 5, 10, 14, 15, 17, 18
 """Rows that are not shown as they are kept: positions among the fields of EndpointStates."""
 
 
@@ -89,15 +97,26 @@ class EndpointTable:
                 column(*(e.price.output * 1e-6 for e in self.endpoints)),
                 column(*(e.quality for e in self.endpoints)),
                 row(),
+                row(),
+                row(),
+                row(),
+                row(),
+                column(*(e.max_concurrency or np.inf for e in self.endpoints)),
+                column(*(60.0 / e.rpm if e.rpm else 0.0 for e in self.endpoints)),
+                column(*(60.0 / e.tpm if e.tpm else 0.0 for e in self.endpoints)),
             ]
         )
         self.in_flight, self.prefill_tokens, self.tpot_s, self.tpot_in_flight, self.seen_at = self._seen[:5]
         self.excess_ttft_s, self.tpot_alone_s, self.tpot_per_batch_s = self._seen[5:8]
         self.prefill_tokens_per_s, self.ttft_idle_s, self.error_rate = self._seen[8], self._seen[9], self._seen[14]
+        self.stake_per_s, self.stake_mean_per_s, self._stake_tokens = self._seen[15:18]  # the last: stake * tokens
+        self.queue_stake_per_s, self._queue_stake_mean_per_s = self._seen[18], row()
+        self._stakes_at = -math.inf
+        self.others = Others(self.index)
         self.pace_scale, self.pace_count, self.ttft_count = [1.0] * count, [1.0] * count, [1.0] * count
         self.heard, self.misfit = [0] * count, [KNOWN_SPREAD**2] * count
         self.excess_at, self._failed_at = row(), row(-np.inf)
-        self.slots = column(*(e.max_concurrency or np.inf for e in self.endpoints))
+        self.slots = self._seen[19]
         self.service_s, self.waiting = row(1.0), row()
         self.limits_in_row, self.failures_in_row = [0] * count, [0] * count
         self.cooldown_s, self.probing = [breaker.cooldown_s] * count, [False] * count
@@ -121,7 +140,65 @@ class EndpointTable:
             seen[_ERRORS] *= np.maximum(0.0, 1.0 - (now - self._failed_at[indices]) / _ERROR_MEMORY_S)
         else:
             seen[_ERRORS] = 0.0
-        return EndpointStates(*seen)
+        in_flight_all, prefill_all = seen[0], seen[1]
+        if self.others.known(now):
+            others = self.others.rows(now).take(indices, axis=1)
+            in_flight_all, prefill_all = in_flight_all + others[0], prefill_all + others[1]
+            seen[_STAKE : _STAKE_TOKENS + 1] += others[2:]
+        seen[_STAKE_TOKENS] /= np.maximum(seen[_STAKE], _LEAST_STAKE)
+        seen[_QUEUE_STAKE] = np.maximum(seen[_QUEUE_STAKE], self._queue_stake_mean_per_s[indices])
+        return EndpointStates(*(*seen, in_flight_all, prefill_all))
+
+    def pace(self, now: float) -> Array:
+        """Believed seconds per output token of the calls that run at each endpoint, shape (endpoints,)."""
+        own, count = self.in_flight, self.in_flight
+        if self.others.known(now):
+            count = own + self.others.rows(now)[0]
+        profile = self.tpot_alone_s + self.tpot_per_batch_s * count
+        seen = np.maximum(0.8 * self.tpot_alone_s, self.tpot_s + self.tpot_per_batch_s * (own - self.tpot_in_flight))
+        result: Array = profile + np.exp((self.seen_at - now) / PACE_MEMORY_S) * (seen - profile)
+        return result
+
+    # -- stakes ------------------------------------------------------------------------------------------------------
+
+    def add_stake(self, i: int, per_s: float, per_s_tokens: float) -> None:
+        """A call with this loss per second (and that times its tokens) starts or, both negative, ends."""
+        self.stake_per_s[i] = max(0.0, self.stake_per_s[i] + per_s)
+        self._stake_tokens[i] = max(0.0, self._stake_tokens[i] + per_s_tokens)
+
+    def add_queue_stake(self, i: int, per_s: float) -> None:
+        """A call with this loss per second begins or, if negative, ceases to wait for a place."""
+        self.queue_stake_per_s[i] = max(0.0, self.queue_stake_per_s[i] + per_s)
+
+    def refresh_stakes(self, endpoint: NDArray[np.intp], per_s: Array, per_s_tokens: Array, now: float) -> None:
+        """All running calls' losses, worked out anew; the means move on by the time since the last time."""
+        step = 0.0 if self._stakes_at == -math.inf else -math.expm1((self._stakes_at - now) / _STAKE_TAU_S)
+        self._stakes_at = now
+        self.stake_mean_per_s += step * (self.stake_per_s - self.stake_mean_per_s)
+        self._queue_stake_mean_per_s += step * (self.queue_stake_per_s - self._queue_stake_mean_per_s)
+        count = len(self.endpoints)
+        self.stake_per_s[:] = np.bincount(endpoint, per_s, count)
+        self._stake_tokens[:] = np.bincount(endpoint, per_s_tokens, count)
+
+    def loads(self) -> tuple[EndpointLoad, ...]:
+        """What this client has at each endpoint: what it tells other clients."""
+        rows = zip(
+            self.endpoints,
+            self.in_flight.tolist(),
+            self.prefill_tokens.tolist(),
+            self.stake_per_s.tolist(),
+            self.stake_mean_per_s.tolist(),
+            self._stake_tokens.tolist(),
+            strict=True,
+        )
+        return tuple(
+            EndpointLoad(endpoint.name, n, prefill, stake, mean, tokens / max(stake, _LEAST_STAKE))
+            for endpoint, n, prefill, stake, mean, tokens in rows
+        )
+
+    def others_seen(self, event: OthersSeen) -> None:
+        """Somebody told what other clients have."""
+        self.others.seen(event, self.in_flight, self._seen[_STAKE : _STAKE_TOKENS + 1])
 
     # -- readiness ---------------------------------------------------------------------------------------------------
 

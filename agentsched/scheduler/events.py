@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from agentsched.core.call import Failure, ModelCall, RunInfo, Usage
+from agentsched.core.load import EndpointLoad
 from agentsched.core.protocols import LengthPredictor, RemainderPredictor
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "EndpointLimited",
     "Event",
     "ForecastsReplaced",
+    "OthersSeen",
     "ReviewDue",
     "RunEnded",
     "RunStarted",
@@ -107,6 +109,25 @@ class ForecastsReplaced:
     remainders: RemainderPredictor
 
 
+@dataclass(frozen=True, slots=True)
+class OthersSeen:
+    """What other clients have at the endpoints, all of them together: replaces what was known of others.
+
+    Attributes:
+        loads: one entry for each endpoint that anything is known of; at the pool's other endpoints nobody else is.
+            `agentsched.core.load.combined_loads` adds several clients up. This client's own calls are no part of it:
+            who reads a server's metrics takes them off.
+        at: the instant it was true, on this client's clock; no later than the event.
+        good_s: how long it is believed as it stands, seconds: a little more than news usually take.
+        fades_s: after that it fades with this time constant, seconds, so that silence is not taken for load.
+    """
+
+    loads: tuple[EndpointLoad, ...]
+    at: float
+    good_s: float = 1.0
+    fades_s: float = 4.0
+
+
 Event = (
     RunStarted
     | RunEnded
@@ -118,4 +139,5 @@ Event = (
     | ReviewDue
     | EndpointLimited
     | ForecastsReplaced
+    | OthersSeen
 )

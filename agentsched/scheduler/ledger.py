@@ -19,6 +19,7 @@ from agentsched.errors import InvariantViolated
 from agentsched.scheduler.call_state import AttemptState, CallState, RunState
 from agentsched.scheduler.endpoint_table import EndpointTable
 from agentsched.scheduler.placing import Placement
+from agentsched.scheduler.stakes import RunningStakes
 
 __all__ = ["Ledger"]
 
@@ -40,6 +41,7 @@ class Ledger:
     def __init__(self, pool: Pool, breaker: BreakerRules) -> None:
         self.pool = pool
         self.table = EndpointTable(pool.endpoints, breaker)
+        self.stakes = RunningStakes(self.table)
         self.runs: dict[str, RunState] = {}
         self.calls: dict[str, CallState] = {}
         self.waiting: list[tuple[tuple[float, int], str]] = []
@@ -137,12 +139,12 @@ class Ledger:
 
     # -- the waiting room --------------------------------------------------------------------------------------------
 
-    def enter_waiting(self, state: CallState, endpoint: int, now: float) -> None:
-        """A call waits for ``endpoint``, or changes which one it waits for."""
+    def enter_waiting(self, state: CallState, endpoint: int, now: float, stake_per_s: float = 0.0) -> None:
+        """A call waits for ``endpoint``, or changes which one it waits for; it loses ``stake_per_s`` by that."""
         if state.waiting_since is None:
             state.waiting_since = now
             insort(self.waiting, (state.order, state.call.call_id))
-        self._wait_at(state, endpoint)
+        self._wait_at(state, endpoint, stake_per_s)
 
     def leave_waiting(self, state: CallState, now: float) -> None:
         """A call stops waiting, if it does."""
@@ -164,12 +166,15 @@ class Ledger:
                 return True
         return False
 
-    def _wait_at(self, state: CallState, endpoint: int | None) -> None:
+    def _wait_at(self, state: CallState, endpoint: int | None, stake_per_s: float = 0.0) -> None:
+        table = self.table
         if state.waiting_for is not None:
-            self.table.waiting[state.waiting_for] -= 1.0
+            table.waiting[state.waiting_for] -= 1.0
+            table.add_queue_stake(state.waiting_for, -state.waiting_stake_per_s)
         if endpoint is not None:
-            self.table.waiting[endpoint] += 1.0
-        state.waiting_for = endpoint
+            table.waiting[endpoint] += 1.0
+            table.add_queue_stake(endpoint, stake_per_s)
+        state.waiting_for, state.waiting_stake_per_s = endpoint, stake_per_s
 
     # -- attempts ----------------------------------------------------------------------------------------------------
 
@@ -204,6 +209,9 @@ class Ledger:
         )
         if not call.stream:
             table.expect_prefill_done(i, uncached, now + placement.ttft_s)
+        stake = placement.choice.stake
+        if stake is not None:
+            self.stakes.add(attempt, stake, streams=call.stream)
         state.attempts[attempt.attempt_id] = attempt
         self._owner[attempt.attempt_id] = call.call_id
         state.run.attempt_count += 1
@@ -216,6 +224,7 @@ class Ledger:
         """An attempt is over, well (``usage``) or not (``failure``): slot, limits and money are settled."""
         call, i, run = state.call, attempt.endpoint, state.run
         del state.attempts[attempt.attempt_id], self._owner[attempt.attempt_id]
+        self.stakes.remove(attempt)
         if attempt.first_at is None and call.stream:
             self.table.prefill_done(i, attempt.uncached_tokens)
         read, written, cached = _settled(call, attempt, usage, failure)
@@ -267,6 +276,7 @@ class Ledger:
             attempt.paced_tokens, attempt.paced_at = tokens, now
         attempt.tokens, attempt.progress_at, attempt.paused = tokens, now, paused
         attempt.held_up = attempt.held_up or paused
+        self.stakes.progressed(attempt, now)
 
     def saw_answer(self, state: CallState, attempt: AttemptState, usage: Usage, now: float) -> None:
         """A whole answer came: learn the service time, the speed, and what the prefix cache now holds."""
@@ -338,6 +348,10 @@ class Ledger:
         _check(bool((in_flight == table.in_flight).all()), f"slots taken {table.in_flight}, attempts {in_flight}")
         _check(bool((table.in_flight <= table.slots).all()), "more attempts than slots")
         _check(bool((table.prefill_tokens >= 0).all()), "negative prefill")
+        staked = sum(
+            attempt.stake_row is not None for state in self.calls.values() for attempt in state.attempts.values()
+        )
+        _check(len(self.stakes) == staked, "stakes without an attempt")
         _check(self.waiting == sorted(self.waiting), "waiting room out of order")
         waiting = {call_id for call_id, state in self.calls.items() if state.waiting}
         _check({call_id for _, call_id in self.waiting} == waiting, "waiting room differs from the calls")

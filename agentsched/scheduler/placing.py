@@ -78,10 +78,10 @@ class Placement:
         )
 
     def _rivals(self) -> tuple[tuple[str, float], ...]:
-        """The best of the others that can be had."""
-        names, scores, ready = self.situation.names, self.choice.scores, self.situation.states.ready_in_s
+        """The best of the others that the policy would have taken."""
+        names, scores = self.situation.names, self.choice.scores
         best = (-scores).argsort(kind="stable")[: _RIVALS_SHOWN + 1].tolist()
-        told = [(names[k], scores.item(k)) for k in best if k != self.position and ready.item(k) < math.inf]
+        told = [(names[k], scores.item(k)) for k in best if k != self.position and scores.item(k) > -math.inf]
         return tuple(told[:_RIVALS_SHOWN])
 
     def rival_q95_s(self) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 from agentsched.core.call import AttemptLimits, Failure, FailureKind, Observation, Usage
 from agentsched.core.decision import Decision
 from agentsched.core.endpoint import Pool
+from agentsched.core.load import EndpointLoad
 from agentsched.core.protocols import LengthPredictor, Policy, RemainderPredictor
 from agentsched.core.records import Note, RunOpened
 from agentsched.core.rules import Rules
@@ -29,6 +30,7 @@ from agentsched.scheduler.events import (
     EndpointLimited,
     Event,
     ForecastsReplaced,
+    OthersSeen,
     ReviewDue,
     RunEnded,
     RunStarted,
@@ -107,6 +109,7 @@ class Scheduler:
             ReviewDue: self._review_due,
             EndpointLimited: self._endpoint_limited,
             ForecastsReplaced: self._forecasts_replaced,
+            OthersSeen: self._others_seen,
         }
 
     def handle(self, event: Event, *, now: float) -> list[Action]:
@@ -119,7 +122,12 @@ class Scheduler:
         """
         actions: list[Action] = []
         self._actions = actions
+        deciding = type(event) is CallArrived
+        if deciding:
+            self.ledger.stakes.refresh(now, hurried=True)
         self._handlers[type(event)](event, now)
+        if not deciding:
+            self.ledger.stakes.refresh(now, hurried=False)
         if self.ledger.freed:
             self._serve_waiting(now)
         return actions
@@ -155,6 +163,13 @@ class Scheduler:
 
     def _forecasts_replaced(self, event: ForecastsReplaced, now: float) -> None:
         self._lengths, self._remainders = event.lengths, event.remainders
+
+    def _others_seen(self, event: OthersSeen, now: float) -> None:
+        self.ledger.table.others_seen(event)
+
+    def loads(self) -> tuple[EndpointLoad, ...]:
+        """What this client has at each endpoint now, for other clients: they take it as `OthersSeen`."""
+        return self.ledger.table.loads()
 
     def _note(self, i: int, text: str, now: float) -> None:
         name = self.ledger.name(i)
@@ -249,7 +264,8 @@ class Scheduler:
     def _wait(self, state: CallState, placement: Placement, now: float) -> None:
         """Wait for a place that is not ready; it will be in time, as far as limits and breaker are concerned."""
         full = self.ledger.table.full(placement.endpoint)
-        self.ledger.enter_waiting(state, placement.endpoint, now)
+        stake = placement.choice.stake
+        self.ledger.enter_waiting(state, placement.endpoint, now, 0.0 if stake is None else stake.per_s)
         look_at = now + (max(_FULL_LOOK_S, placement.ready_in_s) if full else placement.ready_in_s)
         self._review_at(state, min(look_at, clocks.call_ends_at(state)), now)
 

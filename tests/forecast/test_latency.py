@@ -27,6 +27,15 @@ FIELDS = {
     "price_output_usd": st.just(0.0),
     "quality": st.just(1.0),
     "error_rate": st.floats(0, 1),
+    "stake_per_s": st.floats(0, 10),
+    "stake_mean_per_s": st.floats(0, 10),
+    "stake_tokens": st.floats(0, 1000),
+    "queue_stake_per_s": st.floats(0, 10),
+    "slots": st.just(math.inf),
+    "request_s": st.just(0.0),
+    "token_s": st.just(0.0),
+    "in_flight_all": st.floats(0, 200),
+    "prefill_tokens_all": st.floats(0, 100_000),
 }
 ONE = st.fixed_dictionaries(FIELDS)
 
@@ -42,7 +51,7 @@ def test_time_per_output_token(endpoints):
         a, b, n = e["tpot_alone_s"], e["tpot_per_batch_s"], e["in_flight"]
         w = math.exp(-e["seen_age_s"] / 8.0)
         seen = max(0.8 * a, e["tpot_s"] + b * (n + 1 - e["tpot_in_flight"]))
-        assert tpot == pytest.approx(w * seen + (1 - w) * (a + b * (n + 1)))
+        assert tpot == pytest.approx(w * seen + (1 - w) * (a + b * (e["in_flight_all"] + 1)))
         assert tpot > 0
 
 
@@ -52,13 +61,13 @@ def test_time_to_first_token(pairs):
     made = ttft_if_joined(states(*endpoints), np.array(uncached))
     for e, tokens, ttft in zip(endpoints, uncached, made, strict=True):
         speed = e["prefill_tokens_per_s"]
-        queue = max(e["prefill_tokens"] / speed, e["excess_ttft_s"])
+        queue = max(e["prefill_tokens_all"] / speed, e["excess_ttft_s"])
         assert ttft == pytest.approx(e["ready_in_s"] + e["ttft_idle_s"] + queue + tokens / speed)
 
 
 def test_more_calls_are_slower_and_the_unseen_is_its_profile():
     base = {name: 1.0 for name in FIELDS} | {"tpot_alone_s": 0.02, "tpot_per_batch_s": 0.001, "seen_age_s": math.inf}
-    made = tpot_if_joined(states(*(base | {"in_flight": float(n)} for n in range(4))))
+    made = tpot_if_joined(states(*(base | {"in_flight": float(n), "in_flight_all": float(n)} for n in range(4))))
     assert made.tolist() == pytest.approx([0.021, 0.022, 0.023, 0.024])
 
 

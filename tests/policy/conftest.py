@@ -27,9 +27,24 @@ IDLE = {
     "price_output_usd": 0.0,
     "quality": 1.0,
     "error_rate": 0.0,
+    "stake_per_s": 0.0,
+    "stake_mean_per_s": 0.0,
+    "stake_tokens": 0.0,
+    "queue_stake_per_s": 0.0,
+    "slots": np.inf,
+    "request_s": 0.0,
+    "token_s": 0.0,
+    "in_flight_all": 0.0,
+    "prefill_tokens_all": 0.0,
 }
 
 Make = Callable[..., Situation]
+
+
+def alone(endpoint: dict[str, float]) -> dict[str, float]:
+    """Nobody else is known to be there, unless it says so."""
+    own = {"in_flight_all": endpoint.get("in_flight", 0.0), "prefill_tokens_all": endpoint.get("prefill_tokens", 0.0)}
+    return own | endpoint
 
 
 @pytest.fixture
@@ -37,7 +52,7 @@ def situation() -> Make:
     """One endpoint per dict: what differs from an idle one; keywords: tokens, input_tokens, cached."""
 
     def make(*endpoints: dict[str, float], tokens: float = 100.0, input_tokens: int = 0, **fields: Any) -> Situation:
-        rows = [IDLE | endpoint for endpoint in endpoints]
+        rows = [IDLE | alone(endpoint) for endpoint in endpoints]
         states = EndpointStates(**{name: np.array([row[name] for row in rows]) for name in IDLE})
         cached = np.array(fields.get("cached", [0.0] * len(rows)), dtype=np.float64)
         return Situation(

@@ -29,6 +29,15 @@ ROW = st.fixed_dictionaries(
         "price_output_usd": st.floats(0, 1),
         "quality": st.floats(0, 1),
         "error_rate": st.floats(0, 1),
+        "stake_per_s": st.floats(0, 100),
+        "stake_mean_per_s": st.floats(0, 100),
+        "stake_tokens": st.floats(0, 1e5),
+        "queue_stake_per_s": st.floats(0, 100),
+        "slots": st.sampled_from([1.0, 64.0, np.inf]),
+        "request_s": st.floats(0, 60),
+        "token_s": st.floats(0, 1),
+        "in_flight_all": st.floats(0, 1000),
+        "prefill_tokens_all": st.floats(0, 1e6),
     }
 )
 LENGTHS = st.sampled_from([0.0, 1.0, 20.0, 1e6]).map(QuantileForecast.constant) | st.builds(
