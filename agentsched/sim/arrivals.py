@@ -1,13 +1,13 @@
 """When runs begin."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 
 import numpy as np
 
 from agentsched.sim.scenario import Arrivals
 
-__all__ = ["arrival_times"]
+__all__ = ["arrival_times", "scaled_times"]
 
 
 def arrival_times(arrivals: Arrivals, load: float | None, until_s: float, rng: np.random.Generator) -> list[float]:
@@ -20,7 +20,8 @@ def arrival_times(arrivals: Arrivals, load: float | None, until_s: float, rng: n
         rng: the source of chance.
     """
     if arrivals.kind == "recorded":
-        return _recorded(arrivals, load, until_s)
+        assert arrivals.times is not None
+        return scaled_times(arrivals.times, load, until_s)
     assert load is not None
     if arrivals.kind == "gamma":
         assert arrivals.cv is not None
@@ -41,9 +42,15 @@ def _renewals(gap: Callable[[], float], until: float) -> list[float]:
     return times
 
 
-def _recorded(arrivals: Arrivals, load: float | None, until_s: float) -> list[float]:
-    assert arrivals.times is not None
-    times = sorted(arrivals.times)
+def scaled_times(recorded: Sequence[float], load: float | None, until_s: float) -> list[float]:
+    """Recorded instants up to ``until_s``, ascending.
+
+    Args:
+        recorded: seconds.
+        load: mean runs per second that they are stretched or compressed to, the first one being 0; None: as they are.
+        until_s: the end, exclusive.
+    """
+    times = sorted(recorded)
     length = times[-1] - times[0]
     if load is not None and length > 0:
         scale = (len(times) - 1) / length / load

@@ -10,15 +10,12 @@ import numpy as np
 from agentsched.core.forecast import QuantileForecast
 from agentsched.sim.scenario import Scenario
 from agentsched.sim.streams import Stream, stream
-from agentsched.sim.workload import RunDrawer
+from agentsched.sim.workload import StepKey, sampled
 
 __all__ = ["Averages", "StepKey", "averages_of"]
 
 _RUNS_PER_WORKFLOW = 400
 """Drawn for the averages; the mean ideal of a workflow is then known with a standard error of 3 to 5 %."""
-
-StepKey = tuple[str, str]
-"""(workflow, step)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +43,19 @@ def averages_of(scenario: Scenario) -> Averages:
 @lru_cache(maxsize=32)
 def _averages(scenario_json: str) -> Averages:
     scenario = Scenario.model_validate_json(scenario_json)
-    drawer = RunDrawer(scenario, int(stream(0, Stream.STATISTICS).integers(2**32)))
+    seed = int(stream(0, Stream.STATISTICS).integers(2**32))
     ideal_s: dict[str, float] = {}
     rests: dict[StepKey, list[float]] = defaultdict(list)
     weights = contexts = outputs = 0.0
-    for workflow in scenario.workflows:
-        runs = [drawer.draw_one_of(workflow) for _ in range(_RUNS_PER_WORKFLOW)]
-        ideal_s[workflow.name] = float(np.mean([run.ideal_s for run in runs]))
-        for run in runs:
+    for sample in sampled(scenario, seed, _RUNS_PER_WORKFLOW):
+        share = sample.share / len(sample.runs)
+        ideal_s[sample.workflow] = float(np.mean([run.ideal_s for run in sample.runs]))
+        for run in sample.runs:
             for call in run.calls:
-                rests[workflow.name, call.step].append(call.rest_s)
-                weights += workflow.share
-                contexts += workflow.share * (call.input_tokens + 0.5 * call.output_tokens)
-                outputs += workflow.share * call.output_tokens
+                rests[sample.workflow, call.step].append(call.rest_s)
+                weights += share
+                contexts += share * (call.input_tokens + 0.5 * call.output_tokens)
+                outputs += share * call.output_tokens
     return Averages(
         ideal_s=ideal_s,
         context_tokens=contexts / weights,

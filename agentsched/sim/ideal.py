@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from agentsched.engine.profile import DisaggregatedProfile, EngineProfile, HardwareProfile, HostedProfile
+from agentsched.sim.scenario import Scenario
 
-__all__ = ["IdealTimes", "unloaded_s"]
+__all__ = ["IdealTimes", "ideal_times", "unloaded_s"]
 
 
 def unloaded_s(profile: EngineProfile, input_tokens: int, output_tokens: int) -> float:
@@ -60,3 +61,13 @@ class IdealTimes:
             for profile, quality, network_s in self._endpoints
             if quality >= min_quality
         )
+
+
+def ideal_times(scenario: Scenario) -> IdealTimes:
+    """The ideal times of a scenario's pool."""
+    return IdealTimes(
+        [
+            (group.engine, group.quality, scenario.network if group.network is None else group.network)
+            for group in scenario.endpoints
+        ]
+    )

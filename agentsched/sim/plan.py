@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["MODEL", "CallPlan", "RunPlan", "critical_path"]
+__all__ = ["MODEL", "CallPlan", "Drawn", "RunPlan", "critical_path"]
 
 MODEL = "model"
 """The model name that calls ask for where nobody says otherwise; every endpoint of a simulated pool serves it."""
@@ -73,6 +73,44 @@ class RunPlan:
     priority: int = 0
     tenant: str = "default"
     max_cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One run whose arrival, deadline and client are not yet settled.
+
+    Attributes:
+        recorded_deadline_s: what it was given when it was recorded, seconds; None: nothing.
+        arrival_s: when it began when it was recorded, seconds since any instant; None: not told.
+
+    The rest is as in `RunPlan`.
+    """
+
+    workflow: str
+    ideal_s: float
+    calls: tuple[CallPlan, ...]
+    tail_s: float = 0.0
+    recorded_deadline_s: float | None = None
+    arrival_s: float | None = None
+    priority: int = 0
+    tenant: str = "default"
+    max_cost_usd: float | None = None
+
+    def plan(self, *, index: int, client: int, arrival_s: float, deadline_s: float | None) -> RunPlan:
+        """The run, its arrival, deadline and client settled."""
+        return RunPlan(
+            index=index,
+            workflow=self.workflow,
+            client=client,
+            arrival_s=arrival_s,
+            deadline_s=deadline_s,
+            ideal_s=self.ideal_s,
+            calls=self.calls,
+            tail_s=self.tail_s,
+            priority=self.priority,
+            tenant=self.tenant,
+            max_cost_usd=self.max_cost_usd,
+        )
 
 
 def critical_path(

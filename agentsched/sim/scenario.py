@@ -32,6 +32,7 @@ __all__ = [
     "Scenario",
     "Stage",
     "Workflow",
+    "Workload",
 ]
 
 
@@ -217,6 +218,19 @@ class Workflow(_Part):
     """What a run does."""
 
 
+class Workload(_Part):
+    """Runs that were recorded, in place of `workflows`. Paths are relative to the scenario file."""
+
+    trace: Text
+    """A decision log or a trace in its format, a directory of them, or a table (.csv, .jsonl, .parquet) of calls."""
+    arrivals: Text | None = None
+    """A file of the same kinds, or the same, that tells when runs begin; otherwise they begin as `arrivals` says."""
+    in_order: Flag = False
+    """Make the runs again in the trace's order; otherwise in an order drawn anew each time round."""
+    tool: Lognormal | None = None
+    """Seconds between two calls where the trace does not tell them; none when left out."""
+
+
 class Demand(_Part):
     """What some of the calls ask of a model."""
 
@@ -356,18 +370,23 @@ class Scenario(_Part):
     """What goes wrong."""
     arrivals: Arrivals = Arrivals()
     """When runs begin."""
-    workflows: Annotated[list[Workflow], Field(min_length=1)]
+    workflows: list[Workflow] = Field(default_factory=list)
     """The mix of what is run."""
+    workload: Workload | None = None
+    """What is run instead of workflows: runs that were recorded."""
     demands: list[Demand] = Field(default_factory=list)
     """What calls ask of a model; left out: nothing."""
     prompts: PromptScatter = PromptScatter()
     outputs: OutputBounds = OutputBounds()
     deadlines: Deadlines | None = None
-    """Left out: runs have no deadline."""
+    """Left out: runs have no deadline, recorded ones the one they had."""
     knowledge: Knowledge = Knowledge()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if bool(self.workflows) == (self.workload is not None):
+            message = "both are there" if self.workflows else "nothing says what is run"
+            raise ConfigError(message, field="workflows", allowed="either workflows or a workload")
         _unique("endpoints", [name for group in self.endpoints for name in group.names])
         _unique("workflows", [workflow.name for workflow in self.workflows])
         for where, shares in (

@@ -1,6 +1,7 @@
 """Scenario files: reading them, those that are shipped, and their published JSON Schema."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -15,10 +16,11 @@ from agentsched.settings.load import in_order, text_of
 from agentsched.settings.problems import Loc, SettingsError, shown
 from agentsched.settings.validation import Format, mistakes
 from agentsched.sim.scenario import Scenario
+from agentsched.sim.traces.drawing import trace_arrivals, trace_recording
 
 __all__ = ["load_scenario", "scenario_schema", "shipped_scenarios"]
 
-_BASE = "base"
+_BASE, _WORKFLOWS, _WORKLOAD = "base", "workflows", "workload"
 _FOLDER = "agentsched.sim.scenarios"
 _SUFFIX = ".yaml"
 
@@ -38,15 +40,21 @@ def load_scenario(source: str | Path | Mapping[str, object]) -> Scenario:
 
     Raises:
         SettingsError: a `ConfigError` that lists everything that is wrong, with file, line and key.
-        ConfigError: the file cannot be read, or there is no scenario of this name.
+        ConfigError: the file cannot be read, or there is no scenario of this name; or a trace that it names cannot be
+            read, with that file, the line and the field.
     """
     document, folder = _document(source, None)
-    return _validated(_on_base(document, folder, ()))
+    scenario = _validated(_on_base(document, folder, ()))
+    if scenario.workload is not None:
+        trace_recording(scenario.workload.trace)
+        if scenario.workload.arrivals is not None:
+            trace_arrivals(scenario.workload.arrivals)
+    return scenario
 
 
 def _document(source: str | Path | Mapping[str, object], folder: Path | None) -> tuple[Document, Path | None]:
     if isinstance(source, Mapping):
-        return document_of(source), folder
+        return _with_paths(document_of(source), folder), folder
     text = str(source)
     if text in shipped_scenarios():
         file = f"{text}{_SUFFIX}"
@@ -55,11 +63,29 @@ def _document(source: str | Path | Mapping[str, object], folder: Path | None) ->
     if path.suffix not in (_SUFFIX, ".yml"):
         allowed = f"a YAML file, or one of {', '.join(shipped_scenarios())}"
         raise ConfigError("no such scenario", field="scenario", given=text, allowed=allowed)
-    return read_document(text_of(path), file=str(path)), path.parent
+    return _with_paths(read_document(text_of(path), file=str(path)), path.parent), path.parent
+
+
+def _with_paths(document: Document, folder: Path | None) -> Document:
+    """Paths of traces as they are seen from here."""
+    data = document.data
+    workload = data.get(_WORKLOAD) if isinstance(data, Mapping) else None
+    if folder is None or not isinstance(data, Mapping) or not isinstance(workload, Mapping):
+        return document
+    found = {
+        key: str(folder / Path(value).expanduser())
+        if key in ("trace", "arrivals") and isinstance(value, str)
+        else value
+        for key, value in workload.items()
+    }
+    return replace(document, data={**data, _WORKLOAD: found})
 
 
 def _on_base(document: Document, folder: Path | None, above: tuple[str, ...]) -> Document:
-    """The document with what it leaves out taken from its base: whole keys of the top level."""
+    """The document with what it leaves out taken from its base: whole keys of the top level.
+
+    Workflows and a workload stand in each other's place.
+    """
     data = document.data
     if not isinstance(data, Mapping):
         raise SettingsError([document.problem((), "not a mapping", allowed="a scenario")])
@@ -80,7 +106,9 @@ def _on_base(document: Document, folder: Path | None, above: tuple[str, ...]) ->
     _validated(base)
     assert isinstance(base.data, Mapping)
     own = {key: value for key, value in data.items() if key != _BASE}
-    return Document({**base.data, **own}, document.file, document.root)
+    left_out = {_WORKFLOWS} if _WORKLOAD in own else {_WORKLOAD} if _WORKFLOWS in own else set()
+    taken = {key: value for key, value in base.data.items() if key not in left_out}
+    return Document({**taken, **own}, document.file, document.root)
 
 
 def _validated(document: Document) -> Scenario:
@@ -99,7 +127,8 @@ def scenario_schema() -> dict[str, Any]:
         "description": "Another scenario, by name or by path: keys that are left out here are taken from it.",
         "type": "string",
     }
-    schema["anyOf"] = [{"required": needed}, {"required": [_BASE]}]
+    either = [{"required": [*needed, key]} for key in (_WORKFLOWS, _WORKLOAD)]
+    schema["anyOf"] = [*either, {"required": [_BASE]}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "agentsched scenario"}
 
 

@@ -1,10 +1,11 @@
 """Where chance comes from: one independent stream for each purpose, so that no policy changes what another draws."""
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
 
-__all__ = ["Stream", "stream"]
+__all__ = ["Mix", "Stream", "stream"]
 
 
 class Stream(IntEnum):
@@ -32,3 +33,27 @@ class Stream(IntEnum):
 def stream(seed: int, purpose: Stream, member: int = 0) -> np.random.Generator:
     """The generator of one purpose; ``member`` tells apart endpoints, for example."""
     return np.random.default_rng([seed, int(purpose), member])
+
+
+class Mix:
+    """Indices drawn by shares.
+
+    Args:
+        shares: relative to their sum.
+    """
+
+    __slots__ = ("_edges",)
+
+    def __init__(self, shares: Sequence[float]) -> None:
+        total, below = sum(shares), 0.0
+        self._edges: list[float] = []
+        for share in shares:
+            below += share / total
+            self._edges.append(below)
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """An index; the last one takes what rounding leaves. A single one costs no chance."""
+        if len(self._edges) == 1:
+            return 0
+        u = float(rng.random())
+        return next((i for i, edge in enumerate(self._edges) if u < edge), len(self._edges) - 1)

@@ -1,138 +1,72 @@
-"""Draws the runs of a scenario: the same for every policy, because nothing in them depends on what a policy does."""
+"""The runs of a simulation: the same for every policy, because nothing in them depends on what a policy does."""
 
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import exp, sqrt
+from typing import Protocol
 
 import numpy as np
 
-from agentsched.sim.arrivals import arrival_times
-from agentsched.sim.ideal import IdealTimes
-from agentsched.sim.plan import CallPlan, RunPlan, critical_path
-from agentsched.sim.scenario import Deadlines, Lognormal, Scenario, Stage, Workflow
-from agentsched.sim.streams import Stream, stream
+from agentsched.sim.arrivals import arrival_times, scaled_times
+from agentsched.sim.ideal import IdealTimes, ideal_times
+from agentsched.sim.plan import Drawn, RunPlan
+from agentsched.sim.scenario import Deadlines, Demand, Lognormal, Scenario, Workload
+from agentsched.sim.streams import Mix, Stream, stream
+from agentsched.sim.traces.drawing import Fitting, drawn_again, trace_arrivals, trace_recording
+from agentsched.sim.workflows import WorkflowDrawer, lognormal
 
-__all__ = ["Drawn", "RunDrawer", "draw_runs"]
+__all__ = ["Sample", "StepKey", "draw_runs", "sampled", "step_outputs"]
 
-_LONGER_THAN_PREFIX_TOKENS = 50
-"""A prompt that begins with the previous one and its answer says at least this much more."""
-
-
-@dataclass(slots=True)
-class _Draft:
-    """One call before its ideal time is known."""
-
-    stage: Stage
-    input_tokens: int
-    output_tokens: int
-    tool_s: float
-    parents: tuple[int, ...]
-    lineage: int
-    min_quality: float
+StepKey = tuple[str, str]
+"""(workflow, step)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """One run without its arrival and deadline."""
-
-    workflow: str
-    ideal_s: float
-    calls: tuple[CallPlan, ...]
+class _Drawer(Protocol):
+    def draw(self) -> Drawn:
+        """The next run."""
 
 
-class RunDrawer:
-    """Draws runs one after another, each kind of chance from a stream of its own.
+class _TraceDrawer:
+    """Makes the runs of a trace again, in its order or in one drawn anew each time round.
 
     Args:
-        scenario: what is drawn from.
-        seed: of the streams.
+        scenario: one with a ``workload``.
+        seed: of the order and of what the trace does not tell.
     """
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
-        self._scenario = scenario
-        self._shapes, self._lengths = stream(seed, Stream.SHAPES), stream(seed, Stream.LENGTHS)
-        self._noise = stream(seed, Stream.PREDICTIONS)
-        kinds = [(group.engine, group.quality, _network_s(scenario, group.network)) for group in scenario.endpoints]
-        self._ideal = IdealTimes(kinds)
-        self._mix = _cumulated([workflow.share for workflow in scenario.workflows])
-        self._demands = _cumulated([demand.share for demand in scenario.demands])
+        assert scenario.workload is not None
+        self._workload: Workload = scenario.workload
+        self._runs = trace_recording(scenario.workload.trace).runs
+        self._shapes, self._order = stream(seed, Stream.SHAPES), list[int]()
+        noise = stream(seed, Stream.PREDICTIONS)
+        demands: list[Demand] = scenario.demands
+        demand_mix = Mix([demand.share for demand in demands])
+        self._ideal: IdealTimes = ideal_times(scenario)
+        self._fitting = Fitting(
+            most_input_tokens=scenario.prompts.most,
+            least_output_tokens=scenario.outputs.least,
+            most_output_tokens=scenario.outputs.most,
+            wait_s=self._wait_s,
+            min_quality=lambda: demands[demand_mix.draw(self._shapes)].min_quality if demands else 0.0,
+            noise=lambda: float(noise.standard_normal()),
+        )
+
+    def _wait_s(self) -> float:
+        tool = self._workload.tool
+        return 0.0 if tool is None else lognormal(tool, self._shapes)
 
     def draw(self) -> Drawn:
         """The next run."""
-        return self.draw_one_of(self._scenario.workflows[_pick(self._mix, self._shapes)])
+        if not self._order:
+            count = len(self._runs)
+            in_order = np.arange(count) if self._workload.in_order else self._shapes.permutation(count)
+            self._order = in_order[::-1].tolist()
+        return drawn_again(self._runs[self._order.pop()], self._ideal, self._fitting)
 
-    def draw_one_of(self, workflow: Workflow) -> Drawn:
-        """The next run, of this workflow."""
-        drafts = self._drafts(workflow)
-        times_s = [self._ideal.call_s(one.input_tokens, one.output_tokens, one.min_quality) for one in drafts]
-        ideal_s, rests_s = critical_path(times_s, [one.tool_s for one in drafts], [one.parents for one in drafts])
-        calls = tuple(
-            CallPlan(
-                step=one.stage.step,
-                input_tokens=one.input_tokens,
-                output_tokens=one.output_tokens,
-                tool_s=one.tool_s,
-                parents=one.parents,
-                lineage=one.lineage,
-                min_quality=one.min_quality,
-                noise=float(self._noise.standard_normal()),
-                ideal_s=time_s,
-                rest_s=rest_s,
-            )
-            for one, time_s, rest_s in zip(drafts, times_s, rests_s, strict=True)
-        )
-        return Drawn(workflow.name, ideal_s, calls)
-
-    def _drafts(self, workflow: Workflow) -> list[_Draft]:
-        drafts: list[_Draft] = []
-        run_z = float(self._lengths.standard_normal())
-        before: tuple[int, ...] = ()
-        for stage in workflow.stages:
-            for turn in range(self._turns(stage)):
-                width = 1 if stage.width is None else self._uniform(stage.width.least, stage.width.most)
-                first = len(drafts)
-                for _ in range(width):
-                    drafts.append(self._draft(stage, turn, before, drafts, run_z))
-                before = tuple(range(first, len(drafts)))
-        return drafts
-
-    def _draft(self, stage: Stage, turn: int, before: tuple[int, ...], so_far: list[_Draft], run_z: float) -> _Draft:
-        scatter = self._scenario.prompts
-        factor = exp(scatter.sigma * float(self._shapes.standard_normal()) + scatter.shift)
-        tokens = round((stage.prompt + stage.prompt_growth * turn) * factor)
-        lineage = len(so_far)
-        if stage.shared_prefix and so_far:
-            previous = so_far[-1]
-            lineage = previous.lineage
-            tokens = max(tokens, previous.input_tokens + previous.output_tokens + _LONGER_THAN_PREFIX_TOKENS)
-        return _Draft(
-            stage=stage,
-            input_tokens=max(1, min(scatter.most, tokens)),
-            output_tokens=self._output(stage.output, run_z),
-            tool_s=0.0 if stage.tool is None else _lognormal(stage.tool, self._shapes),
-            parents=before,
-            lineage=lineage,
-            min_quality=self._demand(),
-        )
-
-    def _turns(self, stage: Stage) -> int:
-        loop = stage.loop
-        if loop is None:
-            return 1
-        more = int(self._shapes.geometric(1.0 / (loop.mean - loop.least + 1.0)))
-        return min(loop.most, loop.least - 1 + more)
-
-    def _uniform(self, least: int, most: int) -> int:
-        return int(self._shapes.integers(least, most + 1))
-
-    def _demand(self) -> float:
-        demands = self._scenario.demands
-        return demands[_pick(self._demands, self._shapes)].min_quality if demands else 0.0
-
-    def _output(self, output: Lognormal, run_z: float) -> int:
-        bounds = self._scenario.outputs
-        own = sqrt(max(0.0, output.sigma**2 - bounds.run_sigma**2))
-        z = bounds.run_sigma * run_z + own * float(self._lengths.standard_normal())
-        return max(bounds.least, min(bounds.most, round(output.median * exp(z))))
+    def all(self) -> Iterator[Drawn]:
+        """Every run of the trace once."""
+        return (drawn_again(run, self._ideal, self._fitting) for run in self._runs)
 
 
 def draw_runs(
@@ -142,7 +76,7 @@ def draw_runs(
     load: float | None,
     duration_s: float,
     clients: int,
-    mean_ideals_s: dict[str, float],
+    mean_ideals_s: Mapping[str, float],
 ) -> list[RunPlan]:
     """Draw every run of one simulation.
 
@@ -153,58 +87,83 @@ def draw_runs(
         duration_s: for how long runs arrive.
         clients: client processes that share them at random.
         mean_ideals_s: mean ideal of each workflow, for deadlines that are the same for all its runs.
+
+    Raises:
+        ConfigError: a trace cannot be read.
     """
-    if load is None and scenario.arrivals.kind != "recorded":
-        load = scenario.load
-    times = arrival_times(scenario.arrivals, load, duration_s, stream(seed, Stream.ARRIVALS))
-    drawer, deadlines = RunDrawer(scenario, seed), stream(seed, Stream.DEADLINES)
+    times = _times(scenario, seed, load, duration_s)
+    drawer: _Drawer = WorkflowDrawer(scenario, seed) if scenario.workload is None else _TraceDrawer(scenario, seed)
+    deadlines = stream(seed, Stream.DEADLINES)
     homes = stream(seed, Stream.CLIENTS).integers(0, clients, len(times))
     runs: list[RunPlan] = []
     for index, at in enumerate(times):
         drawn = drawer.draw()
-        runs.append(
-            RunPlan(
-                index=index,
-                workflow=drawn.workflow,
-                client=int(homes[index]),
-                arrival_s=at,
-                deadline_s=_deadline_s(scenario.deadlines, drawn, mean_ideals_s, deadlines),
-                ideal_s=drawn.ideal_s,
-                calls=drawn.calls,
-            )
-        )
+        deadline_s = _deadline_s(scenario.deadlines, drawn, mean_ideals_s, deadlines)
+        runs.append(drawn.plan(index=index, client=int(homes[index]), arrival_s=at, deadline_s=deadline_s))
     return runs
 
 
+def _times(scenario: Scenario, seed: int, load: float | None, duration_s: float) -> list[float]:
+    workload = scenario.workload
+    if workload is not None and workload.arrivals is not None:
+        return scaled_times(trace_arrivals(workload.arrivals), load, duration_s)
+    if load is None and scenario.arrivals.kind != "recorded":
+        load = scenario.load
+    return arrival_times(scenario.arrivals, load, duration_s, stream(seed, Stream.ARRIVALS))
+
+
 def _deadline_s(
-    rule: Deadlines | None, drawn: Drawn, mean_ideals_s: dict[str, float], rng: np.random.Generator
+    rule: Deadlines | None, drawn: Drawn, mean_ideals_s: Mapping[str, float], rng: np.random.Generator
 ) -> float | None:
     if rule is None:
-        return None
-    times = rule.multiples[_pick(_cumulated([one.share for one in rule.multiples]), rng)].times
+        return drawn.recorded_deadline_s
+    times = rule.multiples[Mix([one.share for one in rule.multiples]).draw(rng)].times
     ideal_s = drawn.ideal_s if rule.of == "run" else mean_ideals_s[drawn.workflow]
     return times * ideal_s + rule.plus
 
 
-def _network_s(scenario: Scenario, own_s: float | None) -> float:
-    return scenario.network if own_s is None else own_s
+# -- what can be known beforehand ------------------------------------------------------------------------------------
 
 
-def _lognormal(quantity: Lognormal, rng: np.random.Generator) -> float:
-    return quantity.median * exp(quantity.sigma * float(rng.standard_normal()))
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Runs of one workflow, and the workflow's share of all runs, relative to the others'."""
+
+    workflow: str
+    share: float
+    runs: tuple[Drawn, ...]
 
 
-def _cumulated(shares: list[float]) -> list[float]:
-    total = sum(shares)
-    sums: list[float] = []
-    for share in shares:
-        sums.append((sums[-1] if sums else 0.0) + share / total)
-    return sums
+def sampled(scenario: Scenario, seed: int, count: int) -> list[Sample]:
+    """Runs to know the scenario's averages by: ``count`` drawn of each workflow, or all of a trace.
+
+    Raises:
+        ConfigError: the trace cannot be read.
+    """
+    if scenario.workload is None:
+        drawer = WorkflowDrawer(scenario, seed)
+        return [
+            Sample(one.name, one.share, tuple(drawer.draw_one_of(one) for _ in range(count)))
+            for one in scenario.workflows
+        ]
+    by_workflow: dict[str, list[Drawn]] = defaultdict(list)
+    for run in _TraceDrawer(scenario, seed).all():
+        by_workflow[run.workflow].append(run)
+    return [Sample(name, float(len(runs)), tuple(runs)) for name, runs in by_workflow.items()]
 
 
-def _pick(cumulated: list[float], rng: np.random.Generator) -> int:
-    """An index, drawn by shares; the last one takes what rounding leaves."""
-    if len(cumulated) == 1:
-        return 0
-    u = float(rng.random())
-    return next((i for i, edge in enumerate(cumulated) if u < edge), len(cumulated) - 1)
+def step_outputs(scenario: Scenario) -> dict[StepKey, Lognormal]:
+    """The distribution of the output length of each step: as the scenario says, or fitted to its trace.
+
+    Raises:
+        ConfigError: the trace cannot be read.
+    """
+    if scenario.workload is None:
+        return {(one.name, stage.step): stage.output for one in scenario.workflows for stage in one.stages}
+    logs: dict[StepKey, list[float]] = defaultdict(list)
+    for run in trace_recording(scenario.workload.trace).runs:
+        for call in run.calls:
+            logs[run.workflow, call.step].append(float(np.log(call.output_tokens)))
+    return {
+        key: Lognormal(median=float(np.exp(np.mean(some))), sigma=float(np.std(some))) for key, some in logs.items()
+    }

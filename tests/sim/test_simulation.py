@@ -141,13 +141,13 @@ def test_what_the_kinds_of_knowledge_say_of_a_length(small):
     for number, (workflow, plan) in enumerate(calls):
         call = ModelCall(f"c{number}", "r", workflow, plan.step, 0, "model")
         book.open(call.call_id, plan)
-        forecast = study.predict(call)
+        forecast = study.predict(call, RunHistory())
         below.append(forecast.cdf(plan.output_tokens))
         errors.append(np.log(forecast.quantile(0.5) / plan.output_tokens))
-        assert np.ptp(oracle.predict(call).values) == 0.0
-        assert oracle.predict(call).mean == plan.output_tokens
+        assert np.ptp(oracle.predict(call, RunHistory()).values) == 0.0
+        assert oracle.predict(call, RunHistory()).mean == plan.output_tokens
         assert truth.predict(call, RunHistory()).tool_s.mean() == pytest.approx(plan.rest_s)
-        assert constant.predict(call).mean == pytest.approx(averages.output_tokens)
+        assert constant.predict(call, RunHistory()).mean == pytest.approx(averages.output_tokens)
         assert study.predict(call).values.tolist() == forecast.values.tolist()
         book.close(call.call_id)
     # A posterior is calibrated: the truth falls evenly into its quantiles.

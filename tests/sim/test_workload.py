@@ -8,7 +8,8 @@ import pytest
 from agentsched.sim.averages import averages_of
 from agentsched.sim.plan import RunPlan
 from agentsched.sim.scenario_files import load_scenario
-from agentsched.sim.workload import RunDrawer, draw_runs
+from agentsched.sim.workflows import WorkflowDrawer
+from agentsched.sim.workload import draw_runs
 
 S1 = load_scenario("s1")
 
@@ -36,7 +37,7 @@ def test_load_and_clients_change_arrivals_and_homes_only():
 
 
 def drafts(workflow: str, count: int = 3000):
-    drawer = RunDrawer(S1, 7)
+    drawer = WorkflowDrawer(S1, 7)
     kind = next(one for one in S1.workflows if one.name == workflow)
     return [drawer.draw_one_of(kind).calls for _ in range(count)]
 
