@@ -11,7 +11,8 @@ from agentsched.core.call import Observation, RunInfo
 from agentsched.core.decision import Decision
 from agentsched.core.endpoint import Pool
 from agentsched.core.forecast import QuantileForecast
-from agentsched.core.records import CallEnded, Recordable, RunClosed
+from agentsched.core.records import CallEnded, Recordable, RunClosed, StructureTold
+from agentsched.core.structure import WorkflowStructure
 from agentsched.dispatch.dispatcher import Dispatcher
 from agentsched.dispatch.learning import BackgroundLearner
 from agentsched.dispatch.recorder import EventRecorder
@@ -34,11 +35,22 @@ def fresh_scheduler(settings: Settings) -> Scheduler:
     return Scheduler(settings.pool, policy, EmpiricalLengths(), EmpiricalRemainders(), settings.rules)
 
 
+_STRUCTURES = 16
+"""Structures that are kept of one workflow: a program that makes a new graph for every run would fill the memory."""
+
+
 class Runtime:
-    """Everything one process needs for one pool; implements what a `Run` tells its keeper."""
+    """Everything one process needs for one pool; implements what a `Run` tells its keeper.
+
+    Attributes:
+        settings: what it was made from.
+        structures: how each workflow is built, by name, as far as frameworks have told.
+        dispatcher: performs its calls.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.structures: dict[str, tuple[WorkflowStructure, ...]] = {}
         self._runs: WeakValueDictionary[str, Run] = WeakValueDictionary()
         self._last_ended: WeakKeyDictionary[Run, tuple[str, float]] = WeakKeyDictionary()
         self._log = _decision_log(settings)
@@ -92,6 +104,9 @@ class Runtime:
 
     def emit(self, record: Recordable) -> None:
         """Pass a record to the run it belongs to, the learner and the log."""
+        if isinstance(record, StructureTold):
+            self._keep_structure(record)
+            return
         if isinstance(record, Decision):
             run = self._runs.get(record.run_id)
             if run is not None:
@@ -106,6 +121,12 @@ class Runtime:
             self._learner.take(record)
         if self._log is not None:
             self._log.emit(record)
+
+    def _keep_structure(self, told: StructureTold) -> None:
+        """The structures of a workflow, the newest last."""
+        known = self.structures.get(told.workflow, ())
+        if told.structure not in known:
+            self.structures[told.workflow] = (*known, told.structure)[-_STRUCTURES:]
 
     def _learned(self, lengths: EmpiricalLengths, remainders: EmpiricalRemainders) -> None:
         self.dispatcher.post(ForecastsReplaced(lengths, remainders))

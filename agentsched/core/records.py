@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from agentsched.core.call import ModelCall, Observation, RunInfo
 from agentsched.core.decision import Decision
+from agentsched.core.structure import WorkflowStructure
 
-__all__ = ["CallEnded", "Feedback", "Note", "Recordable", "RunClosed", "RunOpened"]
+__all__ = ["CallEnded", "Feedback", "Note", "Recordable", "RunClosed", "RunOpened", "StructureTold"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +68,13 @@ class Feedback:
     at: float
 
 
-Recordable = Decision | Observation | RunOpened | CallEnded | RunClosed | Note | Feedback
+@dataclass(frozen=True, slots=True)
+class StructureTold:
+    """How a workflow is built, as its framework says; a workflow that executes several graphs has several."""
+
+    workflow: str
+    structure: WorkflowStructure
+
+
+Recordable = Decision | Observation | RunOpened | CallEnded | RunClosed | Note | Feedback | StructureTold
 """What a `Sink` takes."""

@@ -1,0 +1,32 @@
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+crewai = pytest.importorskip("crewai")
+
+from agentsched_crewai import install  # noqa: E402  # only where CrewAI is installed
+
+
+@pytest.fixture
+def adapter() -> Iterator[None]:
+    undo = install()
+    yield
+    undo()
+
+
+@pytest.fixture
+def make_agent() -> Callable[..., Any]:
+    def make(role: str = "Writer", *, stream: bool = False, **options: Any) -> Any:
+        model = crewai.LLM(model="gpt-4o-mini", stream=stream, max_tokens=6)
+        return crewai.Agent(role=role, goal="g", backstory="b", llm=model, **options)
+
+    return make
+
+
+@pytest.fixture
+def make_task() -> Callable[..., Any]:
+    def make(agent: Any, name: str | None = None, **options: Any) -> Any:
+        return crewai.Task(description="Do it.", expected_output="text", agent=agent, name=name, **options)
+
+    return make
