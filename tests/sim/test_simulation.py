@@ -148,7 +148,7 @@ def test_what_the_kinds_of_knowledge_say_of_a_length(small):
         assert oracle.predict(call, RunHistory()).mean == plan.output_tokens
         assert truth.predict(call, RunHistory()).tool_s.mean() == pytest.approx(plan.rest_s)
         assert constant.predict(call, RunHistory()).mean == pytest.approx(averages.output_tokens)
-        assert study.predict(call).values.tolist() == forecast.values.tolist()
+        assert study.predict(call, RunHistory()).values.tolist() == forecast.values.tolist()
         book.close(call.call_id)
     # A posterior is calibrated: the truth falls evenly into its quantiles.
     assert np.mean(below) == pytest.approx(0.5, abs=0.03)
