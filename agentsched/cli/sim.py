@@ -23,6 +23,7 @@ from agentsched.sim.grid import Task, tasks_of
 from agentsched.sim.knowledge import Knowledge
 from agentsched.sim.outcome import RunResult
 from agentsched.sim.scenario_files import load_scenario, shipped_scenarios
+from agentsched.sim.sharing import Sharing
 from agentsched.sim.simulation import MOST_CLIENTS, Setup
 
 __all__ = ["command"]
@@ -67,6 +68,15 @@ def _size(scenario: Any) -> int:
     help="Client processes, each with a scheduler of its own.",
 )
 @click.option(
+    "--share",
+    default=Sharing.NONE.value,
+    show_default=True,
+    type=click.Choice([one.value for one in Sharing]),
+    help="What client processes know of each other.",
+)
+@click.option("--share-every", default="0.5s", show_default=True, help="How often they tell or read it.")
+@click.option("--share-delay", default="50ms", show_default=True, help="How old it is when they hear it.")
+@click.option(
     "--knowledge",
     default=Knowledge.STUDY.value,
     show_default=True,
@@ -83,6 +93,9 @@ def run(
     loads: str | None,
     seeds: str,
     clients: int,
+    share: str,
+    share_every: str,
+    share_delay: str,
     knowledge: str,
     duration: str | None,
     jobs: int,
@@ -103,6 +116,9 @@ def run(
                 seed=seed,
                 load=load,
                 clients=clients,
+                share=Sharing(share),
+                share_every_s=parse_duration(share_every, field="--share-every"),
+                share_delay_s=parse_duration(share_delay, field="--share-delay"),
                 knowledge=Knowledge(knowledge),
                 duration_s=None if duration is None else parse_duration(duration, field="--duration"),
             )
@@ -155,6 +171,7 @@ def _document(comparison: Comparison, tasks: Sequence[Task], done: Sequence[tupl
     return {
         "version": 1,
         "clients": setup.clients,
+        "share": setup.share.value,
         "knowledge": setup.knowledge.value,
         "duration_s": setup.duration_s,
         **comparison.to_dict(),

@@ -18,6 +18,7 @@ from agentsched.scheduler.events import (
     CallCancelled,
     EndpointLimited,
     Event,
+    OthersSeen,
     ReviewDue,
     RunEnded,
     RunStarted,
@@ -115,6 +116,10 @@ class Client:
     def look(self, call_id: str) -> None:
         """Have the scheduler look at a call's clocks now."""
         self._post(ReviewDue(call_id))
+
+    def hear(self, event: OthersSeen) -> None:
+        """News of other clients."""
+        self._post(event)
 
     # -- what servers say --------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from agentsched.sim.plan import RunPlan
 from agentsched.sim.pool import client_pool, serving_models
 from agentsched.sim.scenario import Endpoints, Scenario
 from agentsched.sim.server import Server
+from agentsched.sim.sharing import Exchange, Sharing
 from agentsched.sim.streams import Stream, stream
 from agentsched.sim.timeline import Timeline
 from agentsched.sim.workload import draw_runs
@@ -36,6 +37,9 @@ class Setup:
         clients: independent client processes, from 1 to 32.
         knowledge: where forecasts come from.
         duration_s: for how long runs arrive; None: the scenario's.
+        share: what clients know of each other.
+        share_every_s: how often they tell or read it, seconds.
+        share_delay_s: how old it is when they hear it, seconds.
 
     Raises:
         ConfigError: a value is out of range.
@@ -46,16 +50,21 @@ class Setup:
     clients: int = 1
     knowledge: Knowledge = Knowledge.STUDY
     duration_s: float | None = None
+    share: Sharing = Sharing.NONE
+    share_every_s: float = 0.5
+    share_delay_s: float = 0.05
 
     def __post_init__(self) -> None:
         if not 1 <= self.clients <= MOST_CLIENTS:
             raise ConfigError("out of range", field="clients", given=self.clients, allowed=f"from 1 to {MOST_CLIENTS}")
         if self.seed < 0:
             raise ConfigError("out of range", field="seed", given=self.seed, allowed="0 or more")
-        for name in ("load", "duration_s"):
+        for name in ("load", "duration_s", "share_every_s"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1e9:
                 raise ConfigError("out of range", field=name, given=value, allowed="more than 0")
+        if not 0 <= self.share_delay_s < 1e9:
+            raise ConfigError("out of range", field="share_delay_s", given=self.share_delay_s, allowed="0 or more")
 
 
 def simulate(scenario: Scenario, make_policy: Callable[[], Policy], setup: Setup | None = None) -> Outcome:
@@ -119,6 +128,14 @@ class Simulation:
             )
             for _ in range(setup.clients)
         ]
+        Exchange(
+            setup.share,
+            self.clients,
+            self.servers,
+            self.timeline,
+            every_s=setup.share_every_s,
+            delay_s=setup.share_delay_s,
+        )
         cut_late = scenario.deadlines is not None and scenario.deadlines.on_late == "raise"
         self._manners = Manners(scenario.stream, cut_late, scenario.call_retries)
 
@@ -130,6 +147,7 @@ class Simulation:
         """
         for plan in runs:
             client = self.clients[plan.client]
+            self._book.expect(f"r{plan.index}", plan)
             agent = Agent(plan, self._manners, client, self.timeline, self._book, self.results.append)
             self.timeline.at(plan.arrival_s, agent.begin)
         self.timeline.run()
