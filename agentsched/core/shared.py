@@ -1,8 +1,9 @@
-"""What clients of the same endpoints tell each other."""
+"""What clients of the same endpoints tell each other, beyond how busy they keep them (`agentsched.core.load`)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Posting"]
+__all__ = ["EndpointKnowledge", "Posting", "combined_knowledge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +19,58 @@ class Posting:
     client: str
     content: bytes
     age_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointKnowledge:
+    """What a client knows of an endpoint that others would otherwise have to find out at their own expense.
+
+    Attributes:
+        endpoint: the endpoint's name.
+        rest_s: seconds for which its server still wants nothing sent to it.
+        broken_s: seconds for which this client still leaves it alone after failures.
+        requests: requests spent in the last 60 s.
+        tokens: tokens spent in the last 60 s.
+        tpot_s: its time per output token for a call that is alone, seconds.
+        tpot_count: answers that this was learned from, capped; 0: nothing was learned.
+        ttft_idle_s: its time to first token when idle, seconds.
+        ttft_count: answers that this was learned from, capped.
+    """
+
+    endpoint: str
+    rest_s: float = 0.0
+    broken_s: float = 0.0
+    requests: float = 0.0
+    tokens: float = 0.0
+    tpot_s: float = 0.0
+    tpot_count: float = 0.0
+    ttft_idle_s: float = 0.0
+    ttft_count: float = 0.0
+
+
+def combined_knowledge(clients: Iterable[Iterable[EndpointKnowledge]]) -> tuple[EndpointKnowledge, ...]:
+    """What several clients know together, one entry for each endpoint that any of them names.
+
+    What was spent adds up, the longest rest counts, and of the speeds the one that was learned from most.
+    """
+    parts: dict[str, list[EndpointKnowledge]] = {}
+    for told in clients:
+        for one in told:
+            parts.setdefault(one.endpoint, []).append(one)
+    return tuple(_combined(endpoint, told) for endpoint, told in parts.items())
+
+
+def _combined(endpoint: str, told: list[EndpointKnowledge]) -> EndpointKnowledge:
+    tpot = max(told, key=lambda one: one.tpot_count)
+    ttft = max(told, key=lambda one: one.ttft_count)
+    return EndpointKnowledge(
+        endpoint,
+        rest_s=max(one.rest_s for one in told),
+        broken_s=max(one.broken_s for one in told),
+        requests=sum(one.requests for one in told),
+        tokens=sum(one.tokens for one in told),
+        tpot_s=tpot.tpot_s,
+        tpot_count=tpot.tpot_count,
+        ttft_idle_s=ttft.ttft_idle_s,
+        ttft_count=ttft.ttft_count,
+    )

@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import TypeVar
 
 from agentsched import clock
 from agentsched.core.call import ModelCall
@@ -19,6 +20,8 @@ from agentsched.scheduler.scheduler import Scheduler
 __all__ = ["Dispatcher"]
 
 _log = logging.getLogger("agentsched")
+
+T = TypeVar("T")
 
 
 class Dispatcher:
@@ -130,6 +133,11 @@ class Dispatcher:
             if isinstance(record, CallEnded):
                 self._forget(record.call.call_id)
             self._emit(record)
+
+    def look(self, read: Callable[[Scheduler, float], T]) -> T:
+        """What ``read`` reads of the scheduler, and now; it is called under the lock, and changes nothing."""
+        with self._lock:
+            return read(self.scheduler, clock.monotonic())
 
     def _forget(self, call_id: str) -> None:
         pending = self._pending.pop(call_id, None)

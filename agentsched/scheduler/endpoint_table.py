@@ -120,7 +120,7 @@ class EndpointTable:
         self.service_s, self.waiting = row(1.0), row()
         self.limits_in_row, self.failures_in_row = [0] * count, [0] * count
         self.cooldown_s, self.probing = [breaker.cooldown_s] * count, [False] * count
-        self.blocked_until, self.open_until = row(-np.inf), row(-np.inf)
+        self.blocked_until, self.open_until, self.told_until = row(-np.inf), row(-np.inf), row(-np.inf)
         self.request_windows = [None if e.rpm is None else RateWindow(e.rpm) for e in self.endpoints]
         self.token_windows = [None if e.tpm is None else RateWindow(e.tpm) for e in self.endpoints]
         self._limited = [i for i, e in enumerate(self.endpoints) if e.rpm is not None or e.tpm is not None]
@@ -200,6 +200,23 @@ class EndpointTable:
         """Somebody told what other clients have."""
         self.others.seen(event, self.in_flight, self._seen[_STAKE : _STAKE_TOKENS + 1])
 
+    def told(self, i: int, *, closed_until: float, requests: float, tokens: float, at: float) -> None:
+        """Others said, at ``at``, until when to leave the endpoint alone and what they spent there: replaces both."""
+        self.told_until[i] = closed_until
+        self._closed_until = max(self._closed_until, closed_until)
+        for window, amount in ((self.request_windows[i], requests), (self.token_windows[i], tokens)):
+            if window is not None:
+                window.others_spent(at, amount)
+
+    def learned_pace(self, i: int, alone_s: float, count: float) -> None:
+        """Others learned, from ``count`` answers, the time per output token of a call that is alone."""
+        self._scale_pace(i, alone_s / self._prior_alone_s[i])
+        self.pace_count[i] = 1.0 + count
+
+    def learned_ttft(self, i: int, idle_s: float, count: float) -> None:
+        """Others learned, from ``count`` answers, the time to first token when idle."""
+        self.ttft_idle_s[i], self.ttft_count[i] = idle_s, 1.0 + count
+
     # -- readiness ---------------------------------------------------------------------------------------------------
 
     def closed_s(self, indices: NDArray[np.intp], tokens: float, now: float) -> Array | None:
@@ -207,6 +224,7 @@ class EndpointTable:
         if now >= self._closed_until and not self._limited:
             return None
         until = np.maximum(self.blocked_until[indices], self.open_until[indices])
+        until = np.maximum(until, self.told_until[indices])
         closed: Array = np.maximum(0.0, until - now)
         if self._limited:
             for k, i in enumerate(indices):
@@ -221,6 +239,11 @@ class EndpointTable:
         full = self.in_flight[indices] >= self.slots[indices]
         result: Array = np.where(full, np.maximum(queue, _SHORTEST_QUEUE_S), 0.0)
         return result
+
+    def spent(self, i: int, now: float) -> tuple[float, float]:
+        """Requests and tokens of this client in the last 60 s, as far as they are limited."""
+        requests, tokens = self.request_windows[i], self.token_windows[i]
+        return 0.0 if requests is None else requests.used(now), 0.0 if tokens is None else tokens.used(now)
 
     def full(self, i: int) -> bool:
         """Whether every slot is taken."""
@@ -299,7 +322,10 @@ class EndpointTable:
         expected = self._prior_alone_s[i] + self._prior_per_batch_s[i] * joined
         self.pace_count[i] = min(self.pace_count[i] + 1.0, _SLOW_COUNT)
         ratio = min(50.0, max(0.02, pace / expected))
-        self.pace_scale[i] = scale = self.pace_scale[i] * (ratio / self.pace_scale[i]) ** (1.0 / self.pace_count[i])
+        self._scale_pace(i, self.pace_scale[i] * (ratio / self.pace_scale[i]) ** (1.0 / self.pace_count[i]))
+
+    def _scale_pace(self, i: int, scale: float) -> None:
+        self.pace_scale[i] = scale
         self.tpot_alone_s[i] = self._prior_alone_s[i] * scale
         self.tpot_per_batch_s[i] = self._prior_per_batch_s[i] * scale
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from agentsched.core.call import Failure, ModelCall, RunInfo, Usage
+from agentsched.core.call import Failure, Handed, ModelCall, RunInfo, Usage
 from agentsched.core.load import EndpointLoad
 from agentsched.core.protocols import LengthPredictor, RemainderPredictor
+from agentsched.core.shared import EndpointKnowledge
 
 __all__ = [
     "AttemptFailed",
@@ -14,6 +15,7 @@ __all__ = [
     "EndpointLimited",
     "Event",
     "ForecastsReplaced",
+    "OthersKnow",
     "OthersSeen",
     "ReviewDue",
     "RunEnded",
@@ -60,11 +62,14 @@ class TokensProgressed:
     """Output tokens so far; the first event of an attempt is its first token.
 
     ``paused``: the caller is slower than the upstream, which is therefore not being read: its idle clock rests.
+    ``handed``: what the caller has of the answer, through this attempt or before it; nothing as long as an attempt that
+    goes on with an answer has not added to it.
     """
 
     attempt_id: str
     output_tokens: int
     paused: bool = False
+    handed: Handed = Handed.TEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,19 @@ class OthersSeen:
     fades_s: float = 4.0
 
 
+@dataclass(frozen=True, slots=True)
+class OthersKnow:
+    """What other clients know of the endpoints, all of them together: replaces what they said before.
+
+    Attributes:
+        knowledge: one entry for each endpoint that anything is known of.
+        at: the instant it was true, on this client's clock; no later than the event.
+    """
+
+    knowledge: tuple[EndpointKnowledge, ...]
+    at: float
+
+
 Event = (
     RunStarted
     | RunEnded
@@ -139,5 +157,6 @@ Event = (
     | ReviewDue
     | EndpointLimited
     | ForecastsReplaced
+    | OthersKnow
     | OthersSeen
 )

@@ -21,14 +21,25 @@ class RateWindow:
 
     A sliding window never sends what a server with a fixed window or a token bucket of the same limit would refuse,
     and wastes none of the limit. An amount above the limit is let through when the window is empty.
+
+    What other clients spend of the same limit is told now and then; until it is told anew it is taken to expire evenly.
     """
 
-    __slots__ = ("_entries", "_total", "limit")
+    __slots__ = ("_entries", "_others", "_others_gone_at", "_total", "limit")
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self._entries: deque[Spend] = deque()
         self._total = 0.0
+        self._others = 0.0
+        self._others_gone_at = 0.0
+
+    def others_spent(self, at: float, amount: float) -> None:
+        """Other clients had spent ``amount`` in the 60 seconds before ``at``: replaces what was known of them."""
+        self._others, self._others_gone_at = amount, at + _WINDOW_S
+
+    def _of_others(self, now: float) -> float:
+        return self._others * min(1.0, max(0.0, (self._others_gone_at - now) / _WINDOW_S))
 
     def _expire(self, now: float) -> None:
         entries = self._entries
@@ -38,7 +49,7 @@ class RateWindow:
             self._total = 0.0
 
     def used(self, now: float) -> float:
-        """What was spent in the last 60 seconds."""
+        """What this client spent in the last 60 seconds."""
         self._expire(now)
         return self._total
 
@@ -59,11 +70,19 @@ class RateWindow:
     def wait_s(self, now: float, amount: float) -> float:
         """Seconds until ``amount`` may be spent; 0: now."""
         self._expire(now)
-        excess = self._total + amount - self.limit
+        others = self._of_others(now)
+        excess = self._total + others + amount - self.limit
         if excess <= 1e-9:
             return 0.0
+        others_gone_s = max(1e-9, self._others_gone_at - now)
+        per_s = others / others_gone_s
         for entry in self._entries:
+            gone_s = entry.at + _WINDOW_S - now
+            of_others = per_s * min(gone_s, others_gone_s)
+            if excess <= of_others:
+                return excess / per_s
             excess -= entry.amount
-            if excess <= 1e-9:
-                return entry.at + _WINDOW_S - now
-        return self._entries[-1].at + _WINDOW_S - now if self._entries else 0.0
+            if excess - of_others <= 1e-9:
+                return gone_s
+        own_gone_s = self._entries[-1].at + _WINDOW_S - now if self._entries else 0.0
+        return max(own_gone_s, min(others_gone_s, excess / per_s) if others > 0.0 else 0.0)

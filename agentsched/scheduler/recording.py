@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from agentsched.core import call, decision, forecast, load, records, remainder
+from agentsched.core import call, decision, forecast, load, records, remainder, shared
 from agentsched.errors import ConfigError
 from agentsched.forecast.length import EmpiricalLengths
 from agentsched.forecast.remainder import EmpiricalRemainders
@@ -29,7 +29,7 @@ _ALLOWED = "a recording of this version"
 
 _CLASSES: dict[str, type] = {
     name: value
-    for module in (call, decision, load, records, remainder, events, actions)
+    for module in (call, decision, load, records, remainder, shared, events, actions)
     for name, value in vars(module).items()
     if isinstance(value, type) and (is_dataclass(value) or issubclass(value, Enum))
 } | {cls.__name__: cls for cls in (EmpiricalLengths, EmpiricalRemainders, forecast.QuantileForecast)}

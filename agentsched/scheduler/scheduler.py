@@ -17,6 +17,7 @@ from agentsched.core.load import EndpointLoad
 from agentsched.core.protocols import LengthPredictor, Policy, RemainderPredictor
 from agentsched.core.records import Note, RunOpened
 from agentsched.core.rules import Rules
+from agentsched.core.shared import EndpointKnowledge
 from agentsched.policy.rectify import Verdict, judge_silence
 from agentsched.scheduler import clocks
 from agentsched.scheduler.actions import Action, Cancel, Deliver, Fail, Record, ReviewAt, Start
@@ -30,12 +31,14 @@ from agentsched.scheduler.events import (
     EndpointLimited,
     Event,
     ForecastsReplaced,
+    OthersKnow,
     OthersSeen,
     ReviewDue,
     RunEnded,
     RunStarted,
     TokensProgressed,
 )
+from agentsched.scheduler.knowledge import first_hand, take_over
 from agentsched.scheduler.ledger import Ledger
 from agentsched.scheduler.placing import Placement, Placer
 from agentsched.scheduler.retry_budget import ShareBudget
@@ -109,6 +112,7 @@ class Scheduler:
             ReviewDue: self._review_due,
             EndpointLimited: self._endpoint_limited,
             ForecastsReplaced: self._forecasts_replaced,
+            OthersKnow: self._others_know,
             OthersSeen: self._others_seen,
         }
 
@@ -166,6 +170,13 @@ class Scheduler:
 
     def _others_seen(self, event: OthersSeen, now: float) -> None:
         self.ledger.table.others_seen(event)
+
+    def _others_know(self, event: OthersKnow, now: float) -> None:
+        self.ledger.freed.update(take_over(self.ledger.table, event, now))
+
+    def knowledge(self, now: float) -> tuple[EndpointKnowledge, ...]:
+        """What this client knows first-hand of each endpoint, for other clients: they take it as `OthersKnow`."""
+        return first_hand(self.ledger.table, now)
 
     def loads(self) -> tuple[EndpointLoad, ...]:
         """What this client has at each endpoint now, for other clients: they take it as `OthersSeen`."""

@@ -68,3 +68,41 @@ def test_corrections():
     assert window.used(61.0) == pytest.approx(0.0)
     window.correct(second, 100.0)
     assert window.used(61.0) == 0.0
+
+
+def test_what_others_spent_counts_and_expires_evenly():
+    window = RateWindow(10.0)
+    window.others_spent(0.0, 6.0)
+    assert window.wait_s(0.0, 4.0) == 0.0
+    assert window.wait_s(0.0, 5.0) == pytest.approx(10.0), "a sixth of theirs is gone then"
+    assert window.wait_s(0.0, 10.0) == pytest.approx(60.0)
+    assert window.wait_s(0.0, 99.0) == pytest.approx(60.0), "more than the limit goes when nobody spends any more"
+    assert window.wait_s(30.0, 7.0) == pytest.approx(0.0)
+    window.others_spent(30.0, 0.0)
+    assert window.wait_s(30.0, 10.0) == 0.0
+    assert window.used(30.0) == 0.0
+
+
+def test_own_and_others_spending_end_together():
+    window = RateWindow(10.0)
+    window.spend(0.0, 4.0)
+    window.others_spent(30.0, 6.0)
+    assert window.wait_s(30.0, 2.0) == pytest.approx(20.0), "two of theirs"
+    assert window.wait_s(30.0, 5.0) == pytest.approx(30.0), "own four, and three of theirs"
+    assert window.wait_s(30.0, 8.0) == pytest.approx(40.0), "own four, and four of theirs"
+
+
+@given(GAPS, st.floats(1.0, 100.0), st.floats(0.0, 200.0), st.integers(0, 10**6))
+def test_after_the_wait_it_fits_also_beside_others(gaps, limit, others, seed):
+    rng = np.random.default_rng(seed)
+    window, now = RateWindow(limit), 0.0
+    for gap in gaps:
+        now += gap
+        if rng.uniform() < 0.3:
+            window.others_spent(now - 0.5, others)
+        amount = float(rng.uniform(0.1, limit))
+        wait_s = window.wait_s(now, amount)
+        assert 0.0 <= wait_s <= 60.0 + 1e-6
+        assert window.wait_s(now + wait_s + 1e-6, amount) <= 1e-6
+        now += wait_s
+        window.spend(now, amount)
