@@ -1,11 +1,12 @@
 """Shortest expected completion, with the toll that a newcomer's load takes from those already running."""
 
-import math
+from typing import ClassVar
 
 import numpy as np
 
 from agentsched.core.decision import Choice, Situation
-from agentsched.errors import ConfigError
+from agentsched.policy.options import number
+from agentsched.policy.space import Between, Space
 
 __all__ = ["ShortestExpectedCompletion"]
 
@@ -28,11 +29,10 @@ class ShortestExpectedCompletion:
     """
 
     name = "shortest_expected_completion"
+    space: ClassVar[Space] = {"toll": Between(0.02, 10.0, log=True)}
 
     def __init__(self, toll: float = 1.0) -> None:
-        if isinstance(toll, bool) or not isinstance(toll, (int, float)) or not 0.0 <= toll < math.inf:
-            raise ConfigError("out of range", field="policy.toll", given=toll, allowed="a number from 0 on")
-        self._toll = float(toll)
+        self._toll = number("toll", toll, 0.0, 1e308)
 
     def choose(self, situation: Situation) -> Choice:
         """Place the call."""

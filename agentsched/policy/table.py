@@ -6,14 +6,33 @@ from typing import Any
 
 from agentsched.core.protocols import Policy
 from agentsched.errors import ConfigError
-from agentsched.policy.least_outstanding import SpeedWeightedLeastOutstanding
+from agentsched.policy.drawn import PowerOfTwo, Random
+from agentsched.policy.fused import Fused
+from agentsched.policy.just_enough import JustEnough
+from agentsched.policy.least_outstanding import LeastOutstanding, SpeedWeightedLeastOutstanding
+from agentsched.policy.litellm import LiteLLMLatency, LiteLLMShuffle
+from agentsched.policy.peak_ewma import PeakEwma
+from agentsched.policy.prefix_affinity import PrefixAffinity
+from agentsched.policy.round_robin import RoundRobin
 from agentsched.policy.shortest_completion import ShortestExpectedCompletion
+from agentsched.policy.tail_aware import TailAware
 
 __all__ = ["POLICIES", "make_policy"]
 
 POLICIES: Mapping[str, Callable[..., Policy]] = {
+    Random.name: Random,
+    RoundRobin.name: RoundRobin,
+    PowerOfTwo.name: PowerOfTwo,
+    LeastOutstanding.name: LeastOutstanding,
     SpeedWeightedLeastOutstanding.name: SpeedWeightedLeastOutstanding,
+    PeakEwma.name: PeakEwma,
+    LiteLLMLatency.name: LiteLLMLatency,
+    LiteLLMShuffle.name: LiteLLMShuffle,
+    PrefixAffinity.name: PrefixAffinity,
     ShortestExpectedCompletion.name: ShortestExpectedCompletion,
+    JustEnough.name: JustEnough,
+    Fused.name: Fused,
+    TailAware.name: TailAware,
 }
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentsched.core.call import ModelCall
@@ -10,7 +10,24 @@ from agentsched.core.decision import EndpointStates, Situation
 from agentsched.core.forecast import QuantileForecast
 from agentsched.forecast.latency import tpot_if_joined, ttft_if_joined
 from agentsched.policy.table import POLICIES, make_policy
-from tests.policy.conftest import IDLE
+from agentsched.testing import check_policy
+from agentsched.testing.situations import IDLE
+
+VARIANTS = [
+    ("peak_ewma", {"sampled": False}),
+    ("litellm_latency", {"buffer": 0.5}),
+    ("litellm_shuffle", {"weights": "e0=1 gpu-1=2 api=1"}),
+    ("prefix_affinity", {"bound": 1.0, "share": 0.0}),
+    ("just_enough", {"load_aware": True}),
+    ("fused", {"preset": "quality_heavy", "latency": 0.0}),
+    ("tail_aware", {"independent": True}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in sorted(POLICIES)), *VARIANTS])
+def test_the_public_check(name, options):
+    check_policy(lambda: make_policy(name, options))
+
 
 ROW = st.fixed_dictionaries(
     {
@@ -68,6 +85,7 @@ def situations(draw):
 
 
 @pytest.mark.parametrize("name", sorted(POLICIES))
+@settings(max_examples=40)
 @given(situation=situations())
 def test_every_policy(name, situation):
     """It takes a candidate that may ever be ready, has a number for each, changes nothing, and repeats itself."""
