@@ -56,8 +56,17 @@ def team_structure(team: Any) -> WorkflowStructure | None:
 
 def _from_arguments(built: Mapping[str, Any]) -> tuple[list[str], Any, int | None]:
     graph = built.get("graph")
-    nodes = None if graph is None else graph.model_dump()
-    return [member.name for member in built["participants"]], nodes, built.get("max_turns")
+    names = [member.name for member in built["participants"]]
+    return names, None if graph is None else _plain_data(graph), built.get("max_turns")
+
+
+def _plain_data(graph: Any) -> dict[str, Any]:
+    """A ``DiGraph`` as it serialises itself, but with the conditions that are functions."""
+    data: dict[str, Any] = graph.model_dump()
+    for name, node in graph.nodes.items():
+        for edge, copy in zip(node.edges, data["nodes"][name]["edges"], strict=True):
+            copy["condition"] = edge.condition or edge.condition_function
+    return data
 
 
 def _from_component(team: Any) -> tuple[list[str], Any, int | None]:
@@ -93,19 +102,25 @@ def _of_graph(graph: Mapping[str, Any], max_turns: int | None) -> WorkflowStruct
     edges: dict[StructureEdge, None] = {}
     joins: dict[str, None] = {}
     sources: dict[str, set[str]] = {}
-    for name, node in graph["nodes"].items():
-        for edge in node["edges"]:
-            kind = EdgeKind.PLAIN if edge["condition"] is None else EdgeKind.CONDITIONAL
+    ends: list[str] = []
+    edges_of = {name: node.get("edges") or [] for name, node in graph["nodes"].items()}  # what is empty is left out
+    for name in edges_of:
+        # AutoGen wants the edges of a node to be all conditional or none: one that lost its function is no exception.
+        conditional = any(edge.get("condition") for edge in edges_of[name])
+        if conditional or not edges_of[name]:
+            ends.append(name)
+        for edge in edges_of[name]:
+            kind = EdgeKind.CONDITIONAL if conditional else EdgeKind.PLAIN
             edges[StructureEdge(name, edge["target"], kind)] = None
             sources.setdefault(edge["target"], set()).add(name)
-            if edge["activation_condition"] == "all" and graph["nodes"][edge["target"]]["activation"] == "all":
+            if "any" not in (edge.get("activation_condition"), graph["nodes"][edge["target"]].get("activation")):
                 joins[edge["target"]] = None
     starts = [graph["default_start_node"]] if graph.get("default_start_node") else set(graph["nodes"]) - set(sources)
     return _team(
-        list(graph["nodes"]),
+        list(edges_of),
         edges,
-        entry=[name for name in graph["nodes"] if name in starts],
-        ends=[name for name, node in graph["nodes"].items() if all(edge["condition"] for edge in node["edges"])],
+        entry=[name for name in edges_of if name in starts],
+        ends=ends,
         joins=[name for name in joins if len(sources[name]) > 1],
         bounds={},
         max_turns=max_turns,

@@ -24,7 +24,8 @@ def current_step() -> str | None:
     ``"research/Researcher"``: the task named ``research`` by the agent with that role; ``"task2/Writer"`` for a second
     task without a name; ``"draft/research/Researcher"`` in method ``draft`` of a flow. A role that holds the crew's
     inputs appears as it was written, ``"research/{topic} Researcher"``: steps are the same in every run. An agent that
-    works for another one is named in that one's place: ``"research/Writer"``. None outside CrewAI.
+    works for another one is named in that one's place: ``"research/Writer"``. A crew that an agent's tool starts is
+    named behind that agent: ``"research/Researcher/task1/Helper"``. None outside CrewAI.
     """
     return PLACES.current() or flow_method()
 
@@ -49,11 +50,14 @@ def name_of_agent(outer: str | None, agent: Any, task: Any = None, *_: Any, **__
 
 
 def _joined(outer: str | None, label: str | None, agent: Any) -> str | None:
+    # Only the outermost place asks for a flow: the executor of an agent is a flow as well.
+    around = flow_method() if outer is None else outer
+    if outer is not None:
+        path = outer.rpartition("/")[0]
+        if label is None or f"/{path}".endswith(f"/{label}"):
+            around, label = path, None
     role = None if agent is None else agent_label(agent)
-    if label is None:
-        around = flow_method() if outer is None else outer.rpartition("/")[0]
-        return "/".join(part for part in (around, role) if part) or None
-    return "/".join(part for part in (flow_method(), label, role) if part)
+    return "/".join(part for part in (around, label, role) if part) or None
 
 
 def task_label(task: Any, agent: Any) -> str | None:

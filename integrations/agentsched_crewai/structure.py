@@ -67,13 +67,11 @@ class _Building:
             self._delegates(task, name)
 
     def _doer(self, task: Any) -> tuple[str, Any]:
-        if not self._hierarchical:
-            return name_of_task(None, task) or "task", task.agent
-        manager = self._crew.manager_agent
-        role = _DEFAULT_MANAGER if manager is None else agent_label(manager)
-        number = next(count for count, each in enumerate(self._crew.tasks, 1) if each is task)
-        label = name_of_task(None, task, _Stand(self._crew, role)) or f"task{number}"
-        return label, manager
+        """The step of a task, and the agent that does it; None if the crew makes that one when it starts."""
+        agent = self._crew.manager_agent if self._hierarchical else task.agent
+        role = _DEFAULT_MANAGER if agent is None else agent_label(agent)
+        # Agents are told which crew they work for only when it starts.
+        return name_of_task(None, task, _Stand(self._crew, role)) or role, agent
 
     def _visit(self, name: str, *, rounds: int | None, times: int = 1) -> None:
         self._nodes[name] = self._nodes.get(name, 0) + times
@@ -112,7 +110,7 @@ class _Building:
 
 
 class _Stand:
-    """Stands for the manager that a hierarchical crew makes when it starts."""
+    """Stands for an agent as it will be when its crew has started."""
 
     def __init__(self, crew: Any, role: str) -> None:
         self.crew, self.role, self.id = crew, role, ""

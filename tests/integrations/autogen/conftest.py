@@ -1,0 +1,25 @@
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+agents = pytest.importorskip("autogen_agentchat.agents")
+models = pytest.importorskip("autogen_ext.models.openai")
+
+from agentsched_autogen import install  # noqa: E402  # only where AutoGen is installed
+
+
+@pytest.fixture
+def adapter() -> Iterator[None]:
+    undo = install()
+    yield
+    undo()
+
+
+@pytest.fixture
+def make_agent() -> Callable[..., Any]:
+    def make(name: str = "writer", *, stream: bool = False, **options: Any) -> Any:
+        client = models.OpenAIChatCompletionClient(model="gpt-4o-mini", max_tokens=6)
+        return agents.AssistantAgent(name, model_client=client, model_client_stream=stream, **options)
+
+    return make

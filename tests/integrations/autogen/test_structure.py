@@ -1,0 +1,131 @@
+"""What a team says of itself, whether it was built before or after the adapter went in."""
+
+import pytest
+from autogen_agentchat.agents import BaseChatAgent
+from autogen_agentchat.base import Response
+from autogen_agentchat.messages import TextMessage
+from autogen_agentchat.teams import (
+    DiGraphBuilder,
+    GraphFlow,
+    MagenticOneGroupChat,
+    RoundRobinGroupChat,
+    SelectorGroupChat,
+    Swarm,
+)
+
+import agentsched as ags
+from agentsched.core.structure import WorkflowStructure
+from agentsched_autogen import install
+from agentsched_autogen.structure import team_structure
+
+pytestmark = [pytest.mark.usefixtures("quiet"), pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture(params=["built before", "built after"])
+def structure_of(request):
+    """Asks a team for its structure, by either way."""
+
+    def structure(build) -> WorkflowStructure | None:
+        if request.param == "built before":
+            return team_structure(build())
+        undo = install()
+        try:
+            return team_structure(build())
+        finally:
+            undo()
+
+    return structure
+
+
+def edges(structure):
+    return {(edge.source, edge.target): edge.kind.value for edge in structure.edges}
+
+
+def test_a_round_robin_is_a_circle(make_agent, structure_of):
+    structure = structure_of(lambda: RoundRobinGroupChat([make_agent(name) for name in "abc"], max_turns=4))
+    assert edges(structure) == dict.fromkeys([("a", "b"), ("b", "c"), ("c", "a")], "conditional")
+    assert (structure.entry, structure.max_steps) == (("a",), 4)
+    assert structure.bounds == {"a": 2, "b": 1, "c": 1}
+
+
+@pytest.mark.parametrize(
+    ("team", "manager"),
+    [(SelectorGroupChat, "SelectorGroupChatManager"), (MagenticOneGroupChat, "MagenticOneOrchestrator")],
+)
+def test_a_manager_chooses_among_participants(make_agent, structure_of, team, manager):
+    def build():
+        members = [make_agent(name) for name in ("one", "two")]
+        return team(members, model_client=members[0]._model_client, max_turns=5)
+
+    structure = structure_of(build)
+    assert structure.entry == (manager,)
+    assert edges(structure) == dict.fromkeys(
+        [(manager, "one"), (manager, "two"), ("one", manager), ("two", manager)], "conditional"
+    )
+    assert structure.max_steps == 10
+
+
+def test_a_swarm_hands_over_to_anybody(make_agent, structure_of):
+    structure = structure_of(lambda: Swarm([make_agent("one", handoffs=["two"]), make_agent("two")]))
+    assert set(edges(structure)) == {(a, b) for a in ("one", "two") for b in ("one", "two")}
+    assert structure.max_steps is None
+
+
+def test_a_graph_has_branches_joins_and_loops(make_agent, structure_of):
+    def build():
+        members = [make_agent(name) for name in ("plan", "left", "right", "write", "end")]
+        plan, left, right, write, end = members
+        graph = DiGraphBuilder()
+        for member in members:
+            graph.add_node(member)
+        graph.add_edge(plan, left).add_edge(plan, right).add_edge(left, write).add_edge(right, write)
+        graph.add_edge(write, plan, condition=lambda message: "again" in message.to_model_text())
+        graph.add_edge(write, end, condition="done")
+        graph.set_entry_point(plan)
+        return GraphFlow(members, graph.build(), max_turns=8)
+
+    structure = structure_of(build)
+    assert edges(structure) == {
+        ("plan", "left"): "plain",
+        ("plan", "right"): "plain",
+        ("left", "write"): "plain",
+        ("right", "write"): "plain",
+        ("write", "plan"): "conditional",
+        ("write", "end"): "conditional",
+    }
+    assert (structure.entry, structure.ends, structure.joins) == (("plan",), ("write", "end"), ("write",))
+    assert structure.max_steps == 8
+
+
+class Odd(BaseChatAgent):
+    """An agent that cannot be serialised."""
+
+    produced_message_types = (TextMessage,)
+
+    async def on_messages(self, messages, cancellation_token):
+        return Response(chat_message=TextMessage(content="x", source=self.name))
+
+    async def on_reset(self, cancellation_token):
+        pass
+
+
+def test_a_team_that_cannot_be_serialised_is_known_only_if_it_was_seen_being_built():
+    assert team_structure(RoundRobinGroupChat([Odd("odd", "d")])) is None
+    undo = install()
+    seen = RoundRobinGroupChat([Odd("odd", "d")])
+    undo()
+    assert team_structure(seen).nodes == ("odd",)
+
+
+@pytest.mark.usefixtures("adapter")
+async def test_a_run_tells_it_once_and_makes_its_calls_in_those_steps(known_model_runtime, make_agent, steps_of):
+    team = RoundRobinGroupChat([make_agent("one"), make_agent("two")], max_turns=2)
+
+    @ags.workflow(slo="30s", name="told")
+    async def run():
+        await team.run(task="hi")
+        return steps_of(ags.current())
+
+    steps = [await run(), await run()]
+    (structure,) = known_model_runtime.structures["told"]
+    assert set(steps[0]) == set(structure.nodes)
