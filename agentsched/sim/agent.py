@@ -1,6 +1,6 @@
 """One run of a workflow: makes the calls of its plan when their parents are done, and knows when it is over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from agentsched.core.call import FailureKind, ModelCall, RunInfo
@@ -28,11 +28,13 @@ class Manners:
         streams: whether they read streams.
         cut_late: whether a run is cut at its deadline.
         call_retries: how often a call that was given up is made again.
+        quality: the declared quality of each endpoint.
     """
 
     streams: bool
     cut_late: bool
     call_retries: int
+    quality: Mapping[str, float]
 
 
 class Agent:
@@ -60,6 +62,7 @@ class Agent:
         "_numbers",
         "_outcome",
         "_plan",
+        "_qualities",
         "_retries_left",
         "_run_id",
         "_timeline",
@@ -88,6 +91,7 @@ class Agent:
         self._unanswered = len(plan.calls)
         self._numbers: dict[str, int] = {}
         self._retries_left = [manners.call_retries] * len(plan.calls)
+        self._qualities: list[float] = []
         self._outcome: str | None = None
         self._ended_at = 0.0
 
@@ -152,6 +156,8 @@ class Agent:
         if self._outcome is not None:
             return
         if ended.status == "ok":
+            assert ended.endpoint is not None
+            self._qualities.append(self._manners.quality[ended.endpoint])
             self._answered(k)
         elif ended.status in _FINAL or self._retries_left[k] == 0:
             self._end("deadline" if ended.status == FailureKind.DEADLINE else "error")
@@ -211,5 +217,6 @@ class Agent:
                 input_tokens=record.input_tokens,
                 output_tokens=record.output_tokens,
                 cost_usd=record.cost_usd,
+                quality=sum(self._qualities) / len(self._qualities) if self._qualities else None,
             )
         )

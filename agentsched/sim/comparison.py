@@ -29,6 +29,7 @@ class CaseResult:
         latency_p50_s, latency_p95_s: percentiles of the runs' latency, seconds; runs that were cut count until then.
         lateness_p95: 95th percentile of latency / deadline; None without deadlines.
         cost_usd: mean cost of a run.
+        quality: mean quality of a run, as far as calls were answered (see `RunResult`); None: no call was, with a seed.
         outcomes: how many counted runs ended how, over all seeds.
         calls: calls over all seeds, warm-up included.
         attempts: attempts over all seeds by why they were made (see `Decision`).
@@ -47,6 +48,7 @@ class CaseResult:
     latency_p95_s: Estimate
     lateness_p95: Estimate | None
     cost_usd: Estimate
+    quality: Estimate | None
     outcomes: Mapping[str, int]
     calls: int
     attempts: Mapping[str, int]
@@ -137,6 +139,7 @@ def _result(case: Case, pairs: Sequence[tuple[Task, Outcome]]) -> CaseResult:
         latency_p95_s=over(lambda runs: _quantile([run.latency_s for run in runs], 0.95)),
         lateness_p95=over(lambda runs: _quantile([_lateness(run) for run in runs], 0.95)) if with_deadline else None,
         cost_usd=over(lambda runs: float(np.mean([run.cost_usd for run in runs]))),
+        quality=_quality(counted),
         outcomes=_sums([{run.outcome: 1} for runs in counted for run in runs]),
         calls=sum(outcome.calls for _, outcome in pairs),
         attempts=whys,
@@ -147,6 +150,11 @@ def _result(case: Case, pairs: Sequence[tuple[Task, Outcome]]) -> CaseResult:
 
 def _met(runs: Sequence[RunResult]) -> float:
     return sum(run.met for run in runs) / len(runs)
+
+
+def _quality(counted: Sequence[Sequence[RunResult]]) -> Estimate | None:
+    by_seed = [[run.quality for run in runs if run.quality is not None] for runs in counted]
+    return estimate([float(np.mean(qualities)) for qualities in by_seed]) if all(by_seed) else None
 
 
 def _lateness(run: RunResult) -> float:

@@ -23,6 +23,7 @@ class RunResult:
         outcome: ok, late (after its deadline, which was not enforced), deadline (cut), or error.
         calls, attempts: how many were made; a call that the agent repeated counts again.
         input_tokens, output_tokens, cost_usd: over all attempts.
+        quality: mean of the declared qualities of the endpoints that answered its calls; None: none was answered.
     """
 
     index: int
@@ -38,6 +39,7 @@ class RunResult:
     input_tokens: int
     output_tokens: int
     cost_usd: float
+    quality: float | None = None
 
     @property
     def latency_s(self) -> float:

@@ -137,7 +137,8 @@ class Simulation:
             delay_s=setup.share_delay_s,
         )
         cut_late = scenario.deadlines is not None and scenario.deadlines.on_late == "raise"
-        self._manners = Manners(scenario.stream, cut_late, scenario.call_retries)
+        quality = {endpoint.name: endpoint.quality for endpoint in pool.endpoints}
+        self._manners = Manners(scenario.stream, cut_late, scenario.call_retries, quality)
 
     def run(self, runs: Sequence[RunPlan]) -> None:
         """Run these to their end.

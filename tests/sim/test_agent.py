@@ -9,7 +9,7 @@ from agentsched.core.call import FailureKind
 from agentsched.scheduler.actions import Cancel, Fail
 from agentsched.scheduler.events import AttemptFailed, AttemptFinished, CallArrived, RunEnded, TokensProgressed
 from agentsched.sim.ideal import unloaded_s
-from tests.sim.conftest import a_call, a_run, play
+from tests.sim.conftest import FAST, a_call, a_run, play
 
 
 def alone(scenario, call) -> float:
@@ -142,3 +142,15 @@ def test_what_a_call_says_of_itself_reaches_the_scheduler(small):
     run = replace(a_run(a_call(max_tokens=50, stream=False)), priority=2, tenant="acme")
     (event, _), *_ = play(small(), [run]).story.of(CallArrived)
     assert (event.call.max_tokens, event.call.stream, event.call.priority, event.call.tenant) == (50, False, 2, "acme")
+
+
+def test_quality_is_the_mean_over_the_answered_calls(small):
+    scenario = small(
+        endpoints=[
+            {"name": "poor", "profile": FAST, "quality": 0.2},
+            {"name": "good", "profile": {**FAST, "step_base_s": 0.02}, "quality": 0.8},
+        ]
+    )
+    chain = [a_call(min_quality=0.5), a_call(parents=(0,)), a_call(parents=(1,)), a_call(parents=(2,))]
+    played = play(scenario, [a_run(*chain)])
+    assert played.results[0].quality == pytest.approx((0.8 + 3 * 0.2) / 4)
