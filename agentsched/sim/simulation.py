@@ -1,19 +1,18 @@
 """One simulation: a scenario, a policy and a seed, from the first arrival to the last answer."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agentsched.core.protocols import Policy
 from agentsched.engine.profile import HostedProfile
-from agentsched.errors import ConfigError, InvariantViolated
+from agentsched.errors import ConfigError
 from agentsched.scheduler.scheduler import Scheduler
-from agentsched.sim.agent import Agent, Manners
+from agentsched.sim.agent import Manners
 from agentsched.sim.averages import Averages, averages_of
 from agentsched.sim.client import Client, Watcher
+from agentsched.sim.course import Course
 from agentsched.sim.knowledge import Book, Knowledge, Learner, predictors
-from agentsched.sim.outcome import Outcome, RunResult
-from agentsched.sim.plan import RunPlan
+from agentsched.sim.outcome import Outcome
 from agentsched.sim.pool import client_pool, serving_models
 from agentsched.sim.scenario import Endpoints, Scenario
 from agentsched.sim.server import Server
@@ -94,8 +93,8 @@ def simulate(scenario: Scenario, make_policy: Callable[[], Policy], setup: Setup
     return simulation.outcome(scenario.warm_up * duration_s, duration_s)
 
 
-class Simulation:
-    """Endpoints and clients on one timeline, ready to run any runs.
+class Simulation(Course):
+    """A scenario's endpoints and clients, ready to run any runs.
 
     Args:
         scenario: the pool and its faults, the agents' manners.
@@ -113,16 +112,14 @@ class Simulation:
         averages: Averages,
         watch: Watcher | None = None,
     ) -> None:
-        self.timeline = Timeline()
-        self.results: list[RunResult] = []
-        self.servers = _servers(scenario, setup.seed, self.timeline)
-        self._book = Book()
+        timeline, book = Timeline(), Book()
+        servers = _servers(scenario, setup.seed, timeline)
         pool = client_pool(scenario, setup.seed, mean_context_tokens=averages.context_tokens)
-        self.clients = [
+        clients = [
             Client(
-                Scheduler(pool, make_policy(), *predictors(setup.knowledge, self._book, scenario, averages)),
-                self.servers,
-                self.timeline,
+                Scheduler(pool, make_policy(), *predictors(setup.knowledge, book, scenario, averages)),
+                servers,
+                timeline,
                 learner=Learner() if setup.knowledge is Knowledge.LEARNED else None,
                 watch=watch,
             )
@@ -130,58 +127,16 @@ class Simulation:
         ]
         Exchange(
             setup.share,
-            self.clients,
-            self.servers,
-            self.timeline,
+            clients,
+            servers,
+            timeline,
             every_s=setup.share_every_s,
             delay_s=setup.share_delay_s,
         )
         cut_late = scenario.deadlines is not None and scenario.deadlines.on_late == "raise"
         quality = {endpoint.name: endpoint.quality for endpoint in pool.endpoints}
-        self._manners = Manners(scenario.stream, cut_late, scenario.call_retries, quality)
-
-    def run(self, runs: Sequence[RunPlan]) -> None:
-        """Run these to their end.
-
-        Raises:
-            InvariantViolated: a run did not end, or something is left over.
-        """
-        for plan in runs:
-            client = self.clients[plan.client]
-            self._book.expect(f"r{plan.index}", plan)
-            agent = Agent(plan, self._manners, client, self.timeline, self._book, self.results.append)
-            self.timeline.at(plan.arrival_s, agent.begin)
-        self.timeline.run()
-        self.results.sort(key=lambda result: result.index)
-        self._check([plan.index for plan in runs])
-
-    def _check(self, expected: list[int]) -> None:
-        ended = [result.index for result in self.results]
-        if ended != sorted(expected):
-            raise InvariantViolated(f"{len(expected)} runs began, {len(set(ended))} ended, {len(ended)} ends in all")
-        for server in self.servers.values():
-            if not server.empty:
-                raise InvariantViolated(f"something is left at the end: {server!r}")
-        for client in self.clients:
-            client.scheduler.check_invariants()
-            if not client.idle:
-                raise InvariantViolated(f"something is left at the end: {client.scheduler!r}")
-
-    def outcome(self, counted_from_s: float, counted_until_s: float) -> Outcome:
-        """What came of it; runs that arrived in this interval count."""
-        attempts: dict[str, Counter[str]] = {name: Counter() for name in self.servers}
-        for client in self.clients:
-            for name, whys in client.attempts_by.items():
-                attempts[name].update(whys)
-        return Outcome(
-            runs=tuple(self.results),
-            counted_from_s=counted_from_s,
-            counted_until_s=counted_until_s,
-            ended_s=self.timeline.now,
-            attempts={name: dict(whys) for name, whys in attempts.items()},
-            loads={name: server.model.load() for name, server in self.servers.items()},
-            events=self.timeline.happened,
-        )
+        manners = Manners(scenario.stream, cut_late, scenario.call_retries, quality)
+        super().__init__(timeline, servers, clients, book, manners)
 
 
 def _servers(scenario: Scenario, seed: int, timeline: Timeline) -> dict[str, Server]:
