@@ -5,28 +5,14 @@ variable, and the metadata keys read here, are documented and the same in every 
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from agentsched.workflow.steps import register_step_source
-
-__all__ = ["current_node", "install"]
+__all__ = ["current_node"]
 
 _MODULE = "langchain_core.runnables.config"
 _VARIABLE = "var_child_runnable_config"
-
-
-def install() -> Callable[[], None]:
-    """Name the steps of runs after LangGraph nodes from now on.
-
-    Imports nothing: a program that never loads LangGraph pays for a look into `sys.modules` at each model call, and
-    one that loads it inside the run is served from then on.
-
-    Returns:
-        A function that undoes it; calling it twice does no harm.
-    """
-    return register_step_source(current_node)
 
 
 def current_node() -> str | None:
