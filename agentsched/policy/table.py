@@ -6,6 +6,7 @@ from typing import Any
 
 from agentsched.core.protocols import Policy
 from agentsched.errors import ConfigError
+from agentsched.policy.deadline_aware import DeadlineAware
 from agentsched.policy.drawn import PowerOfTwo, Random
 from agentsched.policy.fused import Fused
 from agentsched.policy.just_enough import JustEnough
@@ -30,6 +31,7 @@ POLICIES: Mapping[str, Callable[..., Policy]] = {
     LiteLLMShuffle.name: LiteLLMShuffle,
     PrefixAffinity.name: PrefixAffinity,
     ShortestExpectedCompletion.name: ShortestExpectedCompletion,
+    DeadlineAware.name: DeadlineAware,
     JustEnough.name: JustEnough,
     Fused.name: Fused,
     TailAware.name: TailAware,

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
-from agentsched.core.forecast import QuantileForecast
+from agentsched.core.remainder import RemainderForecast
+from agentsched.sim.rests import rests_of, typical_rest
 from agentsched.sim.scenario import Scenario
 from agentsched.sim.streams import Stream, stream
 from agentsched.sim.workload import StepKey, sampled
@@ -26,13 +28,13 @@ class Averages:
         ideal_s: workflow -> mean ideal time of its runs, seconds.
         context_tokens: prompt plus half the output of a call, mean over the mix of calls, tokens.
         output_tokens: mean output of a call over the mix, tokens.
-        rests_s: (workflow, step) -> seconds that ideally follow such a call in its run.
+        rests: (workflow, step) -> work that follows such a call in its run.
     """
 
     ideal_s: dict[str, float]
     context_tokens: float
     output_tokens: float
-    rests_s: Mapping[StepKey, QuantileForecast]
+    rests: Mapping[StepKey, RemainderForecast]
 
 
 def averages_of(scenario: Scenario) -> Averages:
@@ -45,14 +47,16 @@ def _averages(scenario_json: str) -> Averages:
     scenario = Scenario.model_validate_json(scenario_json)
     seed = int(stream(0, Stream.STATISTICS).integers(2**32))
     ideal_s: dict[str, float] = {}
-    rests: dict[StepKey, list[float]] = defaultdict(list)
+    rests: dict[StepKey, list[NDArray[np.float64]]] = defaultdict(list)
+    rests_s: dict[StepKey, list[float]] = defaultdict(list)
     weights = contexts = outputs = 0.0
     for sample in sampled(scenario, seed, _RUNS_PER_WORKFLOW):
         share = sample.share / len(sample.runs)
         ideal_s[sample.workflow] = float(np.mean([run.ideal_s for run in sample.runs]))
         for run in sample.runs:
-            for call in run.calls:
-                rests[sample.workflow, call.step].append(call.rest_s)
+            for call, rest in zip(run.calls, rests_of(run.calls, run.tail_s), strict=True):
+                rests[sample.workflow, call.step].append(rest)
+                rests_s[sample.workflow, call.step].append(call.rest_s)
                 weights += share
                 contexts += share * (call.input_tokens + 0.5 * call.output_tokens)
                 outputs += share * call.output_tokens
@@ -60,5 +64,5 @@ def _averages(scenario_json: str) -> Averages:
         ideal_s=ideal_s,
         context_tokens=contexts / weights,
         output_tokens=outputs / weights,
-        rests_s={key: QuantileForecast.from_samples(np.array(rest)) for key, rest in rests.items()},
+        rests={key: typical_rest(np.array(seen), np.array(rests_s[key])) for key, seen in rests.items()},
     )

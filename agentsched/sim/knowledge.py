@@ -5,6 +5,7 @@ from enum import StrEnum
 from math import sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agentsched.core.call import ModelCall, Observation
 from agentsched.core.forecast import QUANTILES, QuantileForecast, normal_quantiles
@@ -17,7 +18,8 @@ from agentsched.forecast.remainder import EmpiricalRemainders
 from agentsched.forecast.remainder_learner import RemainderLearner
 from agentsched.scheduler.events import ForecastsReplaced
 from agentsched.sim.averages import Averages, StepKey
-from agentsched.sim.plan import CallPlan
+from agentsched.sim.plan import CallPlan, RunPlan
+from agentsched.sim.rests import certain_rest, rests_of
 from agentsched.sim.scenario import Scenario
 from agentsched.sim.workload import step_outputs
 
@@ -39,16 +41,30 @@ class Knowledge(StrEnum):
     CONSTANT = "constant"
     """The same length for every call, the mean; remainders as in the study."""
     ORACLE = "oracle"
-    """True lengths and, as if all goes ideally from there, true remainders."""
+    """True lengths and true remainders."""
 
 
 class Book:
     """Which plan stands behind an open call: what predictors with foresight look into."""
 
-    __slots__ = ("_plans",)
+    __slots__ = ("_plans", "_rests", "_runs")
 
     def __init__(self) -> None:
         self._plans: dict[str, CallPlan] = {}
+        self._runs: dict[str, RunPlan] = {}
+        self._rests: dict[str, NDArray[np.float64]] = {}
+
+    def expect(self, run_id: str, plan: RunPlan) -> None:
+        """A run is going to be made."""
+        self._runs[run_id] = plan
+
+    def rest(self, call: ModelCall) -> RemainderForecast:
+        """What follows an open call in its run."""
+        rests = self._rests.get(call.run_id)
+        if rests is None:
+            plan = self._runs[call.run_id]
+            rests = self._rests[call.run_id] = rests_of(plan.calls, plan.tail_s)
+        return certain_rest(rests[call.call_index])
 
     def open(self, call_id: str, plan: CallPlan) -> None:
         """A call is being made."""
@@ -110,10 +126,10 @@ class _OneLength:
 
 
 class _AverageRemainders:
-    """What ideally follows a call of the same step."""
+    """What follows calls of the same step."""
 
-    def __init__(self, rests_s: Mapping[StepKey, QuantileForecast]) -> None:
-        self._rests = {key: RemainderForecast.of_seconds(rest_s) for key, rest_s in rests_s.items()}
+    def __init__(self, rests: Mapping[StepKey, RemainderForecast]) -> None:
+        self._rests = rests
 
     def predict(self, call: ModelCall, history: RunHistory) -> RemainderForecast | None:
         """The forecast for a call of this step."""
@@ -121,14 +137,14 @@ class _AverageRemainders:
 
 
 class _TrueRemainders:
-    """What follows a call, if all goes ideally."""
+    """What follows a call."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
 
     def predict(self, call: ModelCall, history: RunHistory) -> RemainderForecast | None:
         """The forecast for this call."""
-        return RemainderForecast.of_seconds(QuantileForecast.constant(self._book.plan(call.call_id).rest_s))
+        return self._book.rest(call)
 
 
 def predictors(
@@ -137,9 +153,9 @@ def predictors(
     """What a client's scheduler is given at its start."""
     match knowledge:
         case Knowledge.STUDY:
-            return _NoisyLengths(book, scenario), _AverageRemainders(averages.rests_s)
+            return _NoisyLengths(book, scenario), _AverageRemainders(averages.rests)
         case Knowledge.CONSTANT:
-            return _OneLength(averages.output_tokens), _AverageRemainders(averages.rests_s)
+            return _OneLength(averages.output_tokens), _AverageRemainders(averages.rests)
         case Knowledge.ORACLE:
             return _TrueLengths(book), _TrueRemainders(book)
         case Knowledge.LEARNED:
@@ -160,8 +176,10 @@ class Learner:
             case Observation():
                 self._lengths.learn(record)
             case CallEnded():
+                self._lengths.call_ended(record)
                 self._remainders.call_ended(record)
             case RunClosed():
+                self._lengths.run_closed(record)
                 self._remainders.run_closed(record)
 
     def news(self, now: float) -> ForecastsReplaced | None:

@@ -133,20 +133,26 @@ def test_what_the_kinds_of_knowledge_say_of_a_length(small):
     averages = averages_of(scenario)
     book = Book()
     drawn = draw_runs(scenario, 1, load=20, duration_s=300, clients=1, mean_ideals_s=averages.ideal_s)
-    calls = [(run.workflow, call) for run in drawn for call in run.calls][:4000]
+    for run in drawn:
+        book.expect(f"r{run.index}", run)
+    calls = [(run, k, call) for run in drawn for k, call in enumerate(run.calls)][:4000]
     study, _ = predictors(Knowledge.STUDY, book, scenario, averages)
     oracle, truth = predictors(Knowledge.ORACLE, book, scenario, averages)
     constant, _ = predictors(Knowledge.CONSTANT, book, scenario, averages)
     below, errors = [], []
-    for number, (workflow, plan) in enumerate(calls):
-        call = ModelCall(f"c{number}", "r", workflow, plan.step, 0, "model")
+    for number, (run, k, plan) in enumerate(calls):
+        call = ModelCall(f"c{number}", f"r{run.index}", run.workflow, plan.step, k, "model")
         book.open(call.call_id, plan)
         forecast = study.predict(call, RunHistory())
         below.append(forecast.cdf(plan.output_tokens))
         errors.append(np.log(forecast.quantile(0.5) / plan.output_tokens))
         assert np.ptp(oracle.predict(call, RunHistory()).values) == 0.0
         assert oracle.predict(call, RunHistory()).mean == plan.output_tokens
-        assert truth.predict(call, RunHistory()).tool_s.mean() == pytest.approx(plan.rest_s)
+        rest = truth.predict(call, RunHistory())
+        follow = [one for one in run.calls if k in one.parents]
+        assert rest.calls.min() == rest.calls.max()
+        assert bool(rest.calls[0]) == bool(follow)
+        assert rest.tool_s[0] <= plan.rest_s or not follow
         assert constant.predict(call, RunHistory()).mean == pytest.approx(averages.output_tokens)
         assert study.predict(call, RunHistory()).values.tolist() == forecast.values.tolist()
         book.close(call.call_id)
