@@ -46,7 +46,22 @@ def client_pool(scenario: Scenario, seed: int, *, mean_context_tokens: float) ->
         for group in scenario.endpoints
         for name in group.names
     ]
-    return Pool(endpoints, {MODEL: Group(tuple(endpoint.name for endpoint in endpoints))})
+    return Pool(endpoints, {model: Group(names) for model, names in _served(scenario).items()})
+
+
+def _served(scenario: Scenario) -> dict[str, tuple[str, ...]]:
+    """Model name -> the endpoints that serve it; those that serve whatever is asked for, under every name."""
+    named = dict.fromkeys(model for group in scenario.endpoints for model in group.models or ())
+    served = {
+        model: tuple(
+            name
+            for group in scenario.endpoints
+            if group.models is None or model in group.models
+            for name in group.names
+        )
+        for model in (MODEL, *named)
+    }
+    return {model: names for model, names in served.items() if names}
 
 
 def _belief(group: Endpoints, scenario: Scenario, mean_context_tokens: float, rng: np.random.Generator) -> Profile:

@@ -88,6 +88,8 @@ class Endpoints(_Part):
     """Calls that each client may have in flight there; the profile's slots when left out, unbounded at a hosted API."""
     faults: Flag = True
     """Whether the scenario's faults befall it."""
+    models: Annotated[list[Text], Field(min_length=1)] | None = None
+    """The model names it serves, as recorded calls ask for them; whatever is asked for when left out."""
 
     @property
     def engine(self) -> EngineProfile:
@@ -125,13 +127,28 @@ class Failure(_Part):
     """Mean time between two at one endpoint."""
 
 
+class Planned(_Part):
+    """At a given instant some endpoints fail or become slow for a while."""
+
+    endpoints: Annotated[list[Text], Field(min_length=1)]
+    """Whose: names as results have them, or the name of a group of several, which stands for all of them."""
+    at: SecondsOrZero
+    """When it begins."""
+    duration: Seconds
+    """How long it lasts."""
+    factor: Number | None = None
+    """How many times longer everything takes meanwhile; left out, they lose everything they hold and are down."""
+
+
 class Faults(_Part):
-    """What goes wrong, for each endpoint on its own, as a Poisson process."""
+    """What goes wrong: for each endpoint on its own, as a Poisson process, and as planned."""
 
     slowdown: Slowdown | None = None
     """Leave it out for none."""
     failure: Failure | None = None
     """Leave it out for none."""
+    planned: list[Planned] = Field(default_factory=list)
+    """Faults at given instants."""
 
 
 # -- the workload ----------------------------------------------------------------------------------------------------
@@ -396,6 +413,10 @@ class Scenario(_Part):
         ):
             if shares and not sum(shares) > 0:
                 raise ConfigError("all shares are 0", field=where, allowed="at least one above 0")
+        self._check_planned()
+        if self.workflows and all(group.models is not None for group in self.endpoints):
+            message = "the calls of workflows ask for no model by name"
+            raise ConfigError(message, field="endpoints.models", allowed="at least one endpoint without it")
         best = max(group.quality for group in self.endpoints)
         for demand in self.demands:
             if demand.share > 0 and demand.min_quality > best:
@@ -411,6 +432,14 @@ class Scenario(_Part):
                     message = f"the outputs of {workflow.name}/{stage.step} vary less than the factor of their run"
                     allowed = f"a run_sigma up to {stage.output.sigma:g}, the sigma of that stage"
                     raise ConfigError(message, field="outputs", allowed=allowed)
+
+    def _check_planned(self) -> None:
+        known = {name for group in self.endpoints for name in (group.name, *group.names)}
+        for fault in self.faults.planned:
+            for name in fault.endpoints:
+                if name not in known:
+                    allowed = ", ".join(sorted(known))
+                    raise ConfigError(f"unknown endpoint {name!r}", field="faults.planned", allowed=allowed)
 
     def _check_room(self) -> None:
         longest = self.prompts.most + self.outputs.most

@@ -212,6 +212,18 @@ class Server:
         if faults.failure is not None:
             self._await_failure(faults, down_rng)
 
+    def plan_fault(self, at: float, until: float, factor: float | None) -> None:
+        """Let it be down, or slower by a factor, in this interval of the future."""
+        self._timeline.in_background(at, self._begin_fault, until, factor)
+
+    def _begin_fault(self, until: float, factor: float | None) -> None:
+        now = self._timeline.now
+        if factor is None:
+            self.model.fail(now, until)
+        else:
+            self.model.slow_down(factor, now, until)
+        self._look(now)
+
     def _await_slowdown(self, faults: Faults, rng: np.random.Generator) -> None:
         assert faults.slowdown is not None
         at = self._timeline.now + float(rng.exponential(faults.slowdown.every))

@@ -156,4 +156,7 @@ def _servers(scenario: Scenario, seed: int, timeline: Timeline) -> dict[str, Ser
         if group.faults:
             slow_rng = stream(seed, Stream.FAULTS, 2 * number)
             server.befall(scenario.faults, slow_rng, stream(seed, Stream.FAULTS, 2 * number + 1))
+        for fault in scenario.faults.planned:
+            if name in fault.endpoints or group.name in fault.endpoints:
+                server.plan_fault(fault.at, fault.at + fault.duration, fault.factor)
     return servers

@@ -7,9 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
+from agentsched.errors import ConfigError
 from agentsched.sim.arrivals import arrival_times, scaled_times
 from agentsched.sim.ideal import IdealTimes, ideal_times
-from agentsched.sim.plan import Drawn, RunPlan
+from agentsched.sim.plan import MODEL, Drawn, RunPlan
 from agentsched.sim.scenario import Deadlines, Demand, Lognormal, Scenario, Workload
 from agentsched.sim.streams import Mix, Stream, stream
 from agentsched.sim.traces.drawing import Fitting, drawn_again, trace_arrivals, trace_recording
@@ -42,6 +43,8 @@ class _TraceDrawer:
         noise = stream(seed, Stream.PREDICTIONS)
         demands: list[Demand] = scenario.demands
         demand_mix = Mix([demand.share for demand in demands])
+        self._all_choosy = all(group.models is not None for group in scenario.endpoints)
+        self._models = {name for group in scenario.endpoints for name in group.models or ()}
         self._ideal: IdealTimes = ideal_times(scenario)
         self._fitting = Fitting(
             most_input_tokens=scenario.prompts.most,
@@ -50,7 +53,16 @@ class _TraceDrawer:
             wait_s=self._wait_s,
             min_quality=lambda: demands[demand_mix.draw(self._shapes)].min_quality if demands else 0.0,
             noise=lambda: float(noise.standard_normal()),
+            model=self._model,
         )
+
+    def _model(self, recorded: str | None) -> str:
+        if recorded in self._models:
+            return str(recorded)
+        if self._all_choosy:
+            allowed = f"one of {', '.join(sorted(self._models))}, or an endpoint without models"
+            raise ConfigError(f"no endpoint serves the recorded model {recorded!r}", field="endpoints", allowed=allowed)
+        return MODEL
 
     def _wait_s(self) -> float:
         tool = self._workload.tool
