@@ -13,8 +13,10 @@ from rich.table import Table
 
 from agentsched.cli.output import json_option, people, print_json
 from agentsched.cli.sim_arguments import duration_option, jobs_option, loads_of, policy_choice, seeds_of
+from agentsched.cli.sim_frontier import frontier
 from agentsched.cli.sim_running import Timed, simulate_all
 from agentsched.cli.sim_tables import number, percent, plain_table, plots
+from agentsched.cli.sim_tune import ablate, tune
 from agentsched.core.duration import parse_duration
 from agentsched.errors import ConfigError
 from agentsched.policy.table import POLICIES
@@ -25,6 +27,7 @@ from agentsched.sim.outcome import RunResult
 from agentsched.sim.scenario_files import load_scenario, shipped_scenarios
 from agentsched.sim.sharing import Sharing
 from agentsched.sim.simulation import MOST_CLIENTS, Setup
+from agentsched.sim.tuning import SHIPPED, read_tuned
 
 __all__ = ["command"]
 
@@ -32,6 +35,10 @@ __all__ = ["command"]
 @click.group("sim")
 def command() -> None:
     """Simulate pools and workloads on virtual time, with the scheduler that runs live."""
+
+
+for _other in (tune, ablate, frontier):
+    command.add_command(_other)
 
 
 @command.command("list")
@@ -58,6 +65,15 @@ def _size(scenario: Any) -> int:
 @command.command("run")
 @click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...")
 @click.option("--policy", "policies", multiple=True, metavar="NAME[:OPTION=VALUE,...]", help="Repeat it to compare.")
+@click.option(
+    "--tuned", flag_value=SHIPPED, type=click.Path(path_type=Path), help="Use the settings that a search found."
+)
+@click.option(
+    "--tuned-file",
+    "tuned",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The same, from a file that `agentsched sim tune --out` wrote.",
+)
 @click.option("--load", "loads", help="Runs per second, e.g. 1,2,3; the scenario's own when left out.")
 @click.option("--seeds", default="1-3", show_default=True, help="E.g. 1-5 or 1,4,7-9.")
 @click.option(
@@ -90,6 +106,7 @@ def _size(scenario: Any) -> int:
 def run(
     scenarios: tuple[str, ...],
     policies: tuple[str, ...],
+    tuned: Path | None,
     loads: str | None,
     seeds: str,
     clients: int,
@@ -108,9 +125,12 @@ def run(
     the same lengths, and the same faults. Differences are taken seed by seed to the first policy.
     """
     draw = None if out is None else plots().draw
+    chosen = [policy_choice(text) for text in policies or sorted(POLICIES)]
+    if tuned is not None:
+        chosen = [read_tuned(tuned, one) for one in chosen]
     tasks = tasks_of(
         [load_scenario(scenario) for scenario in scenarios],
-        [policy_choice(text) for text in policies or sorted(POLICIES)],
+        chosen,
         [
             Setup(
                 seed=seed,

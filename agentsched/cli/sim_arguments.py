@@ -54,14 +54,14 @@ def _value(text: str) -> bool | int | float | str:
     return text
 
 
-def loads_of(text: str | None) -> list[float | None]:
+def loads_of(text: str | None, option: str = "--load") -> list[float | None]:
     """Runs per second, e.g. ``1,2.5,3``; None: the scenario's own."""
     if text is None:
         return [None]
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise ConfigError("not a list of numbers", field="--load", given=text, allowed="e.g. 1,2.5,3") from None
+        raise ConfigError("not a list of numbers", field=option, given=text, allowed="e.g. 1,2.5,3") from None
 
 
 def seeds_of(text: str) -> list[int]:

@@ -31,10 +31,10 @@ def number(one: Estimate) -> str:
     return f"{one.mean:.3g}" if one.half is None else f"{one.mean:.3g} ± {one.half:.2g}"
 
 
-def plots() -> Any:
+def plots(name: str = "plots") -> Any:
     """The room's pictures, which alone need matplotlib."""
     try:
-        return import_module("agentsched.sim.plots")
+        return import_module(f"agentsched.sim.{name}")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] == "agentsched":
             raise

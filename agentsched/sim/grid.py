@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TypeVar
 
+from agentsched.policy.space import Option
 from agentsched.policy.table import make_policy
 from agentsched.sim.outcome import Outcome
 from agentsched.sim.scenario import Scenario
@@ -20,12 +21,18 @@ T = TypeVar("T")
 class PolicyChoice:
     """A policy by name, with options.
 
+    Attributes:
+        name: the policy's name.
+        options: what it is made with.
+        shown: how results call it; None: by name and options.
+
     Raises:
         ConfigError: the name or an option is unknown.
     """
 
     name: str
-    options: tuple[tuple[str, bool | int | float | str], ...] = ()
+    options: tuple[tuple[str, Option], ...] = ()
+    shown: str | None = None
 
     def __post_init__(self) -> None:
         make_policy(self.name, dict(self.options))
@@ -33,6 +40,8 @@ class PolicyChoice:
     @property
     def label(self) -> str:
         """How results call it."""
+        if self.shown is not None:
+            return self.shown
         options = ",".join(
             f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in self.options
         )
