@@ -123,7 +123,7 @@ def test_what_is_fixed_is_not_searched():
     assert set(search_space(PolicyChoice("peak_ewma", (("sampled", False),)))) == {"decay_s"}
     with pytest.raises(ConfigError, match=r"policy: has nothing to tune .given: 'shortest_expected_completion:toll=2'"):
         search_space(PolicyChoice("shortest_expected_completion", (("toll", 2),)))
-    with pytest.raises(ConfigError, match="nothing to tune .given: 'random'.; allowed: .*fused"):
+    with pytest.raises(ConfigError, match=r"nothing to tune .given: 'random'.; allowed: .*fused"):
         search_space(PolicyChoice("random"))
 
 
