@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pool": ("agentsched.cli.pool", "Run the embedded pool: emulated LLM servers on this machine."),
     "explain": ("agentsched.cli.explain", "Tell where the deadline of a run went."),
     "report": ("agentsched.cli.report", "Summarise a decision log."),
+    "replay": ("agentsched.cli.replay", "Tell how recorded runs would have gone on another pool."),
     "sim": ("agentsched.cli.sim", "Simulate pools and workloads, and compare policies."),
     "bench": ("agentsched.cli.bench", "Measure overhead and behaviour under faults."),
     "schema": ("agentsched.cli.schema", "Print the JSON Schema of the configuration, the log or a scenario."),

@@ -121,6 +121,7 @@ def _settings_of(document: Document, path: Path | None) -> Settings:
         warnings=warnings,
         source=path,
         key_variables=MappingProxyType(_key_variables(data, content)),
+        hardware=MappingProxyType({one.name: one.profile for one in content.endpoints if isinstance(one.profile, str)}),
     )
 
 

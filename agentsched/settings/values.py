@@ -86,6 +86,7 @@ class Settings:
         warnings: what the source said and could not be carried over; also logged when it was read.
         source: the file it was read from; None when it came from Python.
         key_variables: endpoint name -> the environment variable that its ``api_key`` was read from.
+        hardware: endpoint name -> the hardware profile that its configuration names.
     """
 
     pool: Pool
@@ -97,5 +98,8 @@ class Settings:
     warnings: tuple[str, ...] = field(default=(), compare=False)
     source: Path | None = field(default=None, compare=False)
     key_variables: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({}), compare=False, repr=False, hash=False
+    )
+    hardware: Mapping[str, str] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False, hash=False
     )

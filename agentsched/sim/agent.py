@@ -63,6 +63,7 @@ class Agent:
         "_outcome",
         "_plan",
         "_qualities",
+        "_ready_at",
         "_retries_left",
         "_run_id",
         "_timeline",
@@ -88,6 +89,7 @@ class Agent:
             for parent in call.parents:
                 self._children[parent].append(k)
         self._free_at = [plan.arrival_s] * len(plan.calls)
+        self._ready_at = [plan.arrival_s] * len(plan.calls)
         self._unanswered = len(plan.calls)
         self._numbers: dict[str, int] = {}
         self._retries_left = [manners.call_retries] * len(plan.calls)
@@ -136,6 +138,7 @@ class Agent:
             stream=self._manners.streams if plan.stream is None else plan.stream,
             input_tokens=plan.input_tokens,
             max_tokens=plan.max_tokens,
+            needs=plan.needs,
             prefix=prefix,
             deadline_at=self._due_at if self._manners.cut_late else None,
             due_at=self._due_at,
@@ -143,7 +146,7 @@ class Agent:
             priority=self._plan.priority,
             tenant=self._plan.tenant,
             parents=tuple(f"{self._run_id}.{parent}" for parent in plan.parents),
-            tool_s=plan.wait_s + max((self._plan.calls[parent].tool_s for parent in plan.parents), default=0.0),
+            tool_s=self._timeline.now - self._ready_at[k],
         )
         self._numbers[call_id] = k
         self._book.open(call_id, plan)
@@ -178,6 +181,7 @@ class Agent:
         for child in self._children[k]:
             self._free_at[child] = max(self._free_at[child], free_at)
             self._missing[child] -= 1
+            self._ready_at[child] = now
             if self._missing[child] == 0:
                 self._timeline.at(self._free_at[child] + self._plan.calls[child].wait_s, self._ask, child)
 

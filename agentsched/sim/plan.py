@@ -28,6 +28,7 @@ class CallPlan:
         model: the requested model name.
         max_tokens: the caller's cap on the answer; None: none.
         stream: whether the caller reads a stream; None: as agents of the scenario do.
+        needs: capabilities the endpoint must have.
     """
 
     step: str
@@ -44,6 +45,7 @@ class CallPlan:
     model: str = MODEL
     max_tokens: int | None = None
     stream: bool | None = None
+    needs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,28 +8,31 @@ from agentsched.core.endpoint import Endpoint, Group, Pool, Profile
 from agentsched.engine.disaggregated import DisaggregatedPair
 from agentsched.engine.hosted import HostedApi
 from agentsched.engine.instance import Instance
-from agentsched.engine.profile import DisaggregatedProfile, HostedProfile
+from agentsched.engine.profile import DisaggregatedProfile, EngineProfile, HostedProfile
 from agentsched.engine.request import ServingModel
 from agentsched.sim.plan import MODEL
 from agentsched.sim.scenario import Endpoints, Scenario
 from agentsched.sim.streams import Stream, stream
 
-__all__ = ["client_pool", "serving_models"]
+__all__ = ["client_pool", "serving_model", "serving_models"]
 
 
 def serving_models(scenario: Scenario, seed: int) -> dict[str, ServingModel]:
     """One engine for each endpoint, by name."""
     models: dict[str, ServingModel] = {}
     for group in scenario.endpoints:
-        profile = group.engine
         for name in group.names:
-            if isinstance(profile, HostedProfile):
-                models[name] = HostedApi(profile, stream(seed, Stream.HOSTED, len(models)), detail=False)
-            elif isinstance(profile, DisaggregatedProfile):
-                models[name] = DisaggregatedPair(profile, detail=False)
-            else:
-                models[name] = Instance(profile, detail=False)
+            models[name] = serving_model(group.engine, seed, len(models))
     return models
+
+
+def serving_model(profile: EngineProfile, seed: int, number: int) -> ServingModel:
+    """The engine of a profile; ``number`` tells apart the endpoints of a pool."""
+    if isinstance(profile, HostedProfile):
+        return HostedApi(profile, stream(seed, Stream.HOSTED, number), detail=False)
+    if isinstance(profile, DisaggregatedProfile):
+        return DisaggregatedPair(profile, detail=False)
+    return Instance(profile, detail=False)
 
 
 def client_pool(scenario: Scenario, seed: int, *, mean_context_tokens: float) -> Pool:

@@ -62,6 +62,7 @@ def drawn_again(run: RecordedRun, ideal: IdealTimes, fitting: Fitting) -> Drawn:
             model=fitting.model(call.model),
             max_tokens=call.max_tokens,
             stream=call.stream,
+            needs=call.needs,
         )
 
     return Drawn(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from agentsched.core.endpoint import CAPABILITIES
 from agentsched.errors import ConfigError
 from agentsched.telemetry.run_log import CallLog, RunLog
 
@@ -24,6 +25,7 @@ class RecordedCall:
         lineage: number of the call whose prompt its own continues, its own number if none.
         model: the requested model name; None: not told.
         stream: whether the caller read a stream; None: not told.
+        needs: capabilities the endpoint had to have.
 
     The rest is as in `CallPlan`.
     """
@@ -38,6 +40,7 @@ class RecordedCall:
     max_tokens: int | None = None
     min_quality: float = 0.0
     stream: bool | None = None
+    needs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class RecordedRun:
         arrival_s: seconds since the Unix epoch, or since whatever the trace counts from; None: not told.
         deadline_s: what it was given, seconds; None: nothing, or not told.
         tail_s: the program's own time after the last answer, seconds.
+        outcome: how it ended; None: not told.
         complete: whether it came to its end; if not, what it would still have done is unknown.
         elapsed_s: how long it took, seconds; None: not told.
         met: whether it ended well and in time; None: not told, or it had no deadline.
@@ -60,6 +64,7 @@ class RecordedRun:
     deadline_s: float | None
     calls: tuple[RecordedCall, ...]
     tail_s: float = 0.0
+    outcome: str | None = None
     complete: bool = True
     elapsed_s: float | None = None
     met: bool | None = None
@@ -127,6 +132,7 @@ def _run(log: RunLog, calls: tuple[RecordedCall, ...], assumed: Counter[str]) ->
         deadline_s=log.deadline_s,
         calls=calls,
         tail_s=_tail_s(log) if complete else 0.0,
+        outcome=outcome,
         complete=complete,
         elapsed_s=log.elapsed_s,
         met=log.met_slo,
@@ -280,6 +286,7 @@ class _Calls:
             max_tokens=call.max_tokens or None,
             min_quality=min(1.0, max(0.0, call.min_quality or 0.0)),
             stream=call.stream,
+            needs=CAPABILITIES.intersection(call.needs),
         )
 
     def _input_tokens(self, call: CallLog) -> int:

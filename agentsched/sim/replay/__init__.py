@@ -1,0 +1,1 @@
+"""What recorded runs would have come to on another pool."""
