@@ -17,11 +17,13 @@ from agentsched.intercept.family import Family, loaded_families
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
-__all__ = ["AsyncOpenAI", "OpenAI"]
+__all__ = ["AsyncOpenAI", "OpenAI", "async_http_client", "http_client", "scheduled"]
+
+_SDK_CLASSES = ("AsyncOpenAI", "OpenAI")
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
+    if name in _SDK_CLASSES:
         return _scheduled_class(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
@@ -33,15 +35,11 @@ def _scheduled_class(name: str) -> type:
     Raises:
         ImportError: the SDK is not installed.
     """
-    try:
-        openai = importlib.import_module("openai")
-    except ModuleNotFoundError:
-        raise ImportError(f"agentsched.{name} needs the openai SDK: pip install 'agentsched[openai]'") from None
-    base: Any = getattr(openai, name)
-    default = _default_client(openai, name)
+    base: Any = getattr(_sdk(f"agentsched.{name}"), name)
+    default = async_http_client if name == "AsyncOpenAI" else http_client
 
     def init(self: Any, *, http_client: Any = None, **options: Any) -> None:
-        base.__init__(self, http_client=_catch(default() if http_client is None else http_client), **options)
+        base.__init__(self, http_client=default() if http_client is None else scheduled(http_client), **options)
 
     doc = (
         f"``openai.{name}`` whose model calls inside a workflow are scheduled.\n\n"
@@ -50,8 +48,33 @@ def _scheduled_class(name: str) -> type:
     return type(name, (base,), {"__init__": init, "__doc__": doc, "__module__": __name__})
 
 
-def _default_client(openai: Any, name: str) -> Any:
+def _sdk(needed_by: str) -> Any:
+    try:
+        return importlib.import_module("openai")
+    except ModuleNotFoundError:
+        raise ImportError(f"{needed_by} needs the openai SDK: pip install 'agentsched[openai]'") from None
+
+
+def http_client() -> Any:
+    """A new HTTP client for ``openai.OpenAI`` whose model calls are scheduled inside a run, whoever is given it.
+
+    It is the SDK's default one, closed when it is forgotten.
+
+    Raises:
+        ImportError: the SDK is not installed.
+    """
+    return scheduled(_default_class("OpenAI")())
+
+
+def async_http_client() -> Any:
+    """As `http_client`, for ``openai.AsyncOpenAI``."""
+    return scheduled(_default_class("AsyncOpenAI")())
+
+
+@functools.cache
+def _default_class(name: str) -> Any:
     """The SDK's default HTTP client, closed when it is forgotten, as the one that the SDK makes for itself."""
+    openai = _sdk("a scheduled HTTP client")
     if name == "OpenAI":
 
         def close(self: Any) -> None:
@@ -69,8 +92,11 @@ def _default_client(openai: Any, name: str) -> Any:
     return type("AsyncHttpClient", (openai.DefaultAsyncHttpxClient,), {"__del__": close_soon})
 
 
-def _catch(http_client: Any) -> Any:
-    """Have the client's model calls scheduled, by a ``send`` of its own in front of its class's."""
+def scheduled(http_client: Any) -> Any:
+    """The same httpx or httpx2 client, whose model calls are from now on scheduled inside a run.
+
+    It gets a ``send`` of its own in front of its class's; once is enough, more does no harm.
+    """
     if "send" in vars(http_client):
         return http_client
     for family in loaded_families():

@@ -30,8 +30,11 @@ QUIET = {
 
 @pytest.fixture(scope="session")
 def known_model_pool() -> Iterator[PoolProcess]:
-    """Two endpoints of one model, a hundred times as fast as real ones."""
-    endpoints = tuple(EmulatedEndpoint(name=name, profile="llama3-8b-h100", model=KNOWN_MODEL) for name in ("a", "b"))
+    """Two endpoints of one model and one of another, a hundred times as fast as real ones."""
+    models = {"a": KNOWN_MODEL, "b": KNOWN_MODEL, "c": "gpt-4o"}
+    endpoints = tuple(
+        EmulatedEndpoint(name=name, profile="llama3-8b-h100", model=each) for name, each in models.items()
+    )
     with start_pool(EmulatorConfig(endpoints=endpoints, time_scale=100)) as started:
         yield started
 
