@@ -79,7 +79,7 @@ log:
   path: agentsched-log.jsonl               # read by: agentsched report, agentsched explain
 
 # Rules and their defaults; see docs/configuration.md.
-# policy: {name: shortest_expected_completion}
+# policy: {name: deadline_aware}
 # retry: {max_attempts: 4, budget: 0.2}
 # breaker: {failures: 5, cooldown: 2s}
 # stream: {connect_timeout: 5s, idle_timeout: 30s}

@@ -14,7 +14,7 @@ __all__ = ["InterceptSettings", "LogSettings", "OptionValue", "PolicySettings", 
 OptionValue = float | int | str | bool
 """What an option of a policy can be."""
 
-DEFAULT_POLICY = "shortest_expected_completion"
+DEFAULT_POLICY = "deadline_aware"
 
 
 @dataclass(frozen=True, slots=True)

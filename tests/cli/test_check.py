@@ -40,7 +40,7 @@ def test_it_shows_what_the_file_means(run: Run) -> None:
         "cloud 300 ms 20.0 ms 8000 tok/s none 1, 2 0.9",
         "gpt gpu, cloud 0",
         "llama gpu",
-        "policy shortest_expected_completion",
+        "policy deadline_aware",
         "retry.max_attempts 2",
         "stream.first_token_timeout learned",
         "stream.idle_timeout 30 s",

@@ -126,7 +126,7 @@ MINIMAL = """
 def test_what_is_not_said_has_its_default(load: Load) -> None:
     settings = load(MINIMAL)
     assert settings == Settings(Pool([Endpoint("a", "http://localhost:1/v1", "m")]))
-    assert settings.policy.name == "shortest_expected_completion"
+    assert settings.policy.name == "deadline_aware"
     assert settings.log == LogSettings(None, 64 * 1024 * 1024, 3, False, None)
 
 
