@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsched.core.decision import Choice, Situation, Stake
+from agentsched.core.decision import Choice, EndpointStates, Situation, Stake
 from agentsched.core.forecast import QUANTILES, normal_quantiles
 from agentsched.errors import ConfigError
 from agentsched.policy.options import flag, number
@@ -60,12 +60,16 @@ class DeadlineAware:
         pessimism: share by which every pace is taken to be slower than believed.
         queue_toll: weight of the harm done to those who wait for a slot or for a rate limit.
         unhurried_s: seconds that weigh as much as a missed deadline where no deadline is given.
+        fallback: whether calls go by speed-weighted least outstanding while the forecasts do not hold.
+        quality: for groups that span models: an answer in time is worth 1 + quality * Q, Q being the declared quality of
+            the endpoint; 0: ``min_quality`` alone counts.
 
     Raises:
         ConfigError: an option is out of range.
     """
 
     name = "deadline_aware"
+    fallback: Policy | None
     space: ClassVar[Space] = {
         "toll": Between(0.25, 4.0, log=True),
         "cost": Between(0.001, 0.05, log=True),
@@ -86,11 +90,13 @@ class DeadlineAware:
         pessimism: float = 0.0,
         queue_toll: float = 1.0,
         unhurried_s: float = 10.0,
+        quality: float = 0.0,
     ) -> None:
         self._toll, self._queue_toll = number("toll", toll, 0.0, 1e6), number("queue_toll", queue_toll, 0.0, 1e6)
         self._cost, self._latency = number("cost", cost, 0.0, 1e6), number("latency", latency, 0.0, 1e6)
         self._pessimism = number("pessimism", pessimism, -0.9, 100.0)
         self._unhurried_s = number("unhurried_s", unhurried_s, 0.1, 1e6)
+        self._quality = number("quality", quality, 0.0, 1e6)
         self._remainder, self._correction = flag("remainder", remainder), flag("correction", correction)
         self._joins, self._prefix = flag("joins", joins), flag("prefix", prefix)
         if isinstance(samples, bool) or samples not in _SAMPLES:
@@ -143,6 +149,8 @@ class DeadlineAware:
             scores = fee * -self._toll - _HASTE_PER_S * expected_s
         else:
             scores = chance * (worth * (1.0 - np.minimum(states.error_rate, _WORST_ERROR_RATE)))
+            if self._quality:
+                scores *= self._value(states)
             scores -= self._toll * fee
             scores -= self._latency * np.minimum(1.0, expected_s * (1.0 / max(slack, _LEAST_SLACK_S)))
             self._charge(situation, scores)
@@ -162,6 +170,8 @@ class DeadlineAware:
         cost += latency_toll_s(states, reading_s, situation.output_tokens.mean)
         cost += self._unhurried_s * self._toll * fee
         scores = cost * (-1.0 / self._unhurried_s)
+        if self._quality:
+            scores += self._value(states)
         self._charge(situation, scores)
         index = _best(states.ready_in_s, scores)
         worth = 2.0**call.priority
@@ -177,6 +187,12 @@ class DeadlineAware:
         mean = float(money.sum()) / money.size
         if mean > 0.0:
             scores -= money * (self._cost / mean)
+
+    def _value(self, states: EndpointStates) -> Array:
+        """What an answer in time is worth at each endpoint, relative to one of the best quality at hand: up to 1."""
+        value = 1.0 + self._quality * states.quality
+        value /= value.max()
+        return value
 
     def _lengths(self, situation: Situation) -> Array:
         values, count = situation.output_tokens.values, self._samples

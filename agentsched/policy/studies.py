@@ -38,6 +38,15 @@ SWEEPS: Mapping[str, tuple[Mapping[str, Option], ...]] = {
         {"quality": 0.8, "cost": 0.05, "latency": 0.1, "load": 0.05},
         {"quality": 1.0, "cost": 0.0, "latency": 0.0, "load": 0.0},
     ),
-    "deadline_aware": tuple({"cost": cost} for cost in (0.0, 0.02, 0.1, 0.3, 1.0, 3.0)),
+    "deadline_aware": (
+        {"quality": 0.0, "cost": 1.0},
+        {"quality": 0.0, "cost": 0.2},
+        {"quality": 0.0, "cost": 0.02},
+        {"quality": 1.0, "cost": 0.2},
+        {"quality": 1.0, "cost": 0.02},
+        {"quality": 3.0, "cost": 0.02},
+        {"quality": 30.0, "cost": 0.02},
+        {"quality": 1000.0, "cost": 0.0},
+    ),
 }
 """Policy -> settings from one end of its quality, cost and latency to the other."""

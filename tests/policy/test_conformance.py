@@ -21,6 +21,7 @@ VARIANTS = [
     ("just_enough", {"load_aware": True}),
     ("fused", {"preset": "quality_heavy", "latency": 0.0}),
     ("tail_aware", {"independent": True}),
+    ("deadline_aware", {"quality": 2.0}),
 ]
 
 
