@@ -61,7 +61,7 @@ class DeadlineAware:
         queue_toll: weight of the harm done to those who wait for a slot or for a rate limit.
         unhurried_s: seconds that weigh as much as a missed deadline where no deadline is given.
         fallback: whether calls go by speed-weighted least outstanding while the forecasts do not hold.
-        quality: for groups that span models: an answer in time is worth 1 + quality * Q, Q being the declared quality of
+        quality: for groups that span models: an answer in time is worth 1 + quality * Q, with the declared quality Q of
             the endpoint; 0: ``min_quality`` alone counts.
 
     Raises:
