@@ -5,16 +5,19 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
+from agentsched import clock
 from agentsched.core.call import Observation, RunInfo
 from agentsched.core.decision import Decision
 from agentsched.core.endpoint import Pool
 from agentsched.core.forecast import QuantileForecast
-from agentsched.core.records import CallEnded, Recordable, RunClosed, StructureTold
+from agentsched.core.records import CallEnded, Note, Recordable, RunClosed, StructureTold
 from agentsched.core.structure import WorkflowStructure
 from agentsched.dispatch.dispatcher import Dispatcher
 from agentsched.dispatch.learning import BackgroundLearner
+from agentsched.dispatch.neighbours import Neighbours
 from agentsched.dispatch.recorder import EventRecorder
 from agentsched.errors import ConfigError
 from agentsched.forecast.length import EmpiricalLengths
@@ -23,6 +26,7 @@ from agentsched.policy.table import make_policy
 from agentsched.scheduler.events import ForecastsReplaced, RunEnded, RunStarted
 from agentsched.scheduler.scheduler import Scheduler
 from agentsched.settings import Settings, from_environment, load_settings
+from agentsched.state.stores import open_store
 from agentsched.telemetry.decision_log import DecisionLog
 from agentsched.workflow.scope import Run
 
@@ -63,6 +67,19 @@ class Runtime:
         self._learner = BackgroundLearner(self._learned)
         take = None if self._recorder is None else self._recorder.take
         self.dispatcher = Dispatcher(fresh_scheduler(settings), self.emit, take)
+        self._neighbours = self._make_neighbours()
+
+    def _make_neighbours(self) -> Neighbours | None:
+        state = self.settings.state
+        if state.backend == "memory":
+            return None
+        opened = partial(open_store, state.backend, state.url)
+        opened()  # what cannot be opened at all is told here and now; nothing is contacted
+
+        def announce(text: str) -> None:
+            self.emit(Note(clock.monotonic(), "state", text))
+
+        return Neighbours(self.dispatcher, self.settings.pool.endpoints, opened, state.interval_s, announce)
 
     def begin_anew(self) -> None:
         """In a forked child: no thread, loop, lock or connection of the parent may be used.
@@ -70,12 +87,16 @@ class Runtime:
         The recording of events stays the parent's: two processes cannot write one replayable file.
         """
         self.settings = replace(self.settings, log=replace(self.settings.log, record_events=None))
+        if self._neighbours is not None:
+            self._neighbours.abandon()
         self._begin()
 
     # -- what a run tells --------------------------------------------------------------------------------------------
 
     def start_run(self, run: Run) -> None:
         """A run begins."""
+        if self._neighbours is not None:
+            self._neighbours.join()
         self._runs[run.run_id] = run
         run.forecaster = self._rest_of
         slo = run.slo
@@ -152,6 +173,8 @@ class Runtime:
 
     def close(self) -> None:
         """Stop the threads; calls made afterwards start them anew where they are needed."""
+        if self._neighbours is not None:
+            self._neighbours.leave()
         self._learner.close()
         self.dispatcher.close()
         if self._log is not None:

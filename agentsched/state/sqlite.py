@@ -1,6 +1,8 @@
 """The store of several processes on one machine: a SQLite file, which they write in turn and read at any time (WAL)."""
 
+import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,20 @@ CREATE TABLE IF NOT EXISTS postings_1 (
     client TEXT PRIMARY KEY, content BLOB NOT NULL, posted_at REAL NOT NULL, expires_at REAL NOT NULL
 ) WITHOUT ROWID
 """
+
+
+_no_fork = threading.Lock()
+"""Held while SQLite works: a child that is forked meanwhile would find its locks taken, and wait for ever."""
+
+
+def _in_child() -> None:
+    global _no_fork
+    _no_fork = threading.Lock()
+
+
+os.register_at_fork(
+    before=lambda: _no_fork.acquire(), after_in_parent=lambda: _no_fork.release(), after_in_child=_in_child
+)
 
 
 class SqliteStore:
@@ -58,18 +74,19 @@ class SqliteStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
-            connection = self._opened()
-            connection.execute("BEGIN IMMEDIATE")
-            with connection:
-                yield connection
-        except (sqlite3.Error, OSError) as error:
-            self.close()
-            raise StateUnavailable(f"{self._path}: {error}") from error
+        with _no_fork:
+            try:
+                connection = self._opened()
+                connection.execute("BEGIN IMMEDIATE")
+                with connection:
+                    yield connection
+            except (sqlite3.Error, OSError) as error:
+                self._let_go()
+                raise StateUnavailable(f"{self._path}: {error}") from error
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is not None and not self._still_there():
-            self.close()
+            self._let_go()
         if self._connection is None:
             connection = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
             self._connection = connection
@@ -87,6 +104,10 @@ class SqliteStore:
 
     def close(self) -> None:
         """See `StateStore.close`."""
+        with _no_fork:
+            self._let_go()
+
+    def _let_go(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()

@@ -5,19 +5,20 @@ from pathlib import Path
 
 from agentsched.core.protocols import StateStore
 from agentsched.errors import ConfigError
+from agentsched.state.memory import MemoryStore
 from agentsched.state.sqlite import SqliteStore
 
 __all__ = ["open_store"]
 
 
-def open_store(backend: str, url: str | None) -> StateStore | None:
-    """The store that a configuration names; nothing is contacted yet. None: nothing is shared.
+def open_store(backend: str, url: str | None) -> StateStore:
+    """The store that a configuration names; nothing is contacted yet. ``memory`` shares with nobody.
 
     Raises:
         ConfigError: redis-py is not installed, or cannot read the address.
     """
     if backend == "memory" or url is None:
-        return None
+        return MemoryStore()
     if backend == "sqlite":
         return SqliteStore(Path(url))
     try:

@@ -1,4 +1,6 @@
+import os
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,31 @@ def test_what_a_clock_that_was_set_back_left_does_not_stay_for_ever(path: Path, 
     assert two.exchange(Posting("two", b""), 9.0) == []
     one.close()
     two.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_forked_in_the_middle_of_an_exchange_can_use_the_file(path: Path) -> None:
+    busy, over = SqliteStore(path), threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            busy.exchange(Posting("parent", b"x"), 60.0)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for number in range(20):
+            pid = os.fork()
+            if pid == 0:
+                status = 1
+                try:
+                    heard = SqliteStore(path).exchange(Posting(f"child {number}", b""), 60.0)
+                    status = 0 if "parent" in {posting.client for posting in heard} else 2
+                finally:
+                    os._exit(status)
+            assert os.waitpid(pid, 0)[1] == 0
+    finally:
+        over.set()
+        thread.join()
+        busy.close()
