@@ -51,18 +51,21 @@ class PrefixCache:
                 break
             found += 1
         # Deepest first: when memory is short, the end of a chain must go before its beginning.
-        for block in reversed(chain[:found]):
-            del blocks[block]
-            blocks[block] = None
+        self._use(chain[:found])
         return found * self._block_tokens
 
     def insert(self, chain: tuple[int, ...]) -> None:
         """Hold the chain's blocks as the most recently used, dropping the least recently used ones for them."""
-        blocks = self._blocks
-        for block in reversed(chain[: self._capacity]):
-            blocks.pop(block, None)
-            blocks[block] = None
+        self._use(chain[: self._capacity])
         self._trim(self._capacity)
+
+    def _use(self, chain: tuple[int, ...]) -> None:
+        """Hold these blocks as the most recently used, the last of the chain as the oldest of them."""
+        blocks = self._blocks
+        if not blocks.keys().isdisjoint(chain):
+            for block in chain:
+                blocks.pop(block, None)
+        blocks.update(dict.fromkeys(reversed(chain)))
 
     def squeeze(self, free_tokens: int) -> None:
         """Drop the least recently used blocks until at most ``free_tokens`` tokens are held."""

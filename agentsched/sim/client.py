@@ -125,8 +125,15 @@ class Client:
 
     def progressed(self, attempts: list[tuple[str, int]]) -> None:
         """Tokens so far of some attempts."""
+        handle, watch, now = self.scheduler.handle, self._watch, self._timeline.now
         for attempt_id, tokens in attempts:
-            self._post(TokensProgressed(attempt_id, tokens))
+            # Most of what happens is progress, and nothing has to be done about most of it.
+            event = TokensProgressed(attempt_id, tokens)
+            actions = handle(event, now=now)
+            if watch is not None:
+                watch(event, now, actions)
+            if actions:
+                self._perform(actions)
 
     def finished(self, attempt_id: str, usage: Usage) -> None:
         """An answer is whole."""
@@ -147,6 +154,10 @@ class Client:
         actions = self.scheduler.handle(event, now=now)
         if self._watch is not None:
             self._watch(event, now, actions)
+        if actions:
+            self._perform(actions)
+
+    def _perform(self, actions: list[Action]) -> None:
         performers = self._performers
         for action in actions:
             performers[type(action)](action)

@@ -44,9 +44,9 @@ class Timeline:
 
     def run(self) -> None:
         """Let time pass until nothing but background is left."""
-        heap, background = self._heap, self._background
+        heap, background, pop = self._heap, self._background, heappop
         while heap:
-            entry = heappop(background if background and background[0] < heap[0] else heap)
-            self.now = entry[0]
+            when, _, action, arguments = pop(background if background and background[0] < heap[0] else heap)
+            self.now = when
             self.happened += 1
-            entry[2](*entry[3])
+            action(*arguments)
