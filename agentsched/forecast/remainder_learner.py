@@ -7,7 +7,11 @@ import numpy as np
 
 from agentsched.core.forecast import QuantileForecast
 from agentsched.core.records import CallEnded, RunClosed
+from agentsched.core.structure import WorkflowStructure
+from agentsched.forecast.outlook import StructureOutlook
+from agentsched.forecast.past_calls import PastCalls
 from agentsched.forecast.remainder import WHOLE_RUN, EmpiricalRemainders, RemainderKey
+from agentsched.forecast.run_memory import PastRun, RunMemory
 
 __all__ = ["RemainderLearner"]
 
@@ -17,33 +21,121 @@ _MEMORY = 256
 _MAX_GROUPS = 4096
 """Groups remembered; beyond it the group that was quiet for longest is forgotten."""
 
+_MAX_ROWS = 65_536
+"""Past calls remembered in all; beyond it the workflow that was quiet for longest is forgotten."""
+
+_MAX_STRUCTURES = 512
+"""Workflows whose structures are remembered."""
+
+_MAX_PARTS = 8
+"""Structures remembered of one workflow, the newest."""
+
 _MAX_OPEN_RUNS = 10_000
+_MAX_OPEN_CALLS = 50_000
 _MAX_CALLS_OF_A_RUN = 1_000
+
+_WHOLE = ("ok", "late")
+"""Outcomes of runs that came to their own end; others are known to have gone on for at least so long."""
 
 
 class RemainderLearner:
-    """Remembers when the calls of a run ended until the run does. Bounded memory; one thread learns."""
+    """Remembers the calls of a run until the run ends, and of ended runs what followed each call.
+
+    Bounded memory; one thread learns.
+    """
 
     def __init__(self) -> None:
-        self._open: dict[str, list[tuple[str, float]]] = {}
-        self._seen: dict[RemainderKey, deque[float]] = {}
-        self._made: dict[RemainderKey, QuantileForecast] = {}
-        self._changed: set[RemainderKey] = set()
+        self._open: dict[str, list[CallEnded]] = {}
+        self._open_calls = 0
+        self._cut: set[str] = set()
+        self._rests = _Rests()
+        self._runs: dict[str, RunMemory] = {}
+        self._tables: dict[str, PastCalls] = {}
+        self._structures: dict[str, dict[WorkflowStructure, StructureOutlook]] = {}
+        self._changed: set[str] = set()
+        self._told = True
+
+    def structure_seen(self, workflow: str, structure: WorkflowStructure) -> None:
+        """A framework told what the workflow, or a part of it, is made of."""
+        known = self._structures.pop(workflow, {})
+        if structure not in known:
+            known[structure] = StructureOutlook.of(structure)
+            self._told = False
+            while len(known) > _MAX_PARTS:
+                del known[next(iter(known))]
+        self._structures[workflow] = known
+        if len(self._structures) > _MAX_STRUCTURES:
+            del self._structures[next(iter(self._structures))]
 
     def call_ended(self, record: CallEnded) -> None:
         """One call of a run is over."""
         calls = self._open.setdefault(record.call.run_id, [])
         if len(calls) < _MAX_CALLS_OF_A_RUN:
-            calls.append((record.call.step, record.ended_at))
-        if len(self._open) > _MAX_OPEN_RUNS:
-            del self._open[next(iter(self._open))]
+            calls.append(record)
+            self._open_calls += 1
+        else:
+            self._cut.add(record.call.run_id)
+        while len(self._open) > _MAX_OPEN_RUNS or self._open_calls > _MAX_OPEN_CALLS:
+            self._take(next(iter(self._open)))
+
+    def _take(self, run_id: str) -> tuple[list[CallEnded], bool]:
+        """An open run's calls, and whether they are all it made; it is no longer open."""
+        calls = self._open.pop(run_id, [])
+        self._open_calls -= len(calls)
+        known = run_id not in self._cut
+        self._cut.discard(run_id)
+        return calls, known
 
     def run_closed(self, record: RunClosed) -> None:
-        """A run is over; one that was cut short, or failed, says nothing about how long the rest takes."""
-        calls = self._open.pop(record.run.run_id, ())
-        if record.outcome not in ("ok", "late"):
-            return
-        for step, at in ((WHOLE_RUN, record.run.started_at), *calls):
+        """A run is over; of one that was cut short, or failed, it is known that it needed at least what it did."""
+        calls, complete = self._take(record.run.run_id)
+        whole = record.outcome in _WHOLE
+        if whole:
+            self._rests.add(record, calls)
+            self._told = False
+        if calls:
+            workflow = record.run.workflow
+            memory = self._runs.pop(workflow, None) or RunMemory()
+            memory.add(PastRun.of(calls, record.ended_at, whole and complete))
+            self._runs[workflow] = memory
+            self._changed.add(workflow)
+            self._forget()
+
+    def _forget(self) -> None:
+        while sum(memory.rows for memory in self._runs.values()) > _MAX_ROWS and len(self._runs) > 1:
+            oldest = next(iter(self._runs))
+            del self._runs[oldest]
+            self._tables.pop(oldest, None)
+            self._changed.discard(oldest)
+
+    def snapshot(self) -> EmpiricalRemainders | None:
+        """What is believed now; None when nothing was learned since the last snapshot."""
+        if self._told and not self._changed:
+            return None
+        for workflow in self._changed:
+            self._tables[workflow] = self._runs[workflow].table()
+        self._changed.clear()
+        self._told = True
+        return EmpiricalRemainders(
+            groups=MappingProxyType(self._rests.forecasts()),
+            workflows=MappingProxyType(dict(self._tables)),
+            outlooks=MappingProxyType({name: tuple(parts.values()) for name, parts in self._structures.items()}),
+            guess=True,
+        )
+
+
+class _Rests:
+    """Seconds from the ends of calls to the ends of their runs."""
+
+    def __init__(self) -> None:
+        self._seen: dict[RemainderKey, deque[float]] = {}
+        self._made: dict[RemainderKey, QuantileForecast] = {}
+        self._changed: set[RemainderKey] = set()
+
+    def add(self, record: RunClosed, calls: list[CallEnded]) -> None:
+        """Take a run that came to its own end."""
+        begun = (WHOLE_RUN, record.run.started_at)
+        for step, at in (begun, *((ended.call.step, ended.ended_at) for ended in calls)):
             key = (record.run.workflow, step)
             rests = self._seen.pop(key, None)
             if rests is None:
@@ -57,11 +149,9 @@ class RemainderLearner:
             self._made.pop(oldest, None)
             self._changed.discard(oldest)
 
-    def snapshot(self) -> EmpiricalRemainders | None:
-        """What is believed now; None when nothing was learned since the last snapshot."""
-        if not self._changed:
-            return None
+    def forecasts(self) -> dict[RemainderKey, QuantileForecast]:
+        """One forecast per group."""
         for key in self._changed:
             self._made[key] = QuantileForecast.from_samples(np.fromiter(self._seen[key], dtype=np.float64))
         self._changed.clear()
-        return EmpiricalRemainders(MappingProxyType(dict(self._made)))
+        return dict(self._made)

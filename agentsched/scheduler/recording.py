@@ -17,6 +17,8 @@ import numpy as np
 from agentsched.core import call, decision, forecast, load, records, remainder, shared
 from agentsched.errors import ConfigError
 from agentsched.forecast.length import EmpiricalLengths
+from agentsched.forecast.outlook import StructureOutlook
+from agentsched.forecast.past_calls import Index, PastCalls
 from agentsched.forecast.remainder import EmpiricalRemainders
 from agentsched.scheduler import actions, events
 from agentsched.scheduler.actions import Action
@@ -32,7 +34,10 @@ _CLASSES: dict[str, type] = {
     for module in (call, decision, load, records, remainder, shared, events, actions)
     for name, value in vars(module).items()
     if isinstance(value, type) and (is_dataclass(value) or issubclass(value, Enum))
-} | {cls.__name__: cls for cls in (EmpiricalLengths, EmpiricalRemainders, forecast.QuantileForecast)}
+} | {
+    cls.__name__: cls
+    for cls in (EmpiricalLengths, EmpiricalRemainders, PastCalls, Index, StructureOutlook, forecast.QuantileForecast)
+}
 
 
 def encode(value: Any) -> Any:
