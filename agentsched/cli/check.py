@@ -1,6 +1,7 @@
 """``agentsched check``: is the configuration right, and what does it mean?"""
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -8,15 +9,20 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from agentsched import clock
 from agentsched.cli.output import CONFIGURATION_HELP, configured, json_option, path_argument, people, print_json
 from agentsched.cli.probe_calls import Caller, Refused, session
 from agentsched.core.endpoint import Endpoint
+from agentsched.core.shared import Posting
+from agentsched.errors import ConfigError, StateUnavailable
 from agentsched.settings import Settings
 from agentsched.settings.advice import Advice, advise
+from agentsched.state.stores import open_store
 
 __all__ = ["command"]
 
 _CONNECT_S = 5.0
+_STATE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +38,43 @@ class Contact:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class StateContact:
+    """What the store of ``state`` said when it was asked.
+
+    Attributes:
+        reachable: whether it can be written and read.
+        clients: how many processes tell each other there now.
+        took_s: seconds of opening it and one exchange.
+        detail: what was wrong.
+    """
+
+    reachable: bool
+    clients: int
+    took_s: float | None
+    detail: str
+
+
 @click.command("check", help=f"Validate a configuration and show what it means.\n\n{CONFIGURATION_HELP}")
 @path_argument
-@click.option("--connect", is_flag=True, help="Also ask every endpoint for its models.")
+@click.option("--connect", is_flag=True, help="Also ask every endpoint for its models, and the store of `state`.")
 @click.option("--strict", is_flag=True, help="Exit with status 1 if there is any warning.")
 @json_option
 def command(path: Path | None, connect: bool, strict: bool, as_json: bool) -> None:
     """Read, judge, show."""
     settings = configured(path)
     contacts = asyncio.run(_contact_all(settings.pool.endpoints)) if connect else {}
+    state = _contact_state(settings, connect)
     warnings = list(advise(settings))
+    if state is not None and state.detail:
+        warnings.append(Advice("state", state.detail))
     for name, contact in contacts.items():
         if contact.detail:
             warnings.append(Advice(f"endpoint {name}", contact.detail))
     if as_json:
-        print_json(_document(settings, contacts, warnings))
+        print_json(_document(settings, contacts, state, warnings))
     else:
-        _show(settings, contacts, warnings)
+        _show(settings, contacts, state, warnings)
     if strict and warnings:
         click.get_current_context().exit(1)
 
@@ -57,6 +83,24 @@ async def _contact_all(endpoints: tuple[Endpoint, ...]) -> dict[str, Contact]:
     async with session(_CONNECT_S) as http:
         contacts = await asyncio.gather(*(_contact(Caller(endpoint, http)) for endpoint in endpoints))
     return {endpoint.name: contact for endpoint, contact in zip(endpoints, contacts, strict=True)}
+
+
+def _contact_state(settings: Settings, connect: bool) -> StateContact | None:
+    """Open the shared state and, if asked to ``connect``, use it as a client would; None: there is nothing to tell."""
+    if settings.state.backend == "memory":
+        return None
+    client, began = f"check:{os.getpid()}", clock.monotonic()
+    try:
+        store = open_store(settings.state.backend, settings.state.url)
+        if not connect:
+            return None
+        others = store.exchange(Posting(client, b""), _STATE_S)
+        took_s = clock.monotonic() - began
+        store.withdraw(client)
+        store.close()
+    except (StateUnavailable, ConfigError) as error:
+        return StateContact(False, 0, None, str(error))
+    return StateContact(True, len(others), took_s, "")
 
 
 async def _contact(caller: Caller) -> Contact:
@@ -72,7 +116,9 @@ async def _contact(caller: Caller) -> Contact:
     return Contact(True, "")
 
 
-def _document(settings: Settings, contacts: Mapping[str, Contact], warnings: list[Advice]) -> dict[str, object]:
+def _document(
+    settings: Settings, contacts: Mapping[str, Contact], state: StateContact | None, warnings: list[Advice]
+) -> dict[str, object]:
     pool = settings.pool
     return {
         "path": None if settings.source is None else str(settings.source),
@@ -88,6 +134,11 @@ def _document(settings: Settings, contacts: Mapping[str, Contact], warnings: lis
         "policy": {"name": settings.policy.name, "options": dict(settings.policy.options)},
         "rules": asdict(settings.rules),
         "log": {name: str(value) if isinstance(value, Path) else value for name, value in asdict(settings.log).items()},
+        "state": {
+            "backend": settings.state.backend,
+            "interval_s": settings.state.interval_s,
+            **({} if state is None else asdict(state)),
+        },
         "warnings": [asdict(warning) for warning in warnings],
     }
 
@@ -105,13 +156,15 @@ def _endpoint(endpoint: Endpoint, contacts: Mapping[str, Contact]) -> dict[str, 
     }
 
 
-def _show(settings: Settings, contacts: Mapping[str, Contact], warnings: list[Advice]) -> None:
+def _show(
+    settings: Settings, contacts: Mapping[str, Contact], state: StateContact | None, warnings: list[Advice]
+) -> None:
     out = people(pipe_width=160)
     tables = (
         _endpoint_table(settings, contacts),
         _figure_table(settings),
         _group_table(settings),
-        _rule_table(settings),
+        _rule_table(settings, state),
     )
     for table in tables:
         out.print(table)
@@ -164,7 +217,7 @@ def _group_table(settings: Settings) -> Table:
     return table
 
 
-def _rule_table(settings: Settings) -> Table:
+def _rule_table(settings: Settings, state: StateContact | None) -> Table:
     table = Table("rule", "value", box=None, pad_edge=False)
     options = "".join(f", {name} {value}" for name, value in settings.policy.options.items())
     table.add_row("policy", settings.policy.name + options)
@@ -176,4 +229,10 @@ def _rule_table(settings: Settings) -> Table:
             text = "learned" if value is None else f"{value:g}" + (" s" if timed else "")
             table.add_row(f"{section.name}.{item.name.removesuffix('_s')}", text)
     table.add_row("log.path", str(settings.log.path or "no log"))
+    shared = f"{settings.state.backend}, every {settings.state.interval_s:g} s"
+    if state is not None and state.took_s is not None:
+        shared += (
+            f": reachable in {state.took_s * 1000:.0f} ms, {state.clients} client{'s' * (state.clients != 1)} there"
+        )
+    table.add_row("state", "memory: nothing is shared" if settings.state.backend == "memory" else shared)
     return table

@@ -5,7 +5,7 @@ them otherwise; no address, no credential and nothing of a prompt is in it. Figu
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from hashlib import blake2b
 
 import orjson
@@ -85,7 +85,7 @@ def _read(name: str, figures: object) -> tuple[EndpointLoad, EndpointKnowledge]:
     given = {item: figure for item, figure in known.items() if figure is not None}
     return (
         EndpointLoad(name, load.pop("in_flight") or 0.0, load.pop("prefill_tokens") or 0.0, **load),
-        replace(EndpointKnowledge(name), **given),
+        EndpointKnowledge(name, **given),
     )
 
 

@@ -129,3 +129,25 @@ async def test_connect_asks_every_endpoint(run: Run, closed_port: int) -> None:
     assert warnings["endpoint locked"] == "401 Unauthorized: bad key (key)"
     assert warnings["endpoint gone"].startswith("cannot be reached: ")
     assert set(warnings) == {"endpoint other", "endpoint locked", "endpoint gone"}
+
+
+def test_the_shared_state_is_asked_as_a_client_would(run: Run) -> None:
+    write(TEXT + "state: {backend: sqlite, url: state.db}\n")
+    assert json.loads(run("check", "--json").stdout)["state"] == {"backend": "sqlite", "interval_s": 0.5}
+    assert not Path("state.db").exists(), "only --connect contacts anything"
+    told = json.loads(run("check", "--connect", "--json").stdout)["state"]
+    assert (told["reachable"], told["clients"], told["detail"]) == (True, 0, "")
+    assert any(
+        "state sqlite, every 0.5 s: reachable in" in " ".join(line.split())
+        for line in run("check", "--connect").stdout.splitlines()
+    )
+
+
+def test_a_state_out_of_reach_is_a_warning(run: Run, closed_port: int) -> None:
+    pytest.importorskip("redis", reason="redis-py is not installed")
+    write(TEXT + f"state: {{backend: redis, url: 'redis://:canary@127.0.0.1:{closed_port}'}}\n")
+    result = run("check", "--connect", "--strict")
+    assert result.exit_code == 1
+    assert "warning: state: redis: ConnectionError" in result.stdout
+    write(TEXT + "state: {backend: sqlite, url: nowhere/state.db}\n")
+    assert "unable to open database file" in run("check", "--connect").stdout
