@@ -31,6 +31,7 @@ __all__ = ["KINDS", "PoolFile"]
 
 Kind = Literal["openai", "azure", "vllm", "sglang", "llama_cpp", "llm-d", "dynamo", "tensorrt_llm", "aibrix", "envoy"]
 KINDS: tuple[str, ...] = get_args(Kind)
+Continuation = Literal["auto", "none", "continue_final_message", "assistant", "prefix", "partial"]
 
 _PROFILE, _RETRY, _BREAKER, _STREAM, _HEDGE = Profile(), RetryRules(), BreakerRules(), StreamRules(), HedgeRules()
 _LOG, _STATE = LogSettings(), StateSettings()
@@ -138,6 +139,8 @@ class EndpointFile(_Section):
     """What requests may ask of it; everything but vision and responses when left out."""
     api_version: str | None = None
     """Azure's query parameter."""
+    continuation: Continuation = "auto"
+    """How it is asked to go on with an unfinished answer; auto: as its kind does."""
 
     def core(self) -> Endpoint:
         """As the rest of agentsched knows it."""
@@ -159,6 +162,7 @@ class EndpointFile(_Section):
             context_tokens=self.context_tokens,
             capabilities=None if self.capabilities is None else frozenset(self.capabilities),
             api_version=self.api_version or None,
+            continuation=self.continuation,
         )
 
 
@@ -222,10 +226,16 @@ class BreakerFile(_Section):
         return BreakerRules(failures=self.failures, cooldown_s=self.cooldown, max_cooldown_s=self.max_cooldown)
 
 
-def _no_continuation(value: object) -> object:
-    if value is not False:
-        raise ConfigError("this version cannot continue a broken stream at another endpoint", allowed="false")
-    return value
+def _switch(value: object) -> object:
+    """``true`` and ``false`` mean what they say here too."""
+    return {True: "auto", False: "never"}.get(value, value) if isinstance(value, bool) else value
+
+
+Switch = Annotated[
+    Literal["auto", "never"],
+    BeforeValidator(_switch),
+    Field(json_schema_extra=lambda schema: schema.update({"enum": ["auto", "never", True, False]})),
+]
 
 
 class StreamFile(_Section):
@@ -237,8 +247,10 @@ class StreamFile(_Section):
     """Time to the first token; when left out, a silent attempt is left when an answer in time is likelier elsewhere."""
     idle_timeout: Seconds = _STREAM.idle_timeout
     """Time without a token once they flow."""
-    continuation: Annotated[Literal[False], BeforeValidator(_no_continuation)] = False
-    """Whether another endpoint may continue a broken stream; not in this version."""
+    upgrade: Switch = "auto"
+    """Whether whole answers are asked for as streams where nothing is lost by it, so that silence shows sooner."""
+    continuation: Switch = "auto"
+    """Whether another endpoint may go on with a broken stream, where that can be done without changing what came."""
 
     def core(self) -> StreamRules:
         """As the rest of agentsched knows it."""
@@ -246,6 +258,8 @@ class StreamFile(_Section):
             connect_timeout=self.connect_timeout,
             first_token_timeout=self.first_token_timeout,
             idle_timeout=self.idle_timeout,
+            upgrade=self.upgrade == "auto",
+            continuation=self.continuation == "auto",
         )
 
 
@@ -260,10 +274,21 @@ class HedgeFile(_Section):
     """Gain in the probability of meeting the deadline that leaving a silent endpoint must promise."""
     margin: Seconds = _HEDGE.margin_s
     """Time kept between the fallback's 95th percentile and the deadline."""
+    max_moves: Share = _HEDGE.max_moves
+    """Streams that crawl and go on elsewhere, as a share of all calls; 0: none."""
+    max_waste: Share = _HEDGE.max_waste
+    """Tokens that second tries may take, as a share of the tokens of all calls; 0: none."""
 
     def core(self) -> HedgeRules:
         """As the rest of agentsched knows it."""
-        return HedgeRules(max_extra=self.max_extra, reserve=self.reserve, min_gain=self.min_gain, margin_s=self.margin)
+        return HedgeRules(
+            max_extra=self.max_extra,
+            reserve=self.reserve,
+            min_gain=self.min_gain,
+            margin_s=self.margin,
+            max_moves=self.max_moves,
+            max_waste=self.max_waste,
+        )
 
 
 class PolicyFile(BaseModel):
@@ -271,8 +296,16 @@ class PolicyFile(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True, use_attribute_docstrings=True)
 
-    name: Annotated[Text, Field(json_schema_extra={"enum": [*sorted(POLICIES)]})] = PolicySettings().name
-    """The policy's name."""
+    name: Annotated[
+        Text,
+        Field(
+            json_schema_extra={
+                "pattern": rf"^({'|'.join(sorted(POLICIES))}|\w+(\.\w+)+)$",
+                "examples": [*sorted(POLICIES)],
+            }
+        ),
+    ] = PolicySettings().name
+    """The policy's name; or ``my_module.MyPolicy``, a class of one's own."""
 
     @model_validator(mode="after")
     def _usable(self) -> Self:

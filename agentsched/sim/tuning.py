@@ -11,7 +11,7 @@ import yaml
 
 from agentsched.errors import ConfigError
 from agentsched.policy.space import Option, Space
-from agentsched.policy.table import POLICIES
+from agentsched.policy.table import POLICIES, policy_factory
 from agentsched.sim.grid import PolicyChoice, Task
 from agentsched.sim.outcome import Outcome
 from agentsched.sim.scenario import Scenario
@@ -75,7 +75,7 @@ def search_space(policy: PolicyChoice) -> Space:
     Raises:
         ConfigError: nothing may.
     """
-    declared: Space = getattr(POLICIES[policy.name], "space", {})
+    declared: Space = getattr(policy_factory(policy.name), "space", {})
     fixed = dict(policy.options)
     space = {option: span for option, span in declared.items() if option not in fixed}
     if not space:

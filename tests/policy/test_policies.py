@@ -102,3 +102,28 @@ def test_an_unknown_option_is_refused():
         make_policy("shortest_expected_completion", {"tolls": 2})
     with pytest.raises(ConfigError, match=r"allowed: none: weighted_least_outstanding takes no option"):
         make_policy("weighted_least_outstanding", {"toll": 2})
+
+
+# -- policies of one's own -------------------------------------------------------------------------------------------
+
+
+def test_a_class_of_one_s_own_is_made_by_its_path():
+    made = make_policy("agentsched.policy.shortest_completion.ShortestExpectedCompletion", {"toll": 2.0})
+    assert isinstance(made, ShortestExpectedCompletion)
+    with pytest.raises(ConfigError, match=r"policy\.tolls: unknown option"):
+        make_policy("agentsched.policy.shortest_completion.ShortestExpectedCompletion", {"tolls": 2})
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no_such_module.Policy", "cannot be imported: No module named 'no_such_module'"),
+        ("agentsched.policy.table.Missing", "cannot be imported: .*no attribute 'Missing'"),
+        (".Policy", "cannot be imported"),
+        ("agentsched.policy.table.POLICIES", "is no class with a method choose"),
+        ("agentsched.core.call.ModelCall", "is no class with a method choose"),
+    ],
+)
+def test_what_is_no_policy_is_told(name, said):
+    with pytest.raises(ConfigError, match=rf"policy\.name: {said}.*allowed: .*my_module\.MyPolicy"):
+        make_policy(name)
