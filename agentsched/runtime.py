@@ -20,7 +20,8 @@ from agentsched.dispatch.learning import BackgroundLearner
 from agentsched.dispatch.neighbours import Neighbours
 from agentsched.dispatch.recorder import EventRecorder
 from agentsched.errors import ConfigError
-from agentsched.forecast.length import EmpiricalLengths
+from agentsched.forecast.calibration import Drift
+from agentsched.forecast.length import EmpiricalLengths, Scope
 from agentsched.forecast.remainder import WHOLE_RUN, EmpiricalRemainders
 from agentsched.policy.table import make_policy
 from agentsched.scheduler.events import ForecastsReplaced, RunEnded, RunStarted
@@ -64,7 +65,7 @@ class Runtime:
         settings = self.settings
         path = settings.log.record_events
         self._recorder = None if path is None else EventRecorder(path)
-        self._learner = BackgroundLearner(self._learned)
+        self._learner = BackgroundLearner(self._learned, self._coverage_lost)
         take = None if self._recorder is None else self._recorder.take
         self.dispatcher = Dispatcher(fresh_scheduler(settings), self.emit, take)
         self._neighbours = self._make_neighbours()
@@ -151,6 +152,11 @@ class Runtime:
 
     def _learned(self, lengths: EmpiricalLengths, remainders: EmpiricalRemainders) -> None:
         self.dispatcher.post(ForecastsReplaced(lengths, remainders))
+
+    def _coverage_lost(self, drift: Drift[Scope]) -> None:
+        workflow, step = drift.group
+        text = f"output lengths of step {step!r} in workflow {workflow!r} have changed: {drift}"
+        self.emit(Note(clock.monotonic(), workflow, f"{text}; forecasts widened, older answers forgotten"))
 
     def _rest_of(self, run: Run) -> QuantileForecast | None:
         """Seconds that ``run`` still needs, from how such runs went on after the call that ended last in it."""

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from agentsched.core.call import Observation
 from agentsched.core.records import CallEnded, RunClosed
-from agentsched.forecast.length import EmpiricalLengths
+from agentsched.forecast.calibration import Drift
+from agentsched.forecast.length import EmpiricalLengths, Scope
 from agentsched.forecast.length_learner import LengthLearner
 from agentsched.forecast.remainder import EmpiricalRemainders
 from agentsched.forecast.remainder_learner import RemainderLearner
@@ -16,6 +17,10 @@ __all__ = ["BackgroundLearner", "Lesson"]
 
 _LEARN_EVERY_S = 0.25
 """New knowledge is handed to the scheduler at most this often, seconds."""
+
+_LESSONS_AT_ONCE = 16
+_BREATH_S = 0.001
+"""After so many lessons the thread rests so long, seconds: an event loop that waits for the interpreter gets it."""
 
 _FLUSH_S = 10.0
 
@@ -28,10 +33,15 @@ class BackgroundLearner:
 
     Args:
         learned: takes new knowledge, in the learner's thread.
+        coverage_lost: is told, there too, when the lengths of a step have changed.
     """
 
-    def __init__(self, learned: Callable[[EmpiricalLengths, EmpiricalRemainders], None]) -> None:
-        self._learned = learned
+    def __init__(
+        self,
+        learned: Callable[[EmpiricalLengths, EmpiricalRemainders], None],
+        coverage_lost: Callable[[Drift[Scope]], None],
+    ) -> None:
+        self._learned, self._coverage_lost = learned, coverage_lost
         self._lengths, self._remainders = LengthLearner(), RemainderLearner()
         self._known = (EmpiricalLengths(), EmpiricalRemainders())
         self._queue: queue.SimpleQueue[Lesson | threading.Event | None] = queue.SimpleQueue()
@@ -64,8 +74,12 @@ class BackgroundLearner:
             flushes: list[threading.Event] = []
             if not isinstance(item, threading.Event):
                 self._stop.wait(_LEARN_EVERY_S)
+            taken = 0
             while item is not None:
                 self._absorb(item, flushes)
+                taken += 1
+                if taken % _LESSONS_AT_ONCE == 0:
+                    self._stop.wait(_BREATH_S)
                 if self._queue.empty():
                     break
                 item = self._queue.get()
@@ -80,8 +94,10 @@ class BackgroundLearner:
             case Observation():
                 self._lengths.learn(item)
             case CallEnded():
+                self._lengths.call_ended(item)
                 self._remainders.call_ended(item)
             case RunClosed():
+                self._lengths.run_closed(item)
                 self._remainders.run_closed(item)
             case threading.Event():
                 flushes.append(item)
@@ -91,6 +107,8 @@ class BackgroundLearner:
         if lengths is not None or remainders is not None:
             self._known = (lengths or self._known[0], remainders or self._known[1])
             self._learned(*self._known)
+        for drift in self._lengths.take_drifts():
+            self._coverage_lost(drift)
 
     def flush(self) -> None:
         """Wait until everything taken so far is in force."""

@@ -27,7 +27,7 @@ __all__ = ["Calibrator", "Drift", "corrected", "offset_of"]
 Array = NDArray[np.float64]
 Group = TypeVar("Group", bound=Hashable)
 
-_FASTEST, _SLOWEST = 0.12, 0.03
+_FASTEST, _SLOWEST = 0.06, 0.01
 """Step per outcome in units of the group's usual error: of a young group, and in the long run."""
 
 _YOUNG = 40.0
@@ -43,6 +43,9 @@ _LOW, _HIGH = 3, 28
 
 _TOO_OFTEN = 14
 """Outcomes of 40 beyond level .9 (or below .1) that mean drift: 1 in 50,000 windows has so many by chance."""
+
+_SELDOM, _OFTEN, _HURRY = 1, 10, 5.0
+"""While so few of the last 40 lay beyond either level (8 should), or so many beyond one (4 should), steps are long."""
 
 _WIDENED = 0.7
 """After drift the outermost levels stand apart by this many usual errors more on each side, in log(1 + x)."""
@@ -73,6 +76,15 @@ class _State:
         self.error = 0.3
         self.sides: deque[int] = deque(maxlen=_WINDOW)
         """Of the latest outcomes: 1 beyond level .9, -1 below .1, else 0."""
+
+    def pace(self) -> float:
+        """How far the next outcome moves the offset, in log(1 + x)."""
+        pace = _SLOWEST + (_FASTEST - _SLOWEST) * _YOUNG / (_YOUNG + self.count)
+        if len(self.sides) == _WINDOW:
+            beyond, below = self.sides.count(1), self.sides.count(-1)
+            if beyond + below <= _SELDOM or max(beyond, below) >= _OFTEN:
+                pace *= _HURRY
+        return pace * min(max(self.error, _LEAST_ERROR), _MOST_ERROR)
 
 
 _STEP: Array = LEVELS - 1.0
@@ -108,14 +120,15 @@ class Calibrator(Generic[Group]):
             moved += state.offset
         came = math.log1p(outcome)
         step = (came > moved) + _STEP
+        side = (came > moved.item(_HIGH)) - (came < moved.item(_LOW))
         miss = abs(came - moved.item(QUANTILES // 2))
         for state in states:
             state.count += 1
             state.error += (1.0 - max(_ERROR_MEMORY, 1.0 - 1.0 / state.count)) * (miss - state.error)
-            pace = _SLOWEST + (_FASTEST - _SLOWEST) * _YOUNG / (_YOUNG + state.count)
-            state.offset += step * (pace * min(max(state.error, _LEAST_ERROR), _MOST_ERROR))
+            state.offset += step * state.pace()
+            state.sides.append(side)
         self._changed.update(groups)
-        return self._drifted(groups[-1], states[-1], came, moved)
+        return _drift(groups[-1], states[-1])
 
     def _state(self, group: Group) -> _State:
         state = self._states.pop(group, None)
@@ -127,16 +140,6 @@ class Calibrator(Generic[Group]):
                 self._changed.discard(oldest)
         self._states[group] = state
         return state
-
-    def _drifted(self, group: Group, state: _State, came: float, moved: Array) -> Drift[Group] | None:
-        sides = state.sides
-        sides.append((came > moved.item(_HIGH)) - (came < moved.item(_LOW)))
-        beyond, below = sides.count(1), sides.count(-1)
-        if max(beyond, below) < _TOO_OFTEN:
-            return None
-        drift = Drift(group, beyond, below, len(sides))
-        sides.clear()
-        return drift
 
     def widen(self, group: Group) -> None:
         """Start this group anew with forecasts wider than before, after what they were made of has changed."""
@@ -160,6 +163,15 @@ class Calibrator(Generic[Group]):
     def groups(self) -> tuple[Group, ...]:
         """The groups that are remembered, the longest quiet one first."""
         return tuple(self._states)
+
+
+def _drift(group: Group, state: _State) -> Drift[Group] | None:
+    beyond, below = state.sides.count(1), state.sides.count(-1)
+    if max(beyond, below) < _TOO_OFTEN:
+        return None
+    drift = Drift(group, beyond, below, len(state.sides))
+    state.sides.clear()
+    return drift
 
 
 def offset_of(offsets: Mapping[Group, Array], groups: Sequence[Group]) -> Array | None:

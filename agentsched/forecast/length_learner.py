@@ -1,71 +1,223 @@
-"""Learns output lengths from finished attempts; lives off the hot path and hands out immutable snapshots."""
+"""Learns output lengths from calls that ended; lives off the hot path and hands out immutable snapshots."""
 
 from collections import deque
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
-from agentsched.core.call import Observation
-from agentsched.core.forecast import QuantileForecast
-from agentsched.forecast.length import PRIOR_OUTPUT_TOKENS, EmpiricalLengths, LengthKey, length_keys
+from agentsched.core.call import FailureKind, ModelCall, Observation
+from agentsched.core.forecast import LEVELS, QuantileForecast
+from agentsched.core.records import CallEnded, RunClosed
+from agentsched.core.remainder import ANSWERS_KEPT
+from agentsched.forecast.answer_memory import AnswerMemory, shrunk
+from agentsched.forecast.calibration import Calibrator, Drift, corrected, offset_of
+from agentsched.forecast.length import (
+    PLAIN,
+    PRIOR_OUTPUT_TOKENS,
+    VIEWS,
+    EmpiricalLengths,
+    LengthKey,
+    Scope,
+    calibration_groups,
+    length_keys,
+    view_keys,
+)
+from agentsched.forecast.standings import Standings
 
 __all__ = ["LengthLearner"]
 
-_MEMORY = 256
-"""Answers remembered per group."""
+Array = NDArray[np.float64]
 
-_SHRINK = 5.0
+_STRENGTH = 4.0
 """With this many answers a group counts as much as the wider one it stands in."""
 
-_MAX_GROUPS = 4096
+_MAX_GROUPS = 8192
 """Groups remembered; beyond it the group that was quiet for longest is forgotten."""
+
+_MAX_OPEN_RUNS = 10_000
+_ANSWERS_OF_A_RUN = 64
+_MAX_CUT = 10_000
+_MAX_DRIFTS = 64
+
+_YOUNG = 10
+"""While a step has so few answers each of them counts in what the next one is compared with, snapshot or not."""
+
+_KEPT_AFTER_DRIFT = 20
+"""Answers of a step that are still believed once its lengths have changed."""
+
+_CUT_SHORT = frozenset(
+    {FailureKind.DEADLINE.value, FailureKind.PATIENCE.value, FailureKind.STALLED.value, FailureKind.RESET.value}
+)
+"""Ends of attempts whose answer would have been longer."""
+
+
+class _Answered:
+    """One answer of an open run."""
+
+    __slots__ = ("ended_at", "step", "tokens")
+
+    def __init__(self, ended_at: float, step: str, tokens: int) -> None:
+        self.ended_at, self.step, self.tokens = ended_at, step, tokens
 
 
 class LengthLearner:
     """Bounded memory of recent answers per group. Not thread-safe: one thread learns."""
 
     def __init__(self) -> None:
-        self._seen: dict[LengthKey, deque[float]] = {}
+        self._drifts: deque[Drift[Scope]] = deque(maxlen=_MAX_DRIFTS)
+        self._seen: dict[LengthKey, AnswerMemory] = {}
         self._made: dict[LengthKey, QuantileForecast] = {}
-        self._parents: dict[LengthKey, LengthKey | None] = {}
+        self._chains: dict[LengthKey, tuple[LengthKey, ...]] = {}
         self._changed: set[LengthKey] = set()
+        self._runs: dict[str, deque[_Answered]] = {}
+        self._cut: dict[str, int] = {}
+        self._calibrator: Calibrator[Scope] = Calibrator()
+        self._offsets: dict[Scope, Array] = {}
+        self._standings = Standings((PLAIN, *VIEWS))
+
+    # -- lessons -----------------------------------------------------------------------------------------------------
 
     def learn(self, observation: Observation) -> None:
-        """Take one finished attempt; failures and empty answers teach nothing."""
-        if observation.status != "ok" or observation.output_tokens <= 0:
+        """Take one finished attempt: how far an answer came that was cut short counts, should its call fail."""
+        if observation.status in _CUT_SHORT and observation.output_tokens > 0:
+            self._cut[observation.call_id] = max(self._cut.get(observation.call_id, 0), observation.output_tokens)
+            if len(self._cut) > _MAX_CUT:
+                del self._cut[next(iter(self._cut))]
+
+    def call_ended(self, record: CallEnded) -> None:
+        """Take one call; of a failed one only the answer that was cut short teaches, that it was to be longer."""
+        call = record.call
+        reached = self._cut.pop(call.call_id, 0)
+        answers, own = self._before(call, record.arrived_at)
+        if record.status != "ok":
+            if reached > 0:
+                self._remember(call, answers, own, reached, cut=True)
             return
-        parent: LengthKey | None = None
-        for key in length_keys(observation.workflow, observation.step, observation.model):
-            lengths = self._seen.pop(key, None)
-            if lengths is None:
-                lengths = deque(maxlen=_MEMORY)
-            lengths.append(float(observation.output_tokens))
-            self._seen[key] = lengths
-            self._parents[key] = parent
-            self._changed.add(key)
-            parent = key
+        tokens = record.output_tokens
+        self._runs.setdefault(call.run_id, deque(maxlen=_ANSWERS_OF_A_RUN)).append(
+            _Answered(record.ended_at, call.step, tokens)
+        )
+        if len(self._runs) > _MAX_OPEN_RUNS:
+            del self._runs[next(iter(self._runs))]
+        if tokens > 0:
+            cut = call.max_tokens is not None and tokens >= call.max_tokens
+            self._judge(call, answers, own, tokens)
+            self._remember(call, answers, own, tokens, cut=cut)
+
+    def run_closed(self, record: RunClosed) -> None:
+        """A run is over."""
+        self._runs.pop(record.run.run_id, None)
+
+    def _before(self, call: ModelCall, arrived_at: float) -> tuple[list[tuple[str, int]], int | None]:
+        """What the run had been answered when the call was made, and the last answer of its step."""
+        answers: list[tuple[str, int]] = []
+        own: int | None = None
+        for one in reversed(self._runs.get(call.run_id, ())):
+            if one.ended_at <= arrived_at:
+                if len(answers) < ANSWERS_KEPT:
+                    answers.append((one.step, one.tokens))
+                if own is None and one.step == call.step:
+                    own = one.tokens
+        answers.reverse()
+        return answers, own
+
+    # -- judging what was forecast ---------------------------------------------------------------------------------
+
+    def _judge(self, call: ModelCall, answers: list[tuple[str, int]], own: int | None, tokens: int) -> None:
+        """Score the views by what they say of this call, and correct the one that is used."""
+        known = EmpiricalLengths(self._made)
+        scopes = calibration_groups(call.workflow, call.step)
+        used = self._standings.best(scopes)
+        offset = offset_of(self._offsets, scopes)
+        losses = []
+        drift: Drift[Scope] | None = None
+        for view in self._standings.names:
+            raw = known.uncorrected(view, call, answers, own)
+            losses.append(_loss(_capped(corrected(raw, offset), call), tokens))
+            if view == used:
+                drift = self._calibrator.update(scopes, _capped(raw, call), float(tokens))
+        self._standings.update(scopes, losses)
+        if drift is not None:
+            self._forget_old(call.workflow, call.step)
+            self._make()
+            self._calibrator.widen(drift.group)
+            self._drifts.append(drift)
+
+    def _forget_old(self, workflow: str, step: str) -> None:
+        """Answers of a step from before a change say little of those to come."""
+        for key, memory in self._seen.items():
+            if key[0] == workflow and key[1] == step:
+                memory.keep(_KEPT_AFTER_DRIFT)
+                self._changed.add(key)
+
+    # -- remembering -------------------------------------------------------------------------------------------------
+
+    def _remember(
+        self, call: ModelCall, answers: list[tuple[str, int]], own: int | None, tokens: int, *, cut: bool
+    ) -> None:
+        plain = length_keys(call.workflow, call.step, call.model)
+        self._add(plain, tokens, cut)
+        for view in VIEWS:
+            self._add(view_keys(view, call, answers, own), tokens, cut, plain)
+        if self._seen[plain[-1]].count <= _YOUNG:
+            self._make()
         while len(self._seen) > _MAX_GROUPS:
             self._forget(next(iter(self._seen)))
 
+    def _add(self, keys: tuple[LengthKey, ...], tokens: int, cut: bool, wider: tuple[LengthKey, ...] = ()) -> None:
+        for place, key in enumerate(keys):
+            memory = self._seen.pop(key, None)
+            if memory is None:
+                memory = AnswerMemory()
+                self._chains[key] = (*wider, *keys[: place + 1])
+            memory.add(tokens, cut=cut)
+            self._seen[key] = memory
+            if memory.stale:
+                self._changed.add(key)
+
     def _forget(self, key: LengthKey) -> None:
-        for store in (self._seen, self._made, self._parents):
-            store.pop(key, None)
+        del self._seen[key], self._chains[key]
+        self._made.pop(key, None)
         self._changed.discard(key)
+
+    # -- handing out -------------------------------------------------------------------------------------------------
+
+    def take_drifts(self) -> tuple[Drift[Scope], ...]:
+        """The changes of lengths that were noticed since the last call, by (workflow, step)."""
+        noticed = tuple(self._drifts)
+        self._drifts.clear()
+        return noticed
 
     def snapshot(self) -> EmpiricalLengths | None:
         """What is believed now; None when nothing was learned since the last snapshot."""
-        if not self._changed:
+        offsets = self._calibrator.take_changes()
+        if not self._changed and not offsets:
             return None
-        for key in sorted(self._changed, key=_place):
-            own = QuantileForecast.from_samples(np.fromiter(self._seen[key], dtype=np.float64))
-            parent = self._parents[key]
-            wider = PRIOR_OUTPUT_TOKENS if parent is None else self._made.get(parent, PRIOR_OUTPUT_TOKENS)
-            count = len(self._seen[key])
-            self._made[key] = wider.mixed(own, count / (count + _SHRINK))
+        self._make()
+        self._offsets.update(offsets)
+        if len(self._offsets) > 2 * len(self._calibrator.groups):
+            self._offsets = {group: self._offsets[group] for group in self._calibrator.groups if group in self._offsets}
+        return EmpiricalLengths(
+            MappingProxyType(dict(self._made)),
+            MappingProxyType(self._standings.chosen()),
+            MappingProxyType(dict(self._offsets)),
+        )
+
+    def _make(self) -> None:
+        for key in self._changed:
+            chain = [(self._seen[wider], _STRENGTH) for wider in self._chains[key] if wider in self._seen]
+            self._made[key] = shrunk(PRIOR_OUTPUT_TOKENS, chain)
         self._changed.clear()
-        return EmpiricalLengths(MappingProxyType(dict(self._made)))
 
 
-def _place(key: LengthKey) -> tuple[bool, ...]:
-    """Orders groups as `length_keys` does: each after the wider one it stands in, whatever the order of a set."""
-    return tuple(bool(part) for part in key)
+def _capped(forecast: QuantileForecast, call: ModelCall) -> QuantileForecast:
+    if call.max_tokens is None:
+        return forecast
+    return QuantileForecast(np.minimum(forecast.values, float(call.max_tokens)))
+
+
+def _loss(forecast: QuantileForecast, tokens: int) -> float:
+    """The mean pinball loss over all levels, tokens."""
+    error = tokens - forecast.values
+    return float(np.maximum(LEVELS * error, (LEVELS - 1.0) * error).mean())
