@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentsched.forecast.call_graph import CallPlace
+from agentsched.forecast.features import word_rows
 from agentsched.forecast.past_calls import Index
-from agentsched.forecast.words import word_rows
 
 __all__ = ["NUMBERS", "FittedIndex", "fit_index", "numbers_of"]
 
@@ -90,7 +90,7 @@ def _inputs(
     mean[0], deviation[0] = 0.0, 1.0
     levels = np.arange(min(kinds, _MOST_STEPS))
     parts = [(numbers - mean) / deviation, steps[:, None] == levels, previous[:, None] == levels]
-    parts.append(word_rows(list(features)) if any(features) else np.zeros((len(steps), 0)))
+    parts.append(word_rows(features) if any(features) else np.zeros((len(steps), 0)))
     return np.hstack(parts).astype(np.float64), (mean, deviation)
 
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from agentsched.core.call import ModelCall
 from agentsched.core.forecast import QUANTILES, QuantileForecast
 from agentsched.core.remainder import RemainderForecast, RunHistory
+from agentsched.forecast.features import words_score
 from agentsched.forecast.outlook import PRIOR_WORK_PER_CALL, StructureOutlook, calls_unknown, spread_work
 from agentsched.forecast.past_calls import PastCalls
-from agentsched.forecast.words import words_score
 
 __all__ = ["WHOLE_RUN", "EmpiricalRemainders", "RemainderKey"]
 

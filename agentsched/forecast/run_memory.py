@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from agentsched.core.records import CallEnded
 from agentsched.forecast.call_graph import in_order, places, work_after
+from agentsched.forecast.features import word_rows
 from agentsched.forecast.index_fit import fit_index, numbers_of
 from agentsched.forecast.outlook import PRIOR_WORK_PER_CALL
 from agentsched.forecast.past_calls import Index, PastCalls
-from agentsched.forecast.words import word_rows
 
 __all__ = ["PastRun", "RunMemory"]
 
@@ -111,7 +111,7 @@ class RunMemory:
             codes = [self._codes.get(step, -1) for step in name]
             values += [weights[code] if 0 <= code < len(weights) else 0.0 for code in codes]
         if learned.words.size:
-            values += word_rows(list(run.features)) @ learned.words
+            values += word_rows(run.features) @ learned.words
         return values
 
     def table(self) -> PastCalls:
