@@ -27,7 +27,7 @@ VARIANTS = [
 
 @pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in sorted(POLICIES)), *VARIANTS])
 def test_the_public_check(name, options):
-    check_policy(lambda: make_policy(name, options))
+    check_policy(lambda: make_policy(name, options), situations=70)
 
 
 ROW = st.fixed_dictionaries(
@@ -86,7 +86,7 @@ def situations(draw):
 
 
 @pytest.mark.parametrize("name", sorted(POLICIES))
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(situation=situations())
 def test_every_policy(name, situation):
     """It takes a candidate that may ever be ready, has a number for each, changes nothing, and repeats itself."""
