@@ -37,7 +37,7 @@ __all__ = ["PoolSource", "Runtime", "configure", "fresh_scheduler", "runtime_for
 def fresh_scheduler(settings: Settings) -> Scheduler:
     """The scheduler that these settings describe, knowing nothing yet: what a runtime starts with, and a replay."""
     policy = make_policy(settings.policy.name, settings.policy.options)
-    return Scheduler(settings.pool, policy, EmpiricalLengths(), EmpiricalRemainders(), settings.rules)
+    return Scheduler(settings.pool, policy, EmpiricalLengths(), EmpiricalRemainders(guess=True), settings.rules)
 
 
 _STRUCTURES = 16
@@ -149,6 +149,7 @@ class Runtime:
         known = self.structures.get(told.workflow, ())
         if told.structure not in known:
             self.structures[told.workflow] = (*known, told.structure)[-_STRUCTURES:]
+            self._learner.take(told)
 
     def _learned(self, lengths: EmpiricalLengths, remainders: EmpiricalRemainders) -> None:
         self.dispatcher.post(ForecastsReplaced(lengths, remainders))

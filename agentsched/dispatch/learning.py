@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from agentsched.core.call import Observation
-from agentsched.core.records import CallEnded, RunClosed
+from agentsched.core.records import CallEnded, RunClosed, StructureTold
 from agentsched.forecast.calibration import Drift
 from agentsched.forecast.length import EmpiricalLengths, Scope
 from agentsched.forecast.length_learner import LengthLearner
@@ -24,7 +24,7 @@ _BREATH_S = 0.001
 
 _FLUSH_S = 10.0
 
-Lesson = Observation | CallEnded | RunClosed
+Lesson = Observation | CallEnded | RunClosed | StructureTold
 """The records that teach something."""
 
 
@@ -99,6 +99,8 @@ class BackgroundLearner:
             case RunClosed():
                 self._lengths.run_closed(item)
                 self._remainders.run_closed(item)
+            case StructureTold():
+                self._remainders.structure_seen(item.workflow, item.structure)
             case threading.Event():
                 flushes.append(item)
 

@@ -159,7 +159,7 @@ def predictors(
         case Knowledge.ORACLE:
             return _TrueLengths(book), _TrueRemainders(book)
         case Knowledge.LEARNED:
-            return EmpiricalLengths(), EmpiricalRemainders()
+            return EmpiricalLengths(), EmpiricalRemainders(guess=True)
 
 
 class Learner:
