@@ -118,8 +118,11 @@ def tune(policy: PolicyChoice, scenarios: Sequence[Scenario], setup: Setup, run:
         run: makes the simulations.
 
     Raises:
-        ConfigError: nothing may be tuned, or no run arrived after the warm-up.
+        ConfigError: nothing may be tuned, a scenario has no deadlines, or no run arrived after the warm-up.
     """
+    for scenario in scenarios:
+        if scenario.deadlines is None:
+            raise ConfigError("has no deadlines that could be met", field="scenario", given=scenario.name)
     default, *others = (_Trial(options) for options in _settings(policy, CONFIGURATIONS))
     for seeds, count in ROUNDS:
         others = sorted(others, key=lambda trial: -trial.mean if trial.met else 0.0)[: count - 1]
