@@ -110,7 +110,7 @@ def test_no_run_to_count_is_told():
 
 
 def test_a_scenario_without_deadlines_tells_nothing(small):
-    with pytest.raises(ConfigError, match="has no deadlines that could be met .given: 'small'"):
+    with pytest.raises(ConfigError, match=r"has no deadlines that could be met .given: 'small'"):
         tune(SEC, [small(deadlines=None)], Setup(), Bench(closeness_to_half))
 
 
