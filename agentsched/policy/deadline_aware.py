@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from agentsched.core.decision import Choice, EndpointStates, Situation, Stake
 from agentsched.core.forecast import QUANTILES, normal_quantiles
+from agentsched.core.protocols import Policy
 from agentsched.errors import ConfigError
+from agentsched.policy.least_outstanding import SpeedWeightedLeastOutstanding
 from agentsched.policy.options import flag, number
 from agentsched.policy.slopes import odds_against, p_meet, slope_step_s, smoothing_s
 from agentsched.policy.space import Between, Space
@@ -39,6 +41,9 @@ _NEVER_S = 1e9
 """Stands for a wait without end in sums that must stay finite."""
 
 _LEAST_SLACK_S = 0.05
+
+_MOST_IN_FULL, _SHORTLIST = 96, 32
+"""Of more candidates than the first figure, only so many are looked at in full."""
 
 _SAMPLES = (1, 2, 4, 8, 16, 32)
 
@@ -80,18 +85,20 @@ class DeadlineAware:
     def __init__(
         self,
         toll: float = 1.0,
-        cost: float = 0.02,
-        latency: float = 0.05,
+        cost: float = 0.005,
+        latency: float = 0.15,
         samples: int = 32,
         remainder: bool = True,
-        correction: bool = True,
+        correction: bool = False,
         joins: bool = True,
         prefix: bool = True,
         pessimism: float = 0.0,
         queue_toll: float = 1.0,
         unhurried_s: float = 10.0,
         quality: float = 0.0,
+        fallback: bool = True,
     ) -> None:
+        self.fallback = SpeedWeightedLeastOutstanding() if flag("fallback", fallback) else None
         self._toll, self._queue_toll = number("toll", toll, 0.0, 1e6), number("queue_toll", queue_toll, 0.0, 1e6)
         self._cost, self._latency = number("cost", cost, 0.0, 1e6), number("latency", latency, 0.0, 1e6)
         self._pessimism = number("pessimism", pessimism, -0.9, 100.0)
@@ -133,35 +140,51 @@ class DeadlineAware:
     def _in_time(
         self, situation: Situation, pace: Array, first_s: Array, expected_s: Array, fee: Array, slack: float
     ) -> Choice:
+        states = situation.states
+        worth = 2.0**situation.call.priority
+        value = worth * (1.0 - np.minimum(states.error_rate, _WORST_ERROR_RATE))
+        if self._quality:
+            value *= self._value(states)
+        price = fee * self._toll
+        price += self._latency * np.minimum(1.0, expected_s * (1.0 / max(slack, _LEAST_SLACK_S)))
+        self._charge(situation, price)
         lengths, rest = self._lengths(situation), self._rest_s(situation)
-        finish = np.multiply.outer(pace, np.maximum(lengths - 1.0, 0.0))
-        finish += first_s[:, None]
+        width = smoothing_s(slack)
+        if pace.size > _MOST_IN_FULL:
+            likely = _rough_chance(expected_s, pace, lengths, rest, slack, width) * value - price
+            shortlist = np.argpartition(likely, -_SHORTLIST)[-_SHORTLIST:]
+        else:
+            shortlist = slice(None)
+        finish = np.multiply.outer(pace[shortlist], np.maximum(lengths - 1.0, 0.0))
+        finish += first_s[shortlist, None]
         finish *= self._noise
         if self._joins and situation.siblings_s > 0.0:
             np.maximum(finish, situation.siblings_s, out=finish)
         finish += rest
-        width = smoothing_s(slack)
         odds = odds_against(finish, slack, width)
         chance = p_meet(odds)
-        states, call = situation.states, situation.call
-        worth = 2.0**call.priority
         if chance.max() < _HOPELESS:
-            scores = fee * -self._toll - _HASTE_PER_S * expected_s
+            scores = fee[shortlist] * -self._toll - _HASTE_PER_S * expected_s[shortlist]
         else:
-            scores = chance * (worth * (1.0 - np.minimum(states.error_rate, _WORST_ERROR_RATE)))
-            if self._quality:
-                scores *= self._value(states)
-            scores -= self._toll * fee
-            scores -= self._latency * np.minimum(1.0, expected_s * (1.0 / max(slack, _LEAST_SLACK_S)))
-            self._charge(situation, scores)
-        index = _best(states.ready_in_s, scores)
-        own, step = odds[index], slope_step_s(slack)
-        late = p_meet(own * np.exp(min(60.0, step / width)))
-        per_s = worth * max(0.0, float(chance[index] - late)) / step
-        until_at = situation.now + situation.siblings_s if situation.siblings_s > 0.0 else -np.inf
-        due_at = situation.now + slack
-        stake = Stake(per_s, situation.output_tokens.mean, lengths, rest, worth, due_at, until_at)
-        return Choice(index, scores, stake)
+            scores = chance * value[shortlist]
+            scores -= price[shortlist]
+        best = _best(states.ready_in_s[shortlist], scores)
+        step = slope_step_s(slack)
+        late = p_meet(odds[best] * np.exp(min(60.0, step / width)))
+        stake = Stake(
+            per_s=worth * max(0.0, float(chance[best] - late)) / step,
+            output_tokens=situation.output_tokens.mean,
+            length_tokens=lengths,
+            rest_s=rest,
+            weight=worth,
+            due_at=situation.now + slack,
+            until_at=situation.now + situation.siblings_s if situation.siblings_s > 0.0 else -np.inf,
+        )
+        if isinstance(shortlist, slice):
+            return Choice(best, scores, stake)
+        everywhere = np.full(pace.size, -np.inf)
+        everywhere[shortlist] = scores
+        return Choice(int(shortlist[best]), everywhere, stake)
 
     def _unhurried(self, situation: Situation, expected_s: Array, reading_s: Array, fee: Array) -> Choice:
         """No deadline: the shortest time, the time that it costs others included."""
@@ -172,7 +195,9 @@ class DeadlineAware:
         scores = cost * (-1.0 / self._unhurried_s)
         if self._quality:
             scores += self._value(states)
-        self._charge(situation, scores)
+        price = np.zeros(scores.size)
+        self._charge(situation, price)
+        scores -= price
         index = _best(states.ready_in_s, scores)
         worth = 2.0**call.priority
         per_s = 0.1 * worth / self._unhurried_s  # small against that of a call with a deadline, but never nothing
@@ -180,13 +205,14 @@ class DeadlineAware:
         stake = Stake(per_s, situation.output_tokens.mean, lengths, rest, worth, None, -np.inf)
         return Choice(index, scores, stake)
 
-    def _charge(self, situation: Situation, scores: Array) -> None:
+    def _charge(self, situation: Situation, price: Array) -> None:
+        """Add what the call's money weighs."""
         states = situation.states
         money = states.price_input_usd * situation.call.input_tokens
         money += states.price_output_usd * situation.output_tokens.mean
         mean = float(money.sum()) / money.size
         if mean > 0.0:
-            scores -= money * (self._cost / mean)
+            price += money * (self._cost / mean)
 
     def _value(self, states: EndpointStates) -> Array:
         """What an answer in time is worth at each endpoint, relative to one of the best quality at hand: up to 1."""
@@ -199,23 +225,28 @@ class DeadlineAware:
         return values if count == QUANTILES else values.reshape(count, -1).mean(axis=1)
 
     def _rest_s(self, situation: Situation) -> Array:
-        """What follows the call, seconds, one value per future, at the pace of the fastest endpoint that can be had."""
-        remainder, states = situation.remainder, situation.states
-        if remainder is None or not self._remainder:
+        """What follows the call, seconds, one value per future."""
+        rest, remainder = situation.rest_s, situation.remainder
+        if rest is None or not self._remainder:
             return np.zeros(self._samples)
-        paces = np.where(states.ready_in_s < np.inf, situation.tpot_s, np.inf)
-        best = int(paces.argmin())
-        factor = situation.correction if self._correction else 1.0
-        rest = remainder.seconds(
-            tpot_s=factor * situation.tpot_s.item(best),
-            prefill_tokens_per_s=states.prefill_tokens_per_s.item(best),
-            ttft_s=states.ttft_idle_s.item(best),
-        )
+        if self._correction and remainder is not None:
+            pace = float(situation.states.tpot_alone_s[situation.states.ready_in_s < np.inf].min(initial=_NEVER_S))
+            rest = rest + remainder.output_tokens * ((situation.correction - 1.0) * pace)
         if self._samples == QUANTILES:
             return rest
-        rest.sort()
-        shrunk: Array = rest.reshape(self._samples, -1).mean(axis=1)[self._mixed]
+        shrunk: Array = np.sort(rest).reshape(self._samples, -1).mean(axis=1)[self._mixed]
         return shrunk
+
+
+def _rough_chance(expected_s: Array, pace: Array, lengths: Array, rest: Array, slack: float, width: float) -> Array:
+    """About P_i, from the mean and the spread of the finish alone: good enough to tell who need not be looked at."""
+    spread = pace * (0.55 * float(lengths.std()))  # a logistic distribution's scale is .55 of its standard deviation
+    spread += width
+    late = expected_s + (float(rest.sum()) / rest.size - slack)
+    late /= spread
+    odds: Array = np.exp(np.minimum(late, 60.0))
+    odds += 1.0
+    return 1.0 / odds
 
 
 def _best(ready_in_s: Array, scores: Array) -> int:
