@@ -21,6 +21,10 @@ from agentsched.bench.fronts import FRONTS
 from agentsched.bench.overhead import MODES, measure
 from agentsched.bench.overhead import Options as OverheadOptions
 from agentsched.bench.overhead_report import overhead_bars, overhead_document, overhead_sheet
+from agentsched.bench.sharing import Options as SharingOptions
+from agentsched.bench.sharing import arms_of
+from agentsched.bench.sharing import measure as measure_sharing
+from agentsched.bench.sharing_report import sharing_bars, sharing_document, sharing_sheet
 from agentsched.bench.sheets import Bar, Sheet, bar_lines, drawn, markdown_section, write_section
 from agentsched.cli.output import json_option, people, print_json, progress
 from agentsched.policy.table import POLICIES, make_policy
@@ -211,6 +215,48 @@ def decide(
     sheets, bars = decide_sheets(result), decide_bars(result)
     _tell(sheets, bars, [], decide_document(result) if as_json else None)
     _keep(markdown, "decide", sheets, bars, [])
+    _end(check, bars)
+
+
+@command.command("clients")
+@click.option("--runs", type=click.IntRange(10, 100_000), default=1000, show_default=True, help="Of each arm.")
+@click.option("--rate", type=click.FloatRange(0.1, 1000), default=4.0, show_default=True, help="Runs per second.")
+@click.option("--deadline", type=click.FloatRange(0.5, 600), default=8.0, show_default=True, help="Seconds.")
+@click.option("--processes", type=click.IntRange(2, 64), default=8, show_default=True)
+@click.option("--backend", type=click.Choice(["sqlite", "redis"]), default="sqlite", show_default=True)
+@click.option("--url", help="Of the Redis server; one is started for the bench if it is left out.")
+@click.option("--outage", is_flag=True, help="Also with the Redis server dead for the middle third.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@_check_option
+@_markdown_option
+@json_option
+def clients(
+    runs: int,
+    rate: float,
+    deadline: float,
+    processes: int,
+    backend: str,
+    url: str | None,
+    outage: bool,
+    seed: int,
+    check: bool,
+    markdown: Path | None,
+    as_json: bool,
+) -> None:
+    """Runs in time when one process uses an emulated pool, when several do, and when these share what they know.
+
+    Every arm makes the same runs at the same instants, on a fresh pool.
+    """
+    options = SharingOptions(runs, rate, deadline, processes, backend, url, outage, seed)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=progress(), transient=True) as shown:
+        tasks = {arm.name: shown.add_task(arm.name, total=runs) for arm in arms_of(options)}
+        result = measure_sharing(
+            options, lambda name, done, total: shown.update(tasks[name], completed=done, total=total)
+        )
+    sheets, bars = [sharing_sheet(result)], sharing_bars(result)
+    _tell(sheets, bars, [], sharing_document(result) if as_json else None)
+    _keep(markdown, "clients", sheets, bars, [])
     _end(check, bars)
 
 

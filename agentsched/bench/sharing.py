@@ -1,0 +1,287 @@
+"""What several processes that use the same endpoints achieve together: as one process, each for itself, or sharing.
+
+Every arm makes the same runs at the same instants on a fresh emulated pool; only how many processes make them, and what
+these tell each other, differs. Slots are few, so that the pool is loaded by numbers of calls a small machine can make.
+"""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.random import Generator
+
+from agentsched.bench.sharing_client import Order, Planned
+from agentsched.demo.pool import MODEL, PROFILES
+from agentsched.emulator.config import EmulatedEndpoint, EmulatorConfig
+from agentsched.emulator.process import PoolProcess, start_pool
+from agentsched.errors import AgentschedError, ConfigError
+from agentsched.settings.dump import yaml_text
+
+__all__ = ["Arm", "Options", "Outcome", "Sharing", "arms_of", "measure"]
+
+_SLOTS = 5
+"""Of each endpoint."""
+
+_PROMPT_TOKENS, _ANSWER_TOKENS, _SPREAD = 200.0, 45.0, 0.5
+"""Medians of a call, and the sigma of both lognormals."""
+
+_CALLS = 3
+_START_S, _GRACE_S = 60.0, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to compare.
+
+    Attributes:
+        runs: of each arm.
+        rate_per_s: mean arrivals per second.
+        deadline_s: of every run.
+        processes: how many share the endpoints.
+        backend: ``sqlite`` or ``redis``.
+        url: of the Redis server; None starts one for the bench.
+        outage: whether the Redis server is also killed for the middle third of an arm.
+        seed: of runs and arrivals.
+    """
+
+    runs: int = 1000
+    rate_per_s: float = 4.0
+    deadline_s: float = 8.0
+    processes: int = 8
+    backend: str = "sqlite"
+    url: str | None = None
+    outage: bool = False
+    seed: int = 1
+
+    @property
+    def lasts_s(self) -> float:
+        """Seconds over which the runs of an arm arrive."""
+        return self.runs / self.rate_per_s
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """How many processes, what they share through (``memory``: nothing), and whether that goes away meanwhile."""
+
+    name: str
+    processes: int
+    backend: str
+    outage: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an arm achieved: runs in time, late, and failed by kind of error; seconds of the middle and slow runs."""
+
+    arm: Arm
+    runs: int
+    in_time: int
+    failed: dict[str, int]
+    p50_s: float
+    p95_s: float
+
+    @property
+    def attainment(self) -> float:
+        """The share of runs that ended well within their deadline."""
+        return self.in_time / self.runs
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """All arms."""
+
+    options: Options
+    outcomes: tuple[Outcome, ...]
+
+
+def arms_of(options: Options) -> tuple[Arm, ...]:
+    """One process, several for themselves, several that share; and these again while the store is away."""
+    many = options.processes
+    arms = [
+        Arm("one process", 1, "memory"),
+        Arm(f"{many} processes, nothing shared", many, "memory"),
+        Arm(f"{many} processes, {options.backend}", many, options.backend),
+    ]
+    if options.outage:
+        arms.append(Arm(f"{many} processes, {options.backend} away for a third", many, options.backend, outage=True))
+    return tuple(arms)
+
+
+def measure(options: Options, tell: Callable[[str, int, int], None]) -> Sharing:
+    """Make every arm, one after the other.
+
+    Args:
+        options: what to compare.
+        tell: called with (arm, runs ended, runs) as they end.
+
+    Raises:
+        AgentschedError: a process failed, or there is no Redis server to be started.
+    """
+    if options.outage and (options.backend != "redis" or options.url is not None):
+        raise ConfigError("an outage needs a server of the bench's own", field="--outage", allowed="--backend redis")
+    planned = _draw(np.random.default_rng(options.seed), options)
+    outcomes = []
+    for arm in arms_of(options):
+        with tempfile.TemporaryDirectory(prefix="agentsched-sharing-") as folder, ExitStack() as stack:
+            server = None
+            if arm.backend == "redis" and options.url is None:
+                server = stack.enter_context(_redis(Path(folder)))
+            pool = stack.enter_context(start_pool(_pool()))
+            outcomes.append(_Trial(options, arm, Path(folder), pool, server).make(planned, tell))
+    return Sharing(options, tuple(outcomes))
+
+
+def _pool() -> EmulatorConfig:
+    endpoints = tuple(
+        EmulatedEndpoint(name=name, profile=replace(profile, max_slots=_SLOTS), model=MODEL, seed=number)
+        for number, (name, profile) in enumerate(PROFILES.items())
+    )
+    return EmulatorConfig(endpoints=endpoints)
+
+
+def _draw(rng: Generator, options: Options) -> list[Planned]:
+    arrivals = np.sort(rng.uniform(0.0, options.lasts_s, options.runs))
+    calls = np.exp(_SPREAD * rng.standard_normal((options.runs, _CALLS, 2))) * (_PROMPT_TOKENS, _ANSWER_TOKENS)
+    return [
+        Planned(number, float(at), tuple((max(1, round(prompt)), max(2, round(answer))) for prompt, answer in each))
+        for number, (at, each) in enumerate(zip(arrivals, calls.tolist(), strict=True))
+    ]
+
+
+class _Redis:
+    """A Redis server on a free loopback port, which can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        binary = shutil.which("redis-server") or shutil.which("valkey-server")
+        if binary is None:
+            raise ConfigError(
+                "there is no redis-server on this machine", field="--backend", allowed="--url of a server"
+            )
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        self._command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self._folder = folder
+        self.url = f"redis://127.0.0.1:{port}/0"
+        self.start()
+
+    def start(self) -> None:
+        """Start it; clients connect when it is up."""
+        quiet = subprocess.DEVNULL
+        self._process = subprocess.Popen(self._command, cwd=self._folder, stdout=quiet, stderr=quiet)
+
+    def kill(self) -> None:
+        """End it without farewell."""
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def _redis(folder: Path) -> Iterator[_Redis]:
+    server = _Redis(folder)
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+class _Trial:
+    """One arm while it runs."""
+
+    def __init__(self, options: Options, arm: Arm, folder: Path, pool: PoolProcess, server: _Redis | None) -> None:
+        self._options, self._arm, self._folder, self._pool, self._server = options, arm, folder, pool, server
+        self._took_s: list[float] = []
+        self._failed: dict[str, int] = {}
+        self._taking = threading.Lock()
+
+    def make(self, planned: list[Planned], tell: Callable[[str, int, int], None]) -> Outcome:
+        """Make the runs, spread over the processes in turn."""
+        many = self._arm.processes
+        shares = [planned[first::many] for first in range(many)]
+        with ExitStack() as stack:
+            clients = [stack.enter_context(self._client(tuple(share))) for share in shares]
+            for client in clients:
+                self._line(client)
+            for client in clients:
+                _write(client, "go")
+            timers = self._outage()
+            readers = [threading.Thread(target=self._follow, args=(client, planned, tell)) for client in clients]
+            for thread in (*timers, *readers):
+                thread.start()
+            for thread in readers:
+                thread.join(self._options.lasts_s + self._options.deadline_s + _GRACE_S)
+            for timer in timers:
+                timer.cancel()
+        if len(self._took_s) + sum(self._failed.values()) < len(planned):
+            raise AgentschedError(f"{self._arm.name}: not every run ended; see above")
+        in_time = sum(took_s <= self._options.deadline_s for took_s in self._took_s)
+        p50_s, p95_s = np.quantile(self._took_s or [float("nan")], (0.5, 0.95)).tolist()
+        return Outcome(self._arm, len(planned), in_time, self._failed, p50_s, p95_s)
+
+    def _outage(self) -> list[threading.Timer]:
+        if not self._arm.outage or self._server is None:
+            return []
+        third_s = self._options.lasts_s / 3.0
+        return [threading.Timer(third_s, self._server.kill), threading.Timer(2.0 * third_s, self._server.start)]
+
+    @contextmanager
+    def _client(self, share: tuple[Planned, ...]) -> Iterator[subprocess.Popen[str]]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "agentsched.bench.sharing_client"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            _write(process, json.dumps(asdict(Order(self._pool_file(), MODEL, self._options.deadline_s, share))))
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    def _pool_file(self) -> str:
+        url = self._options.url or (self._server.url if self._server is not None else None)
+        state: dict[str, Any] = {"backend": self._arm.backend}
+        if self._arm.backend != "memory":
+            state["url"] = "state.db" if self._arm.backend == "sqlite" else url
+        path = self._folder / "pool.yaml"
+        path.write_text(yaml_text({**self._pool.pool_config, "state": state}), encoding="utf-8")
+        return str(path)
+
+    def _line(self, client: subprocess.Popen[str]) -> dict[str, Any] | None:
+        assert client.stdout is not None
+        line = client.stdout.readline()
+        if not line:
+            return None
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def _follow(
+        self, client: subprocess.Popen[str], planned: list[Planned], tell: Callable[[str, int, int], None]
+    ) -> None:
+        while (message := self._line(client)) is not None:
+            with self._taking:
+                failed = message["failed"]
+                if failed:
+                    self._failed[failed] = self._failed.get(failed, 0) + 1
+                else:
+                    self._took_s.append(message["took_s"])
+                ended = len(self._took_s) + sum(self._failed.values())
+            tell(self._arm.name, ended, len(planned))
+
+
+def _write(client: subprocess.Popen[str], line: str) -> None:
+    stream: IO[str] | None = client.stdin
+    assert stream is not None
+    stream.write(line + "\n")
+    stream.flush()
