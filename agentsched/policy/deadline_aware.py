@@ -150,25 +150,20 @@ class DeadlineAware:
         self._charge(situation, price)
         lengths, rest = self._lengths(situation), self._rest_s(situation)
         width = smoothing_s(slack)
+        shortlist = None
         if pace.size > _MOST_IN_FULL:
             likely = _rough_chance(expected_s, pace, lengths, rest, slack, width) * value - price
             shortlist = np.argpartition(likely, -_SHORTLIST)[-_SHORTLIST:]
-        else:
-            shortlist = slice(None)
-        finish = np.multiply.outer(pace[shortlist], np.maximum(lengths - 1.0, 0.0))
-        finish += first_s[shortlist, None]
-        finish *= self._noise
-        if self._joins and situation.siblings_s > 0.0:
-            np.maximum(finish, situation.siblings_s, out=finish)
-        finish += rest
-        odds = odds_against(finish, slack, width)
+            pace, first_s, expected_s, fee = pace[shortlist], first_s[shortlist], expected_s[shortlist], fee[shortlist]
+            value, price = value[shortlist], price[shortlist]
+        odds = odds_against(self._finish_s(situation, pace, first_s, lengths, rest), slack, width)
         chance = p_meet(odds)
         if chance.max() < _HOPELESS:
-            scores = fee[shortlist] * -self._toll - _HASTE_PER_S * expected_s[shortlist]
+            scores = fee * -self._toll - _HASTE_PER_S * expected_s
         else:
-            scores = chance * value[shortlist]
-            scores -= price[shortlist]
-        best = _best(states.ready_in_s[shortlist], scores)
+            scores = chance * value
+            scores -= price
+        best = _best(states.ready_in_s if shortlist is None else states.ready_in_s[shortlist], scores)
         step = slope_step_s(slack)
         late = p_meet(odds[best] * np.exp(min(60.0, step / width)))
         stake = Stake(
@@ -180,11 +175,21 @@ class DeadlineAware:
             due_at=situation.now + slack,
             until_at=situation.now + situation.siblings_s if situation.siblings_s > 0.0 else -np.inf,
         )
-        if isinstance(shortlist, slice):
+        if shortlist is None:
             return Choice(best, scores, stake)
-        everywhere = np.full(pace.size, -np.inf)
+        everywhere = np.full(len(situation.names), -np.inf)
         everywhere[shortlist] = scores
         return Choice(int(shortlist[best]), everywhere, stake)
+
+    def _finish_s(self, situation: Situation, pace: Array, first_s: Array, lengths: Array, rest: Array) -> Array:
+        """X_ik: seconds until the run ends if the call goes to i and future k comes, shape (n, k)."""
+        finish: Array = np.multiply.outer(pace, np.maximum(lengths - 1.0, 0.0))
+        finish += first_s[:, None]
+        finish *= self._noise
+        if self._joins and situation.siblings_s > 0.0:
+            np.maximum(finish, situation.siblings_s, out=finish)
+        finish += rest
+        return finish
 
     def _unhurried(self, situation: Situation, expected_s: Array, reading_s: Array, fee: Array) -> Choice:
         """No deadline: the shortest time, the time that it costs others included."""
