@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from agentsched.cli.output import json_option, people, print_json
+from agentsched.cli.sim_agree import agreement
 from agentsched.cli.sim_arguments import duration_option, jobs_option, loads_of, policy_choice, seeds_of
 from agentsched.cli.sim_frontier import frontier
+from agentsched.cli.sim_paper import paper
 from agentsched.cli.sim_running import Timed, simulate_all
 from agentsched.cli.sim_tables import number, percent, plain_table, plots
 from agentsched.cli.sim_tune import ablate, tune
@@ -37,7 +39,7 @@ def command() -> None:
     """Simulate pools and workloads on virtual time, with the scheduler that runs live."""
 
 
-for _other in (tune, ablate, frontier):
+for _other in (tune, ablate, frontier, paper, agreement):
     command.add_command(_other)
 
 

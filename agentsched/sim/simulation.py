@@ -1,9 +1,10 @@
 """One simulation: a scenario, a policy and a seed, from the first arrival to the last answer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentsched.core.protocols import Policy
+from agentsched.core.rules import AdmissionRules, HedgeRules, RetryRules, Rules
 from agentsched.engine.profile import HostedProfile
 from agentsched.errors import ConfigError
 from agentsched.scheduler.scheduler import Scheduler
@@ -21,9 +22,14 @@ from agentsched.sim.streams import Stream, stream
 from agentsched.sim.timeline import Timeline
 from agentsched.sim.workload import draw_runs
 
-__all__ = ["MOST_CLIENTS", "Setup", "Simulation", "simulate"]
+__all__ = ["FIRST_CHOICE_ONLY", "MOST_CLIENTS", "Setup", "Simulation", "simulate"]
 
 MOST_CLIENTS = 32
+
+FIRST_CHOICE_ONLY = Rules(
+    retry=RetryRules(max_attempts=1), hedge=HedgeRules(max_extra=0.0, reserve=0.0, max_moves=0.0, max_waste=0.0)
+)
+"""A call is sent once and waits for what comes, as by a router that does not look back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class Setup:
         share: what clients know of each other.
         share_every_s: how often they tell or read it, seconds.
         share_delay_s: how old it is when they hear it, seconds.
+        rules: by which schedulers retry, hedge and move; `FIRST_CHOICE_ONLY` leaves nothing but the first choice.
 
     Raises:
         ConfigError: a value is out of range.
@@ -52,6 +59,7 @@ class Setup:
     share: Sharing = Sharing.NONE
     share_every_s: float = 0.5
     share_delay_s: float = 0.05
+    rules: Rules = Rules()
 
     def __post_init__(self) -> None:
         if not 1 <= self.clients <= MOST_CLIENTS:
@@ -115,9 +123,11 @@ class Simulation(Course):
         timeline, book = Timeline(), Book()
         servers = _servers(scenario, setup.seed, timeline)
         pool = client_pool(scenario, setup.seed, mean_context_tokens=averages.context_tokens)
+        shed = AdmissionRules(scenario.admission.floor, scenario.admission.give_up)
+        rules = replace(setup.rules, admission=shed) if shed != AdmissionRules() else setup.rules
         clients = [
             Client(
-                Scheduler(pool, make_policy(), *predictors(setup.knowledge, book, scenario, averages)),
+                Scheduler(pool, make_policy(), *predictors(setup.knowledge, book, scenario, averages), rules),
                 servers,
                 timeline,
                 learner=Learner() if setup.knowledge is Knowledge.LEARNED else None,

@@ -1,0 +1,1 @@
+"""Published experiments, made again in the simulator: the figures reported, ours beside them, and all assumptions."""
