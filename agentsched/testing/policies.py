@@ -7,14 +7,12 @@ import numpy as np
 
 from agentsched.core.decision import Choice, Situation
 from agentsched.core.protocols import Policy
-from agentsched.forecast.length import EmpiricalLengths
-from agentsched.forecast.remainder import EmpiricalRemainders
 from agentsched.scheduler.actions import Action
 from agentsched.scheduler.events import Event
 from agentsched.scheduler.recording import encode
 from agentsched.scheduler.scheduler import Scheduler
 from agentsched.sim.averages import averages_of
-from agentsched.sim.knowledge import Knowledge
+from agentsched.sim.knowledge import Book, Knowledge, predictors
 from agentsched.sim.scenario_files import load_scenario
 from agentsched.sim.simulation import Setup, Simulation
 from agentsched.sim.workload import draw_runs
@@ -140,7 +138,8 @@ def _check_replay(make: Callable[[], Policy]) -> None:
         mean_ideals_s=averages.ideal_s,
     )
     simulation.run(runs)
-    fresh = Scheduler(simulation.clients[0].scheduler.pool, make(), EmpiricalLengths(), EmpiricalRemainders())
+    played = simulation.clients[0].scheduler
+    fresh = Scheduler(played.pool, make(), *predictors(setup.knowledge, Book(), scenario, averages), played.rules)
     for event, now, recorded in story:
         acted = encode(fresh.handle(event, now=now))
         _require(acted == recorded, f"a recording does not replay: {acted} instead of {recorded}")
