@@ -3,7 +3,40 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Attempt", "AttemptLimits", "Failure", "FailureKind", "ModelCall", "Observation", "RunInfo", "Usage"]
+__all__ = [
+    "Attempt",
+    "AttemptLimits",
+    "Failure",
+    "FailureKind",
+    "Handed",
+    "ModelCall",
+    "Observation",
+    "RunInfo",
+    "Usage",
+    "Way",
+]
+
+
+class Way(StrEnum):
+    """How another attempt goes on with an answer of which the caller has the beginning."""
+
+    PREFILL = "prefill"
+    """The beginning is sent along as the assistant's unfinished message."""
+    PROMPT = "prompt"
+    """The beginning is appended to the prompt of a text completion."""
+    REPLAY = "replay"
+    """The call is made once more, and what the caller has already is compared with it and left out."""
+
+
+class Handed(StrEnum):
+    """What the caller has of a streamed answer."""
+
+    NOTHING = "nothing"
+    """No output yet: it may begin anew anywhere."""
+    TEXT = "text"
+    """Plain text, which a server may go on with."""
+    OTHER = "other"
+    """Tool calls, reasoning, or text before a tool call that is still held back: only a replay can repeat it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +88,8 @@ class ModelCall:
         max_tokens: the caller's cap on output tokens.
         needs: capabilities the endpoint must have.
         repeatable: whether it may be sent more than once.
+        upgradable: whether its whole answer may be asked for as a stream and put together again.
+        continuable: the ways in which its stream may be gone on with once the caller has some of it.
         pinned: the only endpoint that may serve it (stateful responses).
         prefix: hash of the prompt's leading part (system message and tools), for prefix caches; 0: unknown.
         deadline_at: instant by which the call must be answered (run deadline, inner scopes and reserves applied).
@@ -98,6 +133,8 @@ class ModelCall:
     remaining_calls: float | None = None
     prompt_head: str = ""
     features: bytes = b""
+    upgradable: bool = False
+    continuable: frozenset[Way] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +183,18 @@ class FailureKind(StrEnum):
     """5xx, 408, 409, 425."""
     CLIENT = "client"
     """4xx that repeating cannot mend: handed to the caller unchanged."""
+    SLOW = "slow"
+    """Its tokens came far too slowly: it was left for another endpoint while it still flowed."""
+    DIVERGED = "diverged"
+    """Made once more, the answer was another one than what the caller has the beginning of."""
     CANCELLED = "cancelled"
     """The caller went away, or the attempt lost."""
     LOOP_CLOSED = "loop_closed"
     """The event loop that owned it was closed."""
     DEADLINE = "deadline"
     """The deadline passed."""
+    SHED = "shed"
+    """Its run was given up, as it would hardly have met its deadline (`AdmissionRules`)."""
     PATIENCE = "patience"
     """The caller's own timeout passed."""
     COST = "cost"

@@ -8,10 +8,19 @@ from urllib.parse import urlsplit
 
 from agentsched.errors import ConfigError
 
-__all__ = ["CAPABILITIES", "Endpoint", "Group", "Pool", "Price", "Profile"]
+__all__ = ["CAPABILITIES", "CONTINUATIONS", "Endpoint", "Group", "Pool", "Price", "Profile"]
 
 CAPABILITIES = frozenset({"stream", "tools", "json_schema", "vision", "logprobs", "responses", "completions", "n"})
 """What a request can need of an endpoint (`ModelCall.needs`) and an endpoint can declare."""
+
+CONTINUATIONS = frozenset({"auto", "none", "continue_final_message", "assistant", "prefix", "partial"})
+"""How an endpoint is asked to go on with an unfinished message (`Endpoint.continuation`)."""
+
+_CONTINUATION_OF_KIND = {
+    "vllm": "continue_final_message",
+    "sglang": "continue_final_message",
+    "llama_cpp": "assistant",
+}
 
 _PRINTABLE = re.compile(r"[!-~]*")
 
@@ -81,6 +90,10 @@ class Endpoint:
         context_tokens: prompt plus output at most; None: unknown, not checked.
         capabilities: subset of `CAPABILITIES`; None: everything but vision and responses.
         api_version: Azure's query parameter.
+        priority: whether its server orders calls by a priority that they carry, in the way of its kind.
+        continuation: how it is asked to go on with an unfinished message: ``continue_final_message`` (vLLM, SGLang), a
+            trailing ``assistant`` message (llama.cpp), one marked ``prefix`` (DeepSeek, Mistral) or ``partial`` (Qwen's
+            cloud), ``none`` if it cannot, ``auto``: as its kind does.
     """
 
     name: str
@@ -99,6 +112,8 @@ class Endpoint:
     context_tokens: int | None = None
     capabilities: frozenset[str] | None = None
     api_version: str | None = None
+    priority: bool = False
+    continuation: str = "auto"
 
     def __post_init__(self) -> None:
         where = f"endpoint {self.name!r}"
@@ -119,10 +134,18 @@ class Endpoint:
             _check_limit(getattr(self, name), (int,), f"{where}.{name}", "a positive whole number")
         if isinstance(self.quality, bool) or not isinstance(self.quality, (int, float)) or not 0 <= self.quality <= 1:
             raise ConfigError("out of range", field=f"{where}.quality", given=self.quality, allowed="from 0 to 1")
+        if self.continuation not in CONTINUATIONS:
+            allowed = ", ".join(sorted(CONTINUATIONS))
+            raise ConfigError("unknown", field=f"{where}.continuation", given=self.continuation, allowed=allowed)
         known, told = CAPABILITIES, self.capabilities
         if told is not None and not (isinstance(told, frozenset) and told <= known):
             allowed = f"a frozenset of {', '.join(sorted(known))}"
             raise ConfigError("unknown", field=f"{where}.capabilities", given=told, allowed=allowed)
+
+    @property
+    def continues_by(self) -> str:
+        """How it is asked to go on with an unfinished message; ``none``: it cannot."""
+        return _CONTINUATION_OF_KIND.get(self.kind, "none") if self.continuation == "auto" else self.continuation
 
     def can(self, needs: frozenset[str]) -> bool:
         """Whether this endpoint has every capability in ``needs``."""

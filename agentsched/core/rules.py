@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from agentsched.errors import ConfigError
 
-__all__ = ["BreakerRules", "HedgeRules", "RetryRules", "Rules", "StreamRules"]
+__all__ = ["AdmissionRules", "BreakerRules", "HedgeRules", "RetryRules", "Rules", "StreamRules"]
 
 
 def _check(where: str, values: dict[str, float | int | None], *, zero: frozenset[str] = frozenset()) -> None:
@@ -76,14 +76,19 @@ class StreamRules:
         first_token_timeout: time to the first token of a stream, seconds; None: no fixed time, a silent attempt is
             left when that makes an answer in time likelier.
         idle_timeout: time without a token once they flow, seconds.
+        upgrade: whether a whole answer may be asked for as a stream, so that silence shows token by token.
+        continuation: whether another attempt may go on with an answer of which the caller has the beginning.
     """
 
     connect_timeout: float = 5.0
     first_token_timeout: float | None = None
     idle_timeout: float = 30.0
+    upgrade: bool = True
+    continuation: bool = True
 
     def __post_init__(self) -> None:
-        _check("stream", {n: getattr(self, n) for n in self.__slots__})
+        clocks = ("connect_timeout", "first_token_timeout", "idle_timeout")
+        _check("stream", {name: getattr(self, name) for name in clocks})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +100,41 @@ class HedgeRules:
         reserve: extra attempts that are always saved up at the start.
         min_gain: gain in the probability of meeting the deadline that leaving a silent endpoint must promise.
         margin_s: time kept between the end of the fallback's 95th percentile and the deadline, seconds.
+        max_moves: streams that still flow, but too slowly, and go on elsewhere, as a share of all calls, plus
+            ``reserve``; 0: none, whatever the reserve.
+        max_waste: what such second tries and moves are expected to spend, as a share of the tokens of all calls, plus
+            ``reserve`` calls; 0: none, whatever the reserve.
     """
 
     max_extra: float = 0.05
     reserve: float = 5.0
     min_gain: float = 0.15
     margin_s: float = 0.1
+    max_moves: float = 0.01
+    max_waste: float = 0.1
 
     def __post_init__(self) -> None:
-        _check(
-            "hedge", {n: getattr(self, n) for n in self.__slots__}, zero=frozenset({"max_extra", "min_gain", "reserve"})
-        )
+        zero = frozenset({"max_extra", "max_moves", "max_waste", "min_gain", "reserve"})
+        _check("hedge", {n: getattr(self, n) for n in self.__slots__}, zero=zero)
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionRules:
+    """Which runs are given up before their deadline, so that others meet theirs; always whole runs. 0: none.
+
+    Attributes:
+        floor: a run whose first call finds a probability of meeting the deadline below this is not begun.
+        give_up: one that has begun is given up when a further call finds it below this.
+    """
+
+    floor: float = 0.0
+    give_up: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("floor", "give_up"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
+                raise ConfigError("out of range", field=f"admission.{name}", given=value, allowed="from 0 to 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +145,4 @@ class Rules:
     breaker: BreakerRules = field(default_factory=BreakerRules)
     stream: StreamRules = field(default_factory=StreamRules)
     hedge: HedgeRules = field(default_factory=HedgeRules)
+    admission: AdmissionRules = field(default_factory=AdmissionRules)

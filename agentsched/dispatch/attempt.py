@@ -8,13 +8,16 @@ import aiohttp
 from aiohttp import ClientTimeout
 
 from agentsched import clock
-from agentsched.core.call import AttemptLimits, Failure, FailureKind, Usage
+from agentsched.core.call import AttemptLimits, Failure, FailureKind, Handed, Usage
 from agentsched.dispatch.body import AsyncStream, Stream
+from agentsched.dispatch.http_failures import ConnectionTrace, failure_of, refusal_kind
 from agentsched.endpoints.answers import Chunk, MalformedAnswer, error_of, read_answer, read_chunk, usage_of
 from agentsched.endpoints.exchange import Exchange
 from agentsched.endpoints.limits import limits_of, retry_after_s
 from agentsched.endpoints.request import Address
+from agentsched.endpoints.splice import Diverged, Splice
 from agentsched.endpoints.sse import EventTooLong, SseDecoder
+from agentsched.endpoints.upgrade import Assembler
 from agentsched.scheduler.events import AttemptFailed, AttemptFinished, EndpointLimited, Event, TokensProgressed
 
 __all__ = ["Answer", "LiveAttempt"]
@@ -42,18 +45,22 @@ _NOT_FORWARDED = frozenset(
         "proxy-authenticate",
     }
 )
-_RETRIABLE_4XX = frozenset({408, 409, 425})
+_END_MARK = b"data: [DONE]\n\n"
 
 
 @dataclass(slots=True)
 class Answer:
-    """What came back so far; chunks gather here until the scheduler has this attempt delivered."""
+    """What came back so far; chunks gather here until the scheduler has this attempt delivered.
+
+    ``error_event`` is an error that came inside the stream, as it came.
+    """
 
     status: int = 0
     headers: tuple[tuple[str, str], ...] = ()
     content: bytes | None = None
     chunks: list[bytes] = field(default_factory=list)
     stream: AsyncStream | Stream | None = None
+    error_event: bytes | None = None
 
 
 class LiveAttempt:
@@ -62,11 +69,13 @@ class LiveAttempt:
     Args:
         attempt_id: whose events these are.
         address: the endpoint.
-        exchange: what is asked.
+        exchange: what is asked of this endpoint.
         limits: the clocks kept here.
         session: the loop's HTTP connections.
         proxy: the proxy for this endpoint, or None.
         post: takes events, in this loop.
+        assembler: puts a whole answer together that is asked for as a stream; None: what comes is what was asked for.
+        splice: decides what of the stream the caller gets; None: all of it.
     """
 
     def __init__(
@@ -78,13 +87,20 @@ class LiveAttempt:
         session: aiohttp.ClientSession,
         proxy: str | None,
         post: Callable[[Event], None],
+        assembler: Assembler | None = None,
+        splice: Splice | None = None,
     ) -> None:
         self.attempt_id = attempt_id
         self.answer = Answer()
+        self.splice = splice
+        self._assembler = assembler
+        self._added = False
+        self._stopped = False
+        self._reported_handed = Handed.NOTHING
         self._address, self._exchange, self._limits = address, exchange, limits
         self._session, self._proxy, self._post = session, proxy, post
         self._tokens, self._characters = 0, 0
-        self._reported_tokens, self._reported_at = 0, 0.0
+        self._reported_tokens, self._reported_at, self._token_at = 0, 0.0, 0.0
         self._usage = Usage()
         self._finished = False
         self._finished_output = False
@@ -97,14 +113,14 @@ class LiveAttempt:
             await self._exchange_bytes(reuse)
         except asyncio.CancelledError:
             raise
-        except (aiohttp.ClientError, OSError, TimeoutError, MalformedAnswer, EventTooLong) as error:
-            self._fail(_failure_of(error, reuse.reused and not self.answer.status))
+        except (aiohttp.ClientError, OSError, TimeoutError, MalformedAnswer, EventTooLong, Diverged) as error:
+            self._broke(error, reuse.reused and not self.answer.status)
         except Exception:
             # A bug of ours, or of the HTTP client: the call must not hang for it until its deadline.
             self._fail(Failure(FailureKind.RESET, "an unexpected error, see the log"))
             raise
 
-    async def _exchange_bytes(self, trace: "ConnectionTrace") -> None:
+    async def _exchange_bytes(self, trace: ConnectionTrace) -> None:
         request = self._address.request(self._exchange, self.attempt_id)
         async with self._session.post(
             request.url,
@@ -134,14 +150,17 @@ class LiveAttempt:
 
     async def _read_refusal(self, response: aiohttp.ClientResponse) -> None:
         """Only a refusal that the caller will see is read: the body of any other would delay the next attempt."""
-        kind = _refusal_kind(response.status)
+        kind = refusal_kind(response.status)
         if kind is FailureKind.CLIENT:
             self.answer.content = await _read_bounded(response)
         wait = retry_after_s(response.headers, clock.wall())
         self._fail(Failure(kind, f"HTTP {response.status}", response.status, wait))
 
     async def _read_whole(self, response: aiohttp.ClientResponse) -> None:
-        self.answer.content = content = await response.read()
+        self._take_whole(await response.read())
+
+    def _take_whole(self, content: bytes) -> None:
+        self.answer.content = content
         answer = read_answer(content)
         error = error_of(answer)
         if error is not None:
@@ -153,7 +172,10 @@ class LiveAttempt:
 
     async def _read_stream(self, response: aiohttp.ClientResponse) -> None:
         if "text/event-stream" not in response.headers.get("content-type", "text/event-stream"):
-            self._refuse_plain_answer(await _read_bounded(response))
+            if self._assembler is not None:  # the server does not stream, and a whole answer is what was wanted
+                self._take_whole(await response.read())
+            else:
+                self._refuse_plain_answer(await _read_bounded(response))
             return
         decoder, api = SseDecoder(), self._exchange.api
         async for piece in response.content.iter_any():
@@ -164,15 +186,18 @@ class LiveAttempt:
                 if chunk.error is not None:
                     self._fail_in_band(event.raw, chunk.error)
                     return
+                full = self._take(event.raw, chunk)
                 self._count(chunk)
-                if self._emit(event.raw):
+                if full:
                     await self._hold()
+                if self._stopped:
+                    return
                 if chunk.done:
                     self._finish(self._usage)
                     await self._drain(response)
                     return
         if self._finished_output:
-            self._finish(self._usage)
+            self._finish_unmarked()
         else:
             self._fail(Failure(FailureKind.RESET, "the stream was cut before its end"))
 
@@ -180,6 +205,20 @@ class LiveAttempt:
         error = error_of(read_answer(content))
         kind = FailureKind.MALFORMED if error is None else FailureKind.IN_BAND
         self._fail(Failure(kind, error or "no event stream", 200))
+
+    def _take(self, raw: bytes, chunk: Chunk) -> bool:
+        """Hand on what the caller gets of an event; answers whether to wait until it has been read.
+
+        This comes before the scheduler hears of it: whoever goes on with the answer goes on after this event.
+        """
+        if self._assembler is not None:
+            if chunk.event is not None:
+                self._assembler.take(chunk.event)
+            return False
+        if self.splice is not None:
+            raw = self.splice.pass_on(raw, chunk.event)
+            self._added = self._added or (bool(raw) and chunk.content)
+        return bool(raw) and self._emit(raw)
 
     def _count(self, chunk: Chunk) -> None:
         """Tokens so far; the first content and then now and again is told to the scheduler."""
@@ -190,13 +229,26 @@ class LiveAttempt:
             return
         self._characters += chunk.characters
         self._tokens = max(self._tokens + 1, self._characters // _CHARACTERS_PER_TOKEN)
-        now = clock.monotonic()
-        if now - self._reported_at >= _REPORT_EVERY_S:
+        if self.splice is not None:
+            self.splice.count(self._tokens)
+        now = self._token_at = clock.monotonic()
+        if now - self._reported_at >= _REPORT_EVERY_S or self._handed is not self._reported_handed:
             self._report(now)
 
+    @property
+    def _handed(self) -> Handed:
+        """What the caller has of the answer through this attempt, or would have if it were delivered now."""
+        if self.splice is None:
+            return Handed.OTHER
+        return self.splice.transcript.handed if self._added else Handed.NOTHING
+
     def _report(self, now: float, *, paused: bool = False) -> None:
+        handed = self._handed
+        resumed = self._paused and not paused  # the caller has caught up: whatever it took, the server is not late
         self._reported_tokens, self._reported_at, self._paused = self._tokens, now, paused
-        self._post(TokensProgressed(self.attempt_id, self._tokens, paused))
+        self._reported_handed = handed
+        age_s = 0.0 if paused or resumed else max(0.0, now - self._token_at)
+        self._post(TokensProgressed(self.attempt_id, self._tokens, paused, handed, age_s))
 
     def flush(self) -> None:
         """Tell the scheduler the latest, before it looks at the clocks."""
@@ -225,6 +277,10 @@ class LiveAttempt:
         if self._finished:
             stream.end()
 
+    def stop(self) -> None:
+        """Nothing more is wanted: not even what is being read at this moment."""
+        self._stopped = True
+
     async def _drain(self, response: aiohttp.ClientResponse) -> None:
         try:
             async with asyncio.timeout(_DRAIN_S):
@@ -234,7 +290,29 @@ class LiveAttempt:
 
     # -- ends --------------------------------------------------------------------------------------------------------
 
+    def _broke(self, error: Exception, stale: bool) -> None:
+        """The connection broke, or its bytes are no answer: the end of the attempt, if its output was not complete."""
+        alone = self.splice is not None or self._assembler is not None  # with several choices, one may be missing
+        if self._finished_output and alone and isinstance(error, (aiohttp.ClientError, OSError)):
+            try:
+                self._finish_unmarked()
+            except MalformedAnswer as malformed:
+                error = malformed
+            else:
+                return
+        self._fail(failure_of(error, stale))
+
+    def _finish_unmarked(self) -> None:
+        """The output is complete, but the connection ended before the end mark: the caller shall not miss it."""
+        if self._assembler is None and self._exchange.api != "responses":
+            self._emit(_END_MARK if self.splice is None else self.splice.pass_on(_END_MARK, None))
+        self._finish(self._usage)
+
     def _finish(self, usage: Usage) -> None:
+        if self._assembler is not None and self.answer.content is None:
+            self.answer.content = self._assembler.body()
+            others = (item for item in self.answer.headers if item[0] != "content-type")
+            self.answer.headers = (*others, ("content-type", "application/json"))
         self._finished = True
         if self._exchange.stream and usage.output_tokens is None:
             usage = Usage(usage.input_tokens, self._tokens, usage.cached_input_tokens)
@@ -243,23 +321,18 @@ class LiveAttempt:
             self.answer.stream.end()
 
     def _fail(self, failure: Failure) -> None:
+        """Where another attempt may go on, the scheduler first hears how far this one has come."""
+        if self._tokens > self._reported_tokens:
+            self._report(clock.monotonic())
+        if self._stopped:
+            return
         self._finished = True
         self._post(AttemptFailed(self.attempt_id, failure))
 
     def _fail_in_band(self, raw: bytes, message: str) -> None:
-        """An error event: before delivery another endpoint may answer; after it the caller's SDK understands it."""
-        if self.answer.stream is not None:
-            self.answer.stream.push(raw)
-            self.answer.stream.end()
+        """An error event: the caller's SDK understands it, if nobody else can answer."""
+        self.answer.error_event = raw
         self._fail(Failure(FailureKind.IN_BAND, message, 200))
-
-
-def _refusal_kind(status: int) -> FailureKind:
-    if status == 429:
-        return FailureKind.RATE_LIMITED
-    if status >= 500 or status in _RETRIABLE_4XX:
-        return FailureKind.SERVER
-    return FailureKind.CLIENT if status >= 400 else FailureKind.MALFORMED
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
@@ -271,25 +344,3 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
         if size >= _MOST_ERROR_BYTES:
             break
     return b"".join(pieces)[:_MOST_ERROR_BYTES]
-
-
-class ConnectionTrace:
-    """Whether the request went over a kept-alive connection, which may have been closed under it."""
-
-    __slots__ = ("reused",)
-
-    def __init__(self) -> None:
-        self.reused = False
-
-
-def _failure_of(error: BaseException, stale: bool) -> Failure:
-    """What an exception of the HTTP client means. Its text is not kept: it may hold an address with credentials."""
-    name = type(error).__name__
-    if isinstance(error, (MalformedAnswer, EventTooLong)):
-        return Failure(FailureKind.MALFORMED, str(error)[:200] or name)
-    if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
-        detail = getattr(getattr(error, "os_error", None), "strerror", None) or name
-        return Failure(FailureKind.CONNECT, detail)
-    if stale and isinstance(error, (aiohttp.ServerDisconnectedError, ConnectionResetError, aiohttp.ClientOSError)):
-        return Failure(FailureKind.STALE, "a kept-alive connection had been closed")
-    return Failure(FailureKind.RESET, name)

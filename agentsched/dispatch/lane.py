@@ -13,13 +13,17 @@ from asyncio_throttle.throttler import Throttler
 from yarl import URL
 
 from agentsched import clock
-from agentsched.core.call import ModelCall
+from agentsched.core.call import FailureKind, ModelCall
 from agentsched.core.endpoint import Endpoint
 from agentsched.dispatch.attempt import LiveAttempt
 from agentsched.dispatch.body import AsyncReader, AsyncStream, Reader, Stream
 from agentsched.dispatch.failing import error_for
+from agentsched.endpoints.continuation import continued
+from agentsched.endpoints.dialects import hinted
 from agentsched.endpoints.exchange import Exchange, Reply
 from agentsched.endpoints.request import Address
+from agentsched.endpoints.splice import Splice
+from agentsched.endpoints.upgrade import Assembler, as_stream
 from agentsched.scheduler.actions import Action, Cancel, Deliver, Fail, ReviewAt, Start
 from agentsched.scheduler.events import CallCancelled, Event, ReviewDue
 
@@ -32,7 +36,7 @@ _CLAMP_NOTICED_S = 0.001
 class Pending:
     """A call somebody waits for: who asked, in which lane it is worked on, and how it is answered."""
 
-    __slots__ = ("_future", "attempts", "call", "exchange", "lane", "stream", "sync", "timer")
+    __slots__ = ("_future", "attempts", "call", "exchange", "lane", "source", "stream", "sync", "timer")
 
     def __init__(
         self,
@@ -47,6 +51,8 @@ class Pending:
         self._future: asyncio.Future[Reply] | Future[Reply] | None = future
         self.attempts: dict[str, tuple[LiveAttempt, asyncio.Task[None]]] = {}
         self.stream: AsyncStream | Stream | None = None
+        self.source: LiveAttempt | None = None
+        """The attempt whose answer is delivered, also after its end: its transcript is what the caller has."""
         self.timer: asyncio.TimerHandle | None = None
 
     def answer(self, reply: Reply | BaseException) -> None:
@@ -170,14 +176,17 @@ class Lane:
 
     def _start(self, pending: Pending, action: Start) -> None:
         assert self._session is not None, "a lane is opened before its first call"
+        address = self._addresses[action.endpoint]
         attempt = LiveAttempt(
             action.attempt_id,
-            self._addresses[action.endpoint],
-            pending.exchange,
+            address,
+            hinted(self._asked(pending, action), pending.call, address.endpoint, clock.monotonic()),
             action.limits,
             self._session,
             self._proxies[action.endpoint],
             self._post,
+            Assembler(pending.exchange.api) if action.stream and not pending.exchange.stream else None,
+            _splice(pending, action),
         )
         throttle = self._throttles.get(action.endpoint)
         work = attempt.run() if throttle is None else self._run_clamped(throttle, attempt)
@@ -185,6 +194,14 @@ class Lane:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         pending.attempts[action.attempt_id] = (attempt, task)
+
+    def _asked(self, pending: Pending, action: Start) -> Exchange:
+        """What this endpoint is asked: what the caller asked, as a stream, or from where the caller's text ends."""
+        exchange = pending.exchange
+        if action.way is not None and pending.source is not None and pending.source.splice is not None:
+            dialect = self._addresses[action.endpoint].endpoint.continues_by
+            return continued(exchange, action.way, dialect, pending.source.splice.transcript)
+        return as_stream(exchange) if action.stream and not exchange.stream else exchange
 
     async def _run_clamped(self, throttle: Throttler, attempt: LiveAttempt) -> None:
         """The safety clamp: never more requests a minute than declared, even if the scheduler's books were wrong."""
@@ -212,7 +229,10 @@ class Lane:
 
     def _deliver(self, pending: Pending, action: Deliver) -> None:
         attempt, _ = pending.attempts[action.attempt_id]
-        answer = attempt.answer
+        answer, pending.source = attempt.answer, attempt
+        if pending.stream is not None:
+            attempt.deliver_to(pending.stream)
+            return
         content, reader = answer.content, None
         if pending.exchange.stream:
             content, reader = None, self._open_stream(pending, attempt)
@@ -237,6 +257,7 @@ class Lane:
     def _cancel(self, pending: Pending, action: Cancel) -> None:
         held = pending.attempts.pop(action.attempt_id, None)
         if held is not None:
+            held[0].stop()
             held[1].cancel()
 
     def _fail(self, pending: Pending, action: Fail) -> None:
@@ -247,7 +268,12 @@ class Lane:
             return
         error = error_for(pending.call, action)
         if pending.stream is not None:
-            pending.stream.end(error)
+            told = None if pending.source is None else pending.source.answer.error_event
+            if told is not None and action.failure.kind is FailureKind.IN_BAND:
+                pending.stream.push(told)  # the server's own words, which the caller's SDK understands
+                pending.stream.end()
+            else:
+                pending.stream.end(error)
         else:
             pending.answer(error)
 
@@ -263,6 +289,14 @@ class Lane:
         if pending.timer is not None:
             pending.timer.cancel()
             pending.timer = None
+
+
+def _splice(pending: Pending, action: Start) -> Splice | None:
+    """What decides which of the attempt's events the caller gets; None: the call could not be gone on with anyway."""
+    before = None if pending.source is None or pending.source.splice is None else pending.source.splice.transcript
+    if action.way is not None:
+        return Splice(action.way, before, limit_tokens=pending.call.max_tokens)
+    return Splice() if action.resumable else None
 
 
 async def _note_reuse(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:

@@ -1,7 +1,7 @@
 """What an answer says: tokens, usage, errors; for each of the three APIs, whole or as events of a stream."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agentsched.core.call import Usage
@@ -10,7 +10,8 @@ __all__ = ["Chunk", "MalformedAnswer", "error_of", "read_answer", "read_chunk", 
 
 _DONE = b"[DONE]"
 _MOST_MESSAGE = 300
-_RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+_RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "response.cancelled"})
+_RESPONSE_FAILED = "response.failed"
 
 
 class MalformedAnswer(ValueError):
@@ -28,6 +29,7 @@ class Chunk:
         done: whether nothing follows it.
         usage: token counts, where it has any.
         error: the message of an in-band error.
+        event: the event's data; None: it is the end mark.
     """
 
     content: bool = False
@@ -36,6 +38,7 @@ class Chunk:
     done: bool = False
     usage: Usage | None = None
     error: str | None = None
+    event: dict[str, Any] | None = field(default=None, compare=False)
 
 
 _NOTHING = Chunk()
@@ -87,7 +90,8 @@ def _completion_chunk(event: dict[str, Any]) -> Chunk:
                 content = True
                 characters += len(value) if isinstance(value, str) else 0
         finish = finish or bool(choice.get("finish_reason"))
-    return Chunk(content, characters, finish, False, usage_of(event) if event.get("usage") else None)
+    usage = usage_of(event) if event.get("usage") else None
+    return Chunk(content, characters, finish, False, usage, None, event)
 
 
 def _response_event(event: dict[str, Any]) -> Chunk:
@@ -96,18 +100,22 @@ def _response_event(event: dict[str, Any]) -> Chunk:
         return _NOTHING
     if kind.endswith(".delta"):
         delta = event.get("delta")
-        return Chunk(content=True, characters=len(delta) if isinstance(delta, str) else 0)
+        return Chunk(content=True, characters=len(delta) if isinstance(delta, str) else 0, event=event)
+    response = event.get("response")
+    if kind == _RESPONSE_FAILED:
+        reason = response.get("error") if isinstance(response, dict) else None
+        return Chunk(error=_message(reason or "the response failed"))
     if kind in _RESPONSE_ENDS:
-        response = event.get("response")
         usage = usage_of(response) if isinstance(response, dict) and response.get("usage") else None
-        return Chunk(finish=True, done=True, usage=usage)
+        return Chunk(finish=True, done=True, usage=usage, event=event)
     return _NOTHING
 
 
 def error_of(answer: dict[str, Any]) -> str | None:
     """The message of an error object in an answer that came with status 200; None: there is no error.
 
-    A failed answer of the responses API (``"object": "response"``) keeps its shape and is an answer.
+    A whole failed answer of the responses API (``"object": "response"``) keeps its shape and is an answer; a stream that
+    ends with one is an error.
     """
     if answer.get("object") == "response":
         return None
@@ -116,6 +124,10 @@ def error_of(answer: dict[str, Any]) -> str | None:
         error = answer.get("message") or "an error event"
     if not error:
         return None
+    return _message(error)
+
+
+def _message(error: object) -> str:
     if isinstance(error, dict):
         error = error.get("message") or error.get("type") or error
     return str(error)[:_MOST_MESSAGE]

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from agentsched.core.endpoint import Endpoint
 from agentsched.endpoints.exchange import Exchange
 
-__all__ = ["Address", "WireRequest"]
+__all__ = ["Address", "WireRequest", "encoded"]
 
 _KEY = b'"model"'
 _MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
@@ -59,7 +59,7 @@ class Address:
         found = _MODEL.match(raw, at) if at >= 0 and raw.find(_KEY, at + 1) < 0 else None
         if found is not None and json.loads(found[1]) == asked:
             return raw[:at] + self._model + raw[found.end() :]
-        return _encoded({**exchange.body, "model": self.endpoint.model})
+        return encoded({**exchange.body, "model": self.endpoint.model})
 
 
 def _azure_root(base: str, deployment: str) -> str:
@@ -69,7 +69,8 @@ def _azure_root(base: str, deployment: str) -> str:
     return f"{base.removesuffix('/openai')}/openai/deployments/{quote(deployment, safe='')}"
 
 
-def _encoded(body: Mapping[str, Any]) -> bytes:
+def encoded(body: Mapping[str, Any]) -> bytes:
+    """A JSON object as the bytes to be sent, as short as it can be said."""
     try:
         return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:  # half a surrogate pair, which JSON can say and UTF-8 cannot

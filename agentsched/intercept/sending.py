@@ -7,8 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from agentsched.core.call import ModelCall
+from agentsched.endpoints.continuation import ways_of
 from agentsched.endpoints.exchange import Exchange, Reply
+from agentsched.endpoints.upgrade import may_upgrade
 from agentsched.errors import AgentschedError, DeadlineExceeded
+from agentsched.forecast.features import packed_features
 from agentsched.intercept.answering import Watcher, respond
 from agentsched.intercept.callers import reader_of
 from agentsched.intercept.describing import Description, describe, step_name
@@ -241,6 +244,9 @@ def _call(
         hinted_output_tokens=hints.output_tokens,
         remaining_calls=hints.remaining_calls(place.number),
         prompt_head=about.last_text[:_PROMPT_HEAD] if runtime.settings.log.prompts else "",
+        features=packed_features(about.last_text),
+        upgradable=may_upgrade(exchange),
+        continuable=ways_of(exchange),
     )
 
 

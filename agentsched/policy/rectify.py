@@ -1,12 +1,24 @@
-"""Second thoughts about an attempt that has not given a sign of life: keep waiting, try a second one, or leave it."""
+"""Second thoughts about a running attempt: keep it, try a second one beside it, or leave it for another endpoint."""
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SURELY_DEAD", "Silence", "Verdict", "judge_silence", "p_dead"]
+__all__ = [
+    "SLOW",
+    "SURELY_DEAD",
+    "Judgement",
+    "Running",
+    "Silence",
+    "Verdict",
+    "judge_running",
+    "judge_silence",
+    "longest_lull_s",
+    "p_dead",
+]
 
 Array = NDArray[np.float64]
 
@@ -24,12 +36,50 @@ _VAGUE = 3.0
 """Ratio of the 95th percentile to the median beyond which a forecast knows nothing."""
 
 
+SLOW = 2.0
+"""A stream whose tokens take this many times what was predicted for them is out of order, not just long."""
+
+_MOVE_GAIN = 0.35
+"""What leaving a stream that still flows must gain: its prompt is read a second time, which others pay for as well."""
+
+_USUAL_LULLS = 3.0
+"""Up to this multiple of the usual lull between tokens, a lull says nothing."""
+
+
 class Verdict(Enum):
-    """What to do about a silent attempt."""
+    """What to do about a running attempt. The last three leave it for another endpoint."""
 
     KEEP = "keep"
     HEDGE = "hedge"
+    """Try a second one beside it."""
     RESTART = "restart"
+    """Begin anew: the caller has nothing of the answer."""
+    MIGRATE = "migrate"
+    """Go on with the answer, of which the caller has the beginning."""
+    DEGRADE = "degrade"
+    """Either, at an endpoint of lower declared quality."""
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the attempt is given up."""
+        return self in (Verdict.RESTART, Verdict.MIGRATE, Verdict.DEGRADE)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict and what it rests on.
+
+    Attributes:
+        verdict: what to do.
+        p_stay: probability of an answer in time from the attempt as it is.
+        p_switch: the same from the alternative, were it started now.
+        p_dead: probability that the attempt will never go on.
+    """
+
+    verdict: Verdict
+    p_stay: float
+    p_switch: float
+    p_dead: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +95,7 @@ class Silence:
         error_rate: the silent endpoint's recent error rate.
         rival_error_rate: the alternative's.
         last_call: this is the last instant at which the alternative fits before the deadline.
+        degrades: the alternative is of lower declared quality.
     """
 
     waited_s: float
@@ -55,6 +106,7 @@ class Silence:
     error_rate: float
     rival_error_rate: float
     last_call: bool
+    degrades: bool = False
 
 
 def p_dead(sign_samples: Array, waited_s: float, error_rate: float) -> float:
@@ -63,7 +115,7 @@ def p_dead(sign_samples: Array, waited_s: float, error_rate: float) -> float:
     Prior: 2 % plus half the recent error rate. Beyond the largest sample the survival of a healthy attempt falls
     exponentially with a scale of a fifth of that sample.
     """
-    prior = min(0.5, _BASE_FAULT + 0.5 * error_rate)
+    prior = _prior(error_rate)
     count = sign_samples.size
     alive = (float(np.count_nonzero(sign_samples > waited_s)) + 0.5) / (count + 1.0)
     largest = float(sign_samples.max())
@@ -72,7 +124,7 @@ def p_dead(sign_samples: Array, waited_s: float, error_rate: float) -> float:
     return prior / (prior + (1.0 - prior) * alive)
 
 
-def judge_silence(silence: Silence, *, min_gain: float, may_hedge: bool) -> Verdict:
+def judge_silence(silence: Silence, *, min_gain: float, may_hedge: bool) -> Judgement:
     """Compare waiting on with starting the alternative, by the probability of an answer before the deadline.
 
     A second attempt beside the first pays from ``min_gain`` on; at the last call any gain pays, and where the forecast
@@ -86,19 +138,30 @@ def judge_silence(silence: Silence, *, min_gain: float, may_hedge: bool) -> Verd
     """
     dead = p_dead(silence.sign_samples, silence.waited_s, silence.error_rate)
     stay = (1.0 - dead) * _p_healthy_in_time(silence)
-    rival_healthy = 1.0 - min(0.5, _BASE_FAULT + 0.5 * silence.rival_error_rate)
-    switch = rival_healthy * (
+    switch = _p_rival_healthy(silence.rival_error_rate) * (
         1.0 if silence.slack_s is None else float(np.mean(silence.rival_samples <= silence.slack_s))
     )
+    return Judgement(_verdict(silence, stay, switch, dead, min_gain, may_hedge), stay, switch, dead)
+
+
+def _verdict(silence: Silence, stay: float, switch: float, dead: float, min_gain: float, may_hedge: bool) -> Verdict:
     hedged = stay + switch - stay * switch
     if dead >= SURELY_DEAD:
-        return Verdict.RESTART if switch > stay or silence.last_call else Verdict.KEEP
+        return _leaving(silence.degrades) if switch > stay or silence.last_call else Verdict.KEEP
     vague = _is_vague(silence.rival_samples)
     if not may_hedge:
         pays = switch - stay >= min_gain or (vague and switch >= stay)
-        return Verdict.RESTART if pays and silence.last_call else Verdict.KEEP
+        return _leaving(silence.degrades) if pays and silence.last_call else Verdict.KEEP
     least = min_gain if not silence.last_call else 0.0 if vague else _LAST_CALL_GAIN
     return Verdict.HEDGE if hedged - stay >= least else Verdict.KEEP
+
+
+def _leaving(degrades: bool, *, begun: bool = False) -> Verdict:
+    return Verdict.DEGRADE if degrades else Verdict.MIGRATE if begun else Verdict.RESTART
+
+
+def _p_rival_healthy(error_rate: float) -> float:
+    return 1.0 - _prior(error_rate)
 
 
 def _is_vague(samples: Array) -> bool:
@@ -115,3 +178,75 @@ def _p_healthy_in_time(silence: Silence) -> float:
         return 0.5
     in_time = silence.completion_samples[open_still] <= silence.waited_s + silence.slack_s
     return float(in_time.mean())
+
+
+# -- attempts whose tokens flow, or flowed ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Running:
+    """An attempt that has given tokens, and its best alternative, seen at one instant.
+
+    Attributes:
+        lull_s: seconds since its last token.
+        usual_lull_s: longest lull that is nothing out of the ordinary, seconds.
+        slowness: its time per token as a multiple of what was predicted for it.
+        left_samples: equally likely seconds until it is complete, at its own pace.
+        rival_samples: the same for the alternative if started now: what must be read or written once more included.
+        slack_s: shape like the samples or a number, seconds until the answer is due, aligned with neither; None: never.
+        error_rate, rival_error_rate: recent error rates of both endpoints.
+        begun: the caller has the beginning of the answer.
+        degrades: the alternative is of lower declared quality.
+    """
+
+    lull_s: float
+    usual_lull_s: float
+    slowness: float
+    left_samples: Array
+    rival_samples: Array
+    slack_s: Array | float | None
+    error_rate: float
+    rival_error_rate: float
+    begun: bool
+    degrades: bool = False
+
+
+def longest_lull_s(usual_lull_s: float, error_rate: float) -> float:
+    """From which lull on an attempt is surely dead, seconds: the inverse of what `judge_running` believes of lulls.
+
+    P(dead) by Bayes' rule; a healthy attempt is silent for longer than three usual lulls with a probability that falls
+    exponentially, with the usual lull as its scale.
+    """
+    prior = _prior(error_rate)
+    odds = SURELY_DEAD / (1.0 - SURELY_DEAD) * (1.0 - prior) / prior
+    return usual_lull_s * (_USUAL_LULLS + math.log(odds))
+
+
+def judge_running(running: Running, *, may_move: bool) -> Judgement:
+    """Compare going on with starting the alternative, by the probability of the whole answer in time.
+
+    An attempt that is surely dead is left where the alternative is likelier. One that still flows is left only when it
+    is out of order (`SLOW`) and leaving gains .35: DESIGN.md section 10 found re-reading prompts the scarce resource.
+    Without a deadline, "in time" is twice what the alternative takes.
+
+    Args:
+        running: the situation.
+        may_move: whether a stream that still flows may be left: its budget.
+    """
+    prior = _prior(running.error_rate)
+    excess = running.lull_s - _USUAL_LULLS * running.usual_lull_s
+    alive = math.exp(max(-50.0, -excess / running.usual_lull_s)) if excess > 0.0 else 1.0
+    dead = prior / (prior + (1.0 - prior) * alive) if excess > 0.0 else prior
+    slack = 2.0 * float(np.median(running.rival_samples)) if running.slack_s is None else running.slack_s
+    stay = (1.0 - dead) * float(np.mean(running.left_samples <= slack))
+    switch = _p_rival_healthy(running.rival_error_rate) * float(np.mean(running.rival_samples <= slack))
+    if dead >= SURELY_DEAD:
+        leaves = switch >= stay
+    else:
+        leaves = may_move and running.slowness >= SLOW and switch - stay >= _MOVE_GAIN
+    verdict = _leaving(running.degrades, begun=running.begun) if leaves else Verdict.KEEP
+    return Judgement(verdict, stay, switch, dead)
+
+
+def _prior(error_rate: float) -> float:
+    return min(0.5, _BASE_FAULT + 0.5 * error_rate)

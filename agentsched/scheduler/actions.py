@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from agentsched.core.call import AttemptLimits, Failure
+from agentsched.core.call import AttemptLimits, Failure, Way
 from agentsched.core.records import Recordable
 
 __all__ = [
@@ -18,12 +18,20 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Send the call to this endpoint."""
+    """Send the call to this endpoint.
+
+    ``stream``: ask for a stream, also where the caller wants a whole answer, which is then put together from it.
+    ``way``: how to go on with what the caller has of the answer; None: it is begun. ``resumable``: keep track of what
+    the caller gets, as another attempt may have to go on with it.
+    """
 
     call_id: str
     attempt_id: str
     endpoint: str
     limits: AttemptLimits
+    stream: bool = False
+    way: Way | None = None
+    resumable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,10 @@ class ReviewAt:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """This attempt's answer is the call's answer: hand it over, from its first byte."""
+    """This attempt's answer is the call's answer: hand it over, from its first byte.
+
+    A second one, after an attempt that was handed over in part: what this one adds to that.
+    """
 
     call_id: str
     attempt_id: str

@@ -1,13 +1,20 @@
 """What is remembered of a run, a call and an attempt while they are open."""
 
+import math
 from dataclasses import dataclass, field
 
-from agentsched.core.call import Failure, ModelCall, RunInfo
+from agentsched.core.call import Failure, Handed, ModelCall, RunInfo, Way
 from agentsched.core.forecast import QuantileForecast
 from agentsched.core.remainder import RemainderForecast, RunHistory
-from agentsched.scheduler.rate_window import Spend
+from agentsched.scheduler.rate_bucket import Spend
 
-__all__ = ["AttemptState", "CallState", "RunState"]
+__all__ = ["AttemptState", "CallState", "Partial", "RunState"]
+
+_SHRINKAGE = 5.0
+"""Answers that no correction at all counts as: lengths scatter five times as much within a run as runs do."""
+
+_MOST_OFF = 2.0
+"""Log-factors beyond this count as this: one odd answer says little about the next."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +44,40 @@ class AttemptState:
     """Where the pace was last taken; the tokens since then are its next sample."""
     stake_row: int | None = None
     """Where `RunningStakes` keeps what it has to lose."""
+    streams: bool = False
+    """Whether a stream was asked for, whatever the caller reads."""
+    way: Way | None = None
+    handed: Handed = Handed.NOTHING
+    known_tokens: int = 0
+    """Output tokens that were sent along as the beginning of the answer."""
+    pace_s: float = 0.0
+    """Its own time per token, seconds, averaged over its last few samples; 0: not seen yet."""
+    longest_lull_s: float = 0.0
+    """Longest time between two signs of progress after which it went on, seconds."""
+    thought_at: float = 0.0
+    likely_s: tuple[float, float] = (0.0, math.inf)
+    """Its 10th and 90th percentile of the end-to-end time by forecast, seconds."""
+
+
+@dataclass(slots=True, eq=False)
+class Partial:
+    """What a caller has of an answer whose attempt is gone, and who may go on with it.
+
+    Attributes:
+        tokens: output tokens handed over.
+        handed: what they are.
+        model: the model that wrote them.
+        progress_at: when the last of them came.
+        replays: whether making the call once more has not led to another answer yet.
+        candidates: who may go on.
+    """
+
+    tokens: int
+    handed: Handed
+    model: str
+    progress_at: float
+    replays: bool = True
+    candidates: tuple[int, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -53,10 +94,40 @@ class RunState:
     output_tokens: int = 0
     cost_usd: float = 0.0
     committed_usd: float = 0.0
+    shed: bool = False
+    """Whether it was given up before its deadline."""
     outcome: str | None = None
     ended_at: float = 0.0
+    placed: dict[str, tuple[tuple[str, ...], float]] = field(default_factory=dict)
+    """open call -> (its parents, when it should be done): calls with the same parents are branches of one join."""
+    log_ratio_sum: float = 0.0
+    log_ratio_count: int = 0
+    """Of answered calls: the logarithm of output tokens over the forecast's median."""
     last_endpoint: dict[int, tuple[int, int]] = field(default_factory=dict)
     """prompt prefix -> (endpoint, tokens) of the last answer: what that endpoint's cache should still hold."""
+
+    def saw_length(self, tokens: int, forecast_tokens: float) -> None:
+        """An answer of this run had so many tokens, and the median of its forecast was that."""
+        if tokens > 0 and forecast_tokens > 0.0:
+            off = math.log(tokens / forecast_tokens)
+            self.log_ratio_sum += min(_MOST_OFF, max(-_MOST_OFF, off))
+            self.log_ratio_count += 1
+
+    @property
+    def correction(self) -> float:
+        """By what factor answers of this run have been longer than forecast, shrunk toward 1 while few were seen."""
+        if self.log_ratio_count == 0:
+            return 1.0
+        return math.exp(self.log_ratio_sum / (self.log_ratio_count + _SHRINKAGE))
+
+    def siblings_until(self, call: ModelCall) -> float:
+        """When the slowest other branch of the call's join that has its place should be done; -inf: there is none."""
+        if len(self.placed) == 0:
+            return -math.inf
+        others = (
+            at for call_id, (parents, at) in self.placed.items() if parents == call.parents and call_id != call.call_id
+        )
+        return max(others, default=-math.inf)
 
 
 @dataclass(slots=True, eq=False)
@@ -86,10 +157,26 @@ class CallState:
     waiting_since: float | None = None
     queued_s: float = 0.0
     delivered: str | None = None
+    partial: Partial | None = None
+    """What the caller has, while no attempt adds to it."""
+    first_at: float | None = None
+    """When the first token of the answer came."""
+    plain: bool = False
+    """Whether whole answers are no longer asked for as streams: a server refused, perhaps because of that."""
+    plain_at: int | None = None
+    """The endpoint that refused so."""
+    odds: tuple[float, float] | None = None
+    """Probability of an answer in time from the attempt that was left, and from the next one."""
+    left_quality: float = 0.0
     review_at: float = float("inf")
     spent_usd: float = 0.0
     waiting_stake_per_s: float = 0.0
     """What it loses per second of waiting, as the policy last saw it."""
+
+    @property
+    def expected_tokens(self) -> float:
+        """What it counts for under a limit of tokens: its prompt and its expected answer."""
+        return self.call.input_tokens + self.lengths.mean
 
     @property
     def waiting(self) -> bool:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from agentsched.core.call import Failure, FailureKind
 from agentsched.core.rules import Rules, StreamRules
 from agentsched.forecast.latency import KNOWN_SPREAD, completion_samples, lognormal_factors
-from agentsched.policy.rectify import SURELY_DEAD, Silence, p_dead
+from agentsched.policy.rectify import SURELY_DEAD, Silence, longest_lull_s, p_dead
 from agentsched.scheduler.call_state import AttemptState, CallState
 from agentsched.scheduler.endpoint_table import EndpointTable
 from agentsched.scheduler.placing import Placement
@@ -22,6 +22,7 @@ __all__ = [
     "overdue_call",
     "silence",
     "surely_dead",
+    "usual_lull_s",
 ]
 
 Array = NDArray[np.float64]
@@ -34,6 +35,12 @@ _LATE = 1.5
 
 _SHORTEST_LOOK_S = 0.05
 """No look comes earlier than this after an attempt's start, seconds."""
+
+_SHORTEST_LULL_S = 0.25
+"""Progress is told every tenth of a second, and networks hiccup: shorter lulls mean nothing, seconds."""
+
+_LULL_TOKENS = 4.0
+"""Servers hold tokens back, and prompts of others are read between them: so many token times are no lull."""
 
 _TTFT_SPREAD = 0.4
 """Log-standard-deviation of a TTFT around its prediction, taken from hosted endpoints."""
@@ -62,7 +69,7 @@ def overdue_call(state: CallState, now: float) -> Failure | None:
 def _progress_at(state: CallState) -> float:
     """When the caller last got something: what its own timeout is counted from."""
     if state.delivered is None:
-        return state.arrived_at
+        return state.arrived_at if state.partial is None else state.partial.progress_at
     attempt = state.attempts[state.delivered]
     return math.inf if attempt.paused else attempt.progress_at
 
@@ -80,7 +87,7 @@ def overdue_attempt(state: CallState, attempt: AttemptState, rules: StreamRules,
 def _attempt_limit(state: CallState, attempt: AttemptState, rules: StreamRules) -> float:
     if attempt.first_at is not None:
         return math.inf if attempt.paused else attempt.progress_at + rules.idle_timeout
-    if state.call.stream and rules.first_token_timeout is not None:
+    if attempt.streams and rules.first_token_timeout is not None:
         return attempt.started_at + rules.first_token_timeout
     return math.inf
 
@@ -90,27 +97,44 @@ def next_review(state: CallState, rules: Rules, now: float) -> float:
     at = call_ends_at(state)
     for attempt in state.attempts.values():
         at = min(at, _attempt_limit(state, attempt, rules.stream))
-        if _may_be_left(state, attempt):
+        if not _may_be_left(state):
+            continue
+        if attempt.first_at is None:
             at = min(at, _next_look(state, attempt, rules, now))
+        elif not attempt.paused:
+            stalled_at = attempt.progress_at + _surely_stalled_s(attempt)
+            at = min(at, stalled_at if stalled_at > now else now + _REVIEW_EVERY_S)
     return float(at)
+
+
+# -- attempts that stand still ---------------------------------------------------------------------------------------
+
+
+def usual_lull_s(attempt: AttemptState) -> float:
+    """Longest lull between tokens that is nothing out of the ordinary: what it has shown already, or a few tokens."""
+    pace = max(attempt.pace_s, attempt.predicted_tpot_s)
+    return max(_SHORTEST_LULL_S, _LULL_TOKENS * pace, attempt.longest_lull_s)
+
+
+def _surely_stalled_s(attempt: AttemptState) -> float:
+    return longest_lull_s(usual_lull_s(attempt), 0.0) + 1e-3
 
 
 # -- silent attempts -------------------------------------------------------------------------------------------------
 
 
-def _may_be_left(state: CallState, attempt: AttemptState) -> bool:
-    """Whether a second attempt could still replace this one."""
-    alone = len(state.attempts) == 1 and attempt.first_at is None
-    return alone and len(state.candidates) > 1 and state.call.repeatable
+def _may_be_left(state: CallState) -> bool:
+    """Whether another attempt could still replace the only one."""
+    return len(state.attempts) == 1 and len(state.candidates) > 1 and state.call.repeatable
 
 
-def _sign_s(state: CallState, attempt: AttemptState) -> float:
+def _sign_s(attempt: AttemptState) -> float:
     """When a healthy attempt gives its first sign of life, by prediction, seconds after its start."""
-    return attempt.predicted_ttft_s if state.call.stream else attempt.predicted_e2e_s
+    return attempt.predicted_ttft_s if attempt.streams else attempt.predicted_e2e_s
 
 
 def _next_look(state: CallState, attempt: AttemptState, rules: Rules, now: float) -> float:
-    look = attempt.started_at + max(_SHORTEST_LOOK_S, _LATE * _sign_s(state, attempt))
+    look = attempt.started_at + max(_SHORTEST_LOOK_S, _LATE * _sign_s(attempt))
     if look <= now:
         look = now + _REVIEW_EVERY_S
     last = _last_call_at(state, attempt, rules)
@@ -128,7 +152,7 @@ def _last_call_at(state: CallState, attempt: AttemptState, rules: Rules) -> floa
     spare = slack - attempt.rival_q95_s - rules.hedge.margin_s
     if spare <= 0.0:
         return attempt.started_at + 0.5 * slack
-    return attempt.started_at + max(spare, min(0.5 * slack, _sign_s(state, attempt)))
+    return attempt.started_at + max(spare, min(0.5 * slack, _sign_s(attempt)))
 
 
 def is_last_call(state: CallState, attempt: AttemptState, rules: Rules, now: float) -> bool:
@@ -136,11 +160,12 @@ def is_last_call(state: CallState, attempt: AttemptState, rules: Rules, now: flo
     return now >= _last_call_at(state, attempt, rules) - 1e-3
 
 
-def _healthy_samples(state: CallState, attempt: AttemptState, table: EndpointTable) -> tuple[Array, Array]:
+def _healthy_samples(state: CallState, attempt: AttemptState, table: EndpointTable, now: float) -> tuple[Array, Array]:
     """Equally likely (first sign, whole answer) of a healthy attempt, seconds from its start.
 
     The fewer answers the endpoint has given so far, the less is its forecast believed; and the more silent endpoints
-    the call has left already, for then it may be the call that takes long.
+    the call has left already, for then it may be the call that takes long. First tokens that others have waited for in
+    the meantime are waited for here as well.
     """
     doubt = state.left + 1.0 / (1.0 + table.heard[attempt.endpoint])
     spread = table.spread(attempt.endpoint)
@@ -148,16 +173,17 @@ def _healthy_samples(state: CallState, attempt: AttemptState, table: EndpointTab
     whole = lognormal_factors(sigma) * completion_samples(
         attempt.predicted_ttft_s, attempt.predicted_tpot_s, state.lengths.values, KNOWN_SPREAD
     )
-    if not state.call.stream:
+    if not attempt.streams:
         return whole, whole
-    return attempt.predicted_ttft_s * lognormal_factors(math.hypot(sigma, _TTFT_SPREAD)), whole
+    sign_s = max(attempt.predicted_ttft_s, attempt.unloaded_ttft_s + table.excess_s(attempt.endpoint, now))
+    return sign_s * lognormal_factors(math.hypot(sigma, _TTFT_SPREAD)), whole
 
 
 def silence(
     state: CallState, attempt: AttemptState, rival: Placement, table: EndpointTable, rules: Rules, now: float
 ) -> Silence:
     """A silent attempt and its alternative as `judge_silence` wants them."""
-    sign, whole = _healthy_samples(state, attempt, table)
+    sign, whole = _healthy_samples(state, attempt, table, now)
     slack, last_call = None, False
     if state.call.deadline_at is not None:
         slack = state.call.deadline_at - now
@@ -171,6 +197,7 @@ def silence(
         error_rate=table.errors(attempt.endpoint, now),
         rival_error_rate=table.errors(rival.endpoint, now),
         last_call=last_call,
+        degrades=table.endpoints[rival.endpoint].quality < table.endpoints[attempt.endpoint].quality,
     )
 
 
@@ -178,7 +205,7 @@ def surely_dead(state: CallState, attempt: AttemptState, table: EndpointTable, n
     """Whether the attempt has been silent for so long that its endpoint is to blame, by its forecast alone."""
     if attempt.first_at is not None:
         return False
-    sign, _ = _healthy_samples(state, attempt, table)
+    sign, _ = _healthy_samples(state, attempt, table, now)
     return p_dead(sign, now - attempt.started_at, table.errors(attempt.endpoint, now)) >= SURELY_DEAD
 
 
@@ -190,4 +217,4 @@ def outlasted(state: CallState, silent: AttemptState, winner: AttemptState, now:
     if silent.first_at is not None:
         return False
     waited, taken = now - silent.started_at, now - winner.started_at
-    return waited * _sign_s(state, winner) > 2.0 * taken * _sign_s(state, silent)
+    return waited * _sign_s(winner) > 2.0 * taken * _sign_s(silent)

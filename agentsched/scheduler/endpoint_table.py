@@ -2,7 +2,7 @@
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,10 @@ from agentsched.core.endpoint import Endpoint
 from agentsched.core.load import EndpointLoad
 from agentsched.core.rules import BreakerRules
 from agentsched.forecast.latency import KNOWN_SPREAD, PACE_MEMORY_S
+from agentsched.scheduler.coverage import Coverage
 from agentsched.scheduler.events import OthersSeen
 from agentsched.scheduler.others import Others
-from agentsched.scheduler.rate_window import RateWindow, Spend
+from agentsched.scheduler.rate_bucket import Order, RateBucket, Spend
 
 __all__ = ["EndpointTable"]
 
@@ -112,7 +113,8 @@ class EndpointTable:
         self.stake_per_s, self.stake_mean_per_s, self._stake_tokens = self._seen[15:18]  # the last: stake * tokens
         self.queue_stake_per_s, self._queue_stake_mean_per_s = self._seen[18], row()
         self._stakes_at = -math.inf
-        self.others = Others(self.index)
+        self.others, self.coverage = Others(self.index), Coverage()
+        self.whole_only = [False] * count
         self.pace_scale, self.pace_count, self.ttft_count = [1.0] * count, [1.0] * count, [1.0] * count
         self.heard, self.misfit = [0] * count, [KNOWN_SPREAD**2] * count
         self.excess_at, self._failed_at = row(), row(-np.inf)
@@ -121,8 +123,8 @@ class EndpointTable:
         self.limits_in_row, self.failures_in_row = [0] * count, [0] * count
         self.cooldown_s, self.probing = [breaker.cooldown_s] * count, [False] * count
         self.blocked_until, self.open_until, self.told_until = row(-np.inf), row(-np.inf), row(-np.inf)
-        self.request_windows = [None if e.rpm is None else RateWindow(e.rpm) for e in self.endpoints]
-        self.token_windows = [None if e.tpm is None else RateWindow(e.tpm) for e in self.endpoints]
+        self.request_buckets = [None if e.rpm is None else RateBucket(e.rpm) for e in self.endpoints]
+        self.token_buckets = [None if e.tpm is None else RateBucket(e.tpm) for e in self.endpoints]
         self._limited = [i for i, e in enumerate(self.endpoints) if e.rpm is not None or e.tpm is not None]
         self._bounded = any(e.max_concurrency is not None for e in self.endpoints)
         self._closed_until = self._errors_until = -math.inf
@@ -204,9 +206,9 @@ class EndpointTable:
         """Others said, at ``at``, until when to leave the endpoint alone and what they spent there: replaces both."""
         self.told_until[i] = closed_until
         self._closed_until = max(self._closed_until, closed_until)
-        for window, amount in ((self.request_windows[i], requests), (self.token_windows[i], tokens)):
-            if window is not None:
-                window.others_spent(at, amount)
+        for bucket, amount in ((self.request_buckets[i], requests), (self.token_buckets[i], tokens)):
+            if bucket is not None:
+                bucket.others_spent(at, amount)
 
     def learned_pace(self, i: int, alone_s: float, count: float) -> None:
         """Others learned, from ``count`` answers, the time per output token of a call that is alone."""
@@ -219,8 +221,13 @@ class EndpointTable:
 
     # -- readiness ---------------------------------------------------------------------------------------------------
 
-    def closed_s(self, indices: NDArray[np.intp], tokens: float, now: float) -> Array | None:
-        """Seconds until limits and breaker of each row let one more call of ``tokens`` tokens pass. None: all do."""
+    def closed_s(
+        self, indices: NDArray[np.intp], tokens: float, now: float, order: Order | None = None
+    ) -> Array | None:
+        """Seconds until limits and breaker of each row let one more call of ``tokens`` tokens pass. None: all do.
+
+        Calls that wait there already and are more urgent than ``order`` go first.
+        """
         if now >= self._closed_until and not self._limited:
             return None
         until = np.maximum(self.blocked_until[indices], self.open_until[indices])
@@ -228,7 +235,7 @@ class EndpointTable:
         closed: Array = np.maximum(0.0, until - now)
         if self._limited:
             for k, i in enumerate(indices):
-                closed[k] = max(closed[k], self._limit_wait_s(int(i), tokens, now))
+                closed[k] = max(closed[k], self._limit_wait_s(int(i), tokens, now, order))
         return closed
 
     def queue_s(self, indices: NDArray[np.intp]) -> Array | None:
@@ -242,19 +249,49 @@ class EndpointTable:
 
     def spent(self, i: int, now: float) -> tuple[float, float]:
         """Requests and tokens of this client in the last 60 s, as far as they are limited."""
-        requests, tokens = self.request_windows[i], self.token_windows[i]
+        requests, tokens = self.request_buckets[i], self.token_buckets[i]
         return 0.0 if requests is None else requests.used(now), 0.0 if tokens is None else tokens.used(now)
 
     def full(self, i: int) -> bool:
         """Whether every slot is taken."""
         return bool(self.in_flight[i] >= self.slots[i])
 
-    def _limit_wait_s(self, i: int, tokens: float, now: float) -> float:
-        requests, total = self.request_windows[i], self.token_windows[i]
+    def _limit_wait_s(self, i: int, tokens: float, now: float, order: Order | None) -> float:
+        requests, total = self.request_buckets[i], self.token_buckets[i]
         return max(
-            0.0 if requests is None else requests.wait_s(now, 1.0),
-            0.0 if total is None else total.wait_s(now, tokens),
+            0.0 if requests is None else requests.wait_s(now, 1.0, order),
+            0.0 if total is None else total.wait_s(now, tokens, order),
         )
+
+    def enter_queue(self, i: int, order: Order, tokens: float, stake_per_s: float) -> None:
+        """A call of so many tokens waits for the endpoint, and loses this much per second by it."""
+        self.waiting[i] += 1.0
+        self.add_queue_stake(i, stake_per_s)
+        for bucket, amount in ((self.request_buckets[i], 1.0), (self.token_buckets[i], tokens)):
+            if bucket is not None:
+                bucket.enter(order, amount)
+
+    def leave_queue(self, i: int, order: Order, stake_per_s: float) -> None:
+        """It does so no longer."""
+        self.waiting[i] -= 1.0
+        self.add_queue_stake(i, -stake_per_s)
+        for bucket in (self.request_buckets[i], self.token_buckets[i]):
+            if bucket is not None:
+                bucket.leave(order)
+
+    def told_limits(self, i: int, limits: Iterable[tuple[float | None, float | None]], now: float) -> None:
+        """A server told what is left of requests and of tokens, and the seconds until each limit is whole again.
+
+        Where the limit is configured its bucket takes that as its level: the next unit comes long before the limit is
+        whole. Where it is not, an endpoint with nothing left is left in peace until then.
+        """
+        for bucket, (remaining, reset_s) in zip((self.request_buckets[i], self.token_buckets[i]), limits, strict=True):
+            if remaining is None:
+                continue
+            if bucket is not None:
+                bucket.left(now, remaining)
+            elif remaining <= 0 and reset_s is not None:
+                self.rest(i, reset_s, now)
 
     # -- attempts ----------------------------------------------------------------------------------------------------
 
@@ -262,7 +299,7 @@ class EndpointTable:
         """An attempt starts: it takes a slot, a request and its expected tokens; returns the tokens to be corrected."""
         self.in_flight[i] += 1.0
         self.prefill_tokens[i] += input_tokens
-        requests, total = self.request_windows[i], self.token_windows[i]
+        requests, total = self.request_buckets[i], self.token_buckets[i]
         if requests is not None:
             requests.spend(now, 1.0)
         if self.failures_in_row[i] >= self._breaker.failures:
@@ -288,9 +325,9 @@ class EndpointTable:
     def end(self, i: int, spend: Spend | None, tokens: float | None) -> None:
         """An attempt ended: its slot is free; its tokens are corrected to ``tokens`` where they are known."""
         self.in_flight[i] = max(0.0, self.in_flight[i] - 1.0)
-        window = self.token_windows[i]
-        if window is not None and spend is not None and tokens is not None:
-            window.correct(spend, tokens)
+        bucket = self.token_buckets[i]
+        if bucket is not None and spend is not None and tokens is not None:
+            bucket.correct(spend, tokens)
         if self.in_flight[i] == 0.0:
             self.prefill_tokens[i] = 0.0
             self._emptied[i] += 1
@@ -308,6 +345,10 @@ class EndpointTable:
         if crowd <= 2.0:
             self.ttft_count[i] = min(self.ttft_count[i] + 1.0, _SLOW_COUNT)
             self.ttft_idle_s[i] = max(1e-3, self.ttft_idle_s[i] + excess / self.ttft_count[i])
+
+    def excess_s(self, i: int, now: float) -> float:
+        """What first tokens there take beyond what the profile explains, seconds, as last seen and decayed to now."""
+        return float(self.excess_ttft_s[i]) * math.exp((float(self.excess_at[i]) - now) / _EXCESS_DECAY_S)
 
     def saw_pace(self, i: int, tokens: float, seconds: float, now: float) -> None:
         """``tokens`` came in ``seconds`` on one stream: the pace of everybody there, averaged over about a second."""
@@ -384,6 +425,9 @@ class EndpointTable:
 
         Answers that come while it already rests belong to the same burst and make the rest no longer.
         """
+        for bucket in (self.request_buckets[i], self.token_buckets[i]):
+            if bucket is not None:
+                bucket.refused(now)
         resting = bool(now < self.blocked_until[i])
         if retry_after_s is None:
             doublings = min(self.limits_in_row[i], _MOST_DOUBLINGS)

@@ -63,13 +63,14 @@ class TokensProgressed:
 
     ``paused``: the caller is slower than the upstream, which is therefore not being read: its idle clock rests.
     ``handed``: what the caller has of the answer, through this attempt or before it; nothing as long as an attempt that
-    goes on with an answer has not added to it.
+    goes on with an answer has not added to it. ``age_s``: how long ago the last token came, seconds.
     """
 
     attempt_id: str
     output_tokens: int
     paused: bool = False
     handed: Handed = Handed.TEXT
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from agentsched.core.call import Failure, FailureKind, ModelCall, Observation, RunInfo, Usage
+from agentsched.core.call import Failure, FailureKind, ModelCall, Observation, RunInfo, Usage, Way
 from agentsched.core.endpoint import Pool
 from agentsched.core.forecast import QuantileForecast
 from agentsched.core.protocols import LengthPredictor, RemainderPredictor
@@ -114,8 +114,10 @@ class Ledger:
         call, run = state.call, state.run
         del self.calls[call.call_id]
         run.calls.discard(call.call_id)
+        run.placed.pop(call.call_id, None)
         run.history.ended += 1
         if winner is not None:
+            run.saw_length(usage.output_tokens or 0, state.lengths.quantile(0.5))
             run.history.answered(call.step, usage.input_tokens or 0, usage.output_tokens or 0)
         yield CallEnded(
             call=call,
@@ -126,7 +128,7 @@ class Ledger:
             attempts=state.made,
             retries=state.retries,
             queued_s=state.queued_s,
-            ttft_s=None if winner is None or winner.first_at is None else winner.first_at - state.arrived_at,
+            ttft_s=None if state.first_at is None else state.first_at - state.arrived_at,
             input_tokens=usage.input_tokens if usage.input_tokens is not None else call.input_tokens,
             output_tokens=usage.output_tokens or 0,
             cached_input_tokens=usage.cached_input_tokens,
@@ -167,13 +169,10 @@ class Ledger:
         return False
 
     def _wait_at(self, state: CallState, endpoint: int | None, stake_per_s: float = 0.0) -> None:
-        table = self.table
         if state.waiting_for is not None:
-            table.waiting[state.waiting_for] -= 1.0
-            table.add_queue_stake(state.waiting_for, -state.waiting_stake_per_s)
+            self.table.leave_queue(state.waiting_for, state.order, state.waiting_stake_per_s)
         if endpoint is not None:
-            table.waiting[endpoint] += 1.0
-            table.add_queue_stake(endpoint, stake_per_s)
+            self.table.enter_queue(endpoint, state.order, state.expected_tokens, stake_per_s)
         state.waiting_for, state.waiting_stake_per_s = endpoint, stake_per_s
 
     # -- attempts ----------------------------------------------------------------------------------------------------
@@ -186,8 +185,13 @@ class Ledger:
         state = self.calls[call_id]
         return state, state.attempts[attempt_id]
 
-    def begin_attempt(self, state: CallState, placement: Placement, now: float) -> AttemptState:
-        """An attempt starts: it takes a slot, its share of the limits, and money that it is expected to cost."""
+    def begin_attempt(
+        self, state: CallState, placement: Placement, now: float, *, streams: bool, way: Way | None = None
+    ) -> AttemptState:
+        """An attempt starts: it takes a slot, its share of the limits, and money that it is expected to cost.
+
+        ``streams``: its tokens will be seen. ``way``: how it goes on with what the caller has.
+        """
         call, table, i = state.call, self.table, placement.endpoint
         self.leave_waiting(state, now)
         state.made += 1
@@ -206,12 +210,17 @@ class Ledger:
             unloaded_ttft_s=float(table.ttft_idle_s[i]) + uncached / float(table.prefill_tokens_per_s[i]),
             rival_q95_s=placement.rival_q95_s(),
             progress_at=now,
+            streams=streams,
+            way=way,
+            known_tokens=0 if state.partial is None or way is Way.REPLAY else state.partial.tokens,
+            likely_s=placement.likely_s(),
         )
-        if not call.stream:
+        if not streams:
             table.expect_prefill_done(i, uncached, now + placement.ttft_s)
+        state.run.placed[call.call_id] = (call.parents, now + placement.e2e_s)
         stake = placement.choice.stake
         if stake is not None:
-            self.stakes.add(attempt, stake, streams=call.stream)
+            self.stakes.add(attempt, stake, streams=streams)
         state.attempts[attempt.attempt_id] = attempt
         self._owner[attempt.attempt_id] = call.call_id
         state.run.attempt_count += 1
@@ -225,7 +234,7 @@ class Ledger:
         call, i, run = state.call, attempt.endpoint, state.run
         del state.attempts[attempt.attempt_id], self._owner[attempt.attempt_id]
         self.stakes.remove(attempt)
-        if attempt.first_at is None and call.stream:
+        if attempt.first_at is None and attempt.streams:
             self.table.prefill_done(i, attempt.uncached_tokens)
         read, written, cached = _settled(call, attempt, usage, failure)
         cancelled = failure is not None and failure.kind is FailureKind.CANCELLED
@@ -273,19 +282,28 @@ class Ledger:
         elif held_up or tokens - attempt.paced_tokens >= _MIN_TOKENS_FOR_PACE:
             if not held_up:
                 self.table.saw_pace(attempt.endpoint, tokens - attempt.paced_tokens, now - attempt.paced_at, now)
+                pace_s = (now - attempt.paced_at) / max(1, tokens - attempt.paced_tokens)
+                attempt.pace_s = pace_s if attempt.pace_s == 0.0 else 0.5 * (attempt.pace_s + pace_s)
+                attempt.longest_lull_s = max(attempt.longest_lull_s, now - attempt.progress_at)
             attempt.paced_tokens, attempt.paced_at = tokens, now
         attempt.tokens, attempt.progress_at, attempt.paused = tokens, now, paused
         attempt.held_up = attempt.held_up or paused
         self.stakes.progressed(attempt, now)
 
-    def saw_answer(self, state: CallState, attempt: AttemptState, usage: Usage, now: float) -> None:
-        """A whole answer came: learn the service time, the speed, and what the prefix cache now holds."""
+    def saw_answer(self, state: CallState, attempt: AttemptState, usage: Usage, now: float) -> bool:
+        """A whole answer came: learn the service time, the speed, and what the prefix cache now holds.
+
+        Answers whether trust in the forecasts was lost or regained by it.
+        """
         tokens, elapsed = usage.output_tokens or 0, now - attempt.started_at
         self.table.saw_service(attempt.endpoint, elapsed)
         if tokens > 0 and not attempt.held_up:
             self._saw_speed(attempt, tokens, elapsed, now)
         if state.call.prefix:
             state.run.last_endpoint[state.call.prefix] = (attempt.endpoint, (usage.input_tokens or 0) + tokens)
+        if attempt.held_up or attempt.known_tokens:
+            return False
+        return self.table.coverage.saw(elapsed, *attempt.likely_s)
 
     def _saw_speed(self, attempt: AttemptState, tokens: int, elapsed: float, now: float) -> None:
         decode_s = max(0, tokens - 1) * attempt.predicted_tpot_s
@@ -391,4 +409,4 @@ def _settled(
     if usage is not None:
         return usage.input_tokens or 0, usage.output_tokens or 0, usage.cached_input_tokens
     uncharged = failure is not None and failure.kind in _UNCHARGED
-    return (0 if uncharged else call.input_tokens), attempt.tokens, None
+    return (0 if uncharged else call.input_tokens + attempt.known_tokens), attempt.tokens, None

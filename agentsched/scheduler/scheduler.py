@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agentsched.core.call import AttemptLimits, Failure, FailureKind, Observation, Usage
+from agentsched.core.call import AttemptLimits, Failure, FailureKind, Handed, Observation, Usage
 from agentsched.core.decision import Decision
 from agentsched.core.endpoint import Pool
 from agentsched.core.load import EndpointLoad
@@ -18,7 +18,7 @@ from agentsched.core.protocols import LengthPredictor, Policy, RemainderPredicto
 from agentsched.core.records import Note, RunOpened
 from agentsched.core.rules import Rules
 from agentsched.core.shared import EndpointKnowledge
-from agentsched.policy.rectify import Verdict, judge_silence
+from agentsched.policy.rectify import SLOW, SURELY_DEAD, Verdict
 from agentsched.scheduler import clocks
 from agentsched.scheduler.actions import Action, Cancel, Deliver, Fail, Record, ReviewAt, Start
 from agentsched.scheduler.call_state import AttemptState, CallState
@@ -41,12 +41,10 @@ from agentsched.scheduler.events import (
 from agentsched.scheduler.knowledge import first_hand, take_over
 from agentsched.scheduler.ledger import Ledger
 from agentsched.scheduler.placing import Placement, Placer
-from agentsched.scheduler.retry_budget import ShareBudget
+from agentsched.scheduler.rescue import Rescue, partial_of, resumable, way_at
+from agentsched.scheduler.retries import Retries
 
 __all__ = ["Scheduler"]
-
-_MOST_LIMITED_TRIES = 16
-"""A call gives up after this many answers of 429; they do not count as its attempts."""
 
 _MOST_REPLACED = 8
 """Waiting calls looked at when a place becomes free: bounds the work of one event."""
@@ -55,8 +53,13 @@ _FULL_LOOK_S = 0.05
 """A call waiting for a slot, or for its turn, is looked at no more often than this, seconds: what it waits for wakes it
 anyway."""
 
-_BUSY_LOOK_S = 0.1
-"""A busy endpoint that shall take over from a silent one is looked at this often once its time has come, seconds."""
+_THINK_EVERY_S = 0.5
+"""A stream that crawls is thought about at most this often, seconds."""
+
+_STREAM = frozenset({"stream"})
+
+_UNREADABLE = frozenset({400, 404, 415, 422})
+"""Statuses of servers that do not take a request as it is: asking for a whole answer may be another matter."""
 
 _FAULTS = frozenset(
     {
@@ -97,8 +100,8 @@ class Scheduler:
         self._placer = Placer(self.ledger.table, policy)
         self._lengths = lengths
         self._remainders = remainders
-        self._retry_budget = ShareBudget(self.rules.retry.budget, self.rules.retry.reserve)
-        self._hedge_budget = ShareBudget(self.rules.hedge.max_extra, self.rules.hedge.reserve)
+        self._retries = Retries(self.rules.retry)
+        self._rescue = Rescue(self.ledger, self._placer, self.rules, self._retries)
         self._candidates = Candidates(pool)
         self._actions: list[Action] = []
         self._handlers: dict[type, Callable[[Any, float], None]] = {
@@ -161,9 +164,7 @@ class Scheduler:
         if i is None:
             return
         limits = ((event.remaining_requests, event.reset_requests_s), (event.remaining_tokens, event.reset_tokens_s))
-        for remaining, reset_s in limits:
-            if remaining is not None and remaining <= 0 and reset_s is not None:
-                self.ledger.table.rest(i, reset_s, now)
+        self.ledger.table.told_limits(i, limits, now)
 
     def _forecasts_replaced(self, event: ForecastsReplaced, now: float) -> None:
         self._lengths, self._remainders = event.lengths, event.remainders
@@ -191,10 +192,13 @@ class Scheduler:
     def _call_arrived(self, event: CallArrived, now: float) -> None:
         call = event.call
         state = self.ledger.open_call(call, self._lengths, self._remainders, now)
-        self._retry_budget.deposit()
-        self._hedge_budget.deposit()
+        self._retries.budget.deposit()
+        self._rescue.arrived(state)
         if call.deadline_at is not None and now >= call.deadline_at:
             self._fail(state, Failure(FailureKind.DEADLINE, "no time was left when the call was made"), now)
+            return
+        if state.run.shed:
+            self._fail(state, Failure(FailureKind.SHED, "its run was given up"), now)
             return
         state.candidates = self._candidates.of(call)
         if state.candidates:
@@ -212,7 +216,7 @@ class Scheduler:
 
     def _fail(self, state: CallState, failure: Failure, now: float, *, refused: AttemptState | None = None) -> None:
         """The call has no answer; ``refused`` is the attempt whose 4xx is handed over unchanged."""
-        delivered = state.delivered is not None
+        delivered = state.delivered is not None or state.partial is not None
         self._cancel_attempts(state, failure.kind.value, now)
         self._actions.append(
             Fail(
@@ -258,12 +262,23 @@ class Scheduler:
         placement = self._placer.place(state, payable, self._patient_until(state, now), now)
         if placement is None:
             self._give_up(state, now)
+        elif why == "first" and self._sheds(state, placement):
+            self._fail(state, Failure(FailureKind.SHED, "its run would hardly have met its deadline"), now)
         elif placement.ready_in_s > 0.0:
             self._wait(state, placement, now)
         elif in_turn or not self.ledger.somebody_first(state, placement.endpoint):
             self._start(state, placement, why, now)
         else:
             self._line_up(state, placement.endpoint, now)
+
+    def _sheds(self, state: CallState, placement: Placement) -> bool:
+        """Whether the run is given up, with all its calls, because it is too unlikely to meet its deadline."""
+        rules, run = self.rules.admission, state.run
+        least = rules.floor if run.call_count == 1 else rules.give_up
+        if least > 0.0 and not run.shed:
+            likely = placement.p_meet(state)
+            run.shed = likely is not None and likely < least
+        return run.shed
 
     def _patient_until(self, state: CallState, now: float) -> float:
         """Until when the call may wait for a limit or a breaker; a slot is waited for as long as the call lives."""
@@ -299,17 +314,29 @@ class Scheduler:
         self._fail(state, failure, now)
 
     def _start(self, state: CallState, placement: Placement, why: str, now: float) -> None:
-        call = state.call
+        call, endpoint = state.call, self.pool.endpoints[placement.endpoint]
         why = "queued" if why == "first" and state.waiting else why
-        attempt = self.ledger.begin_attempt(state, placement, now)
+        if why in ("left", "migrate") and endpoint.quality < state.left_quality:
+            why = "degrade"
+        way = None if state.partial is None else way_at(call, state.partial, endpoint)
+        streams = self._streams(state, placement.endpoint)
+        attempt = self.ledger.begin_attempt(state, placement, now, streams=streams, way=way)
         connect_s, remaining = self.rules.stream.connect_timeout, None
         if call.deadline_at is not None:
             remaining = call.deadline_at - now
             connect_s = min(connect_s, remaining)
         limits = AttemptLimits(connect_s, remaining)
-        self._actions.append(Start(call.call_id, attempt.attempt_id, placement.name, limits))
-        self._tell(placement.decision(state, attempt.attempt_id, why, self._placer.policy_name, now))
+        keep = resumable(call, self.rules)
+        self._actions.append(Start(call.call_id, attempt.attempt_id, placement.name, limits, streams, way, keep))
+        self._tell(placement.decision(state, attempt.attempt_id, why, self._placer.policy.name, now))
         self._schedule_review(state, now)
+
+    def _streams(self, state: CallState, i: int) -> bool:
+        """Whether a stream is asked for: where the caller reads one, or where its whole answer can be made from one."""
+        call = state.call
+        if call.stream or not (call.upgradable and call.repeatable and self.rules.stream.upgrade) or state.plain:
+            return call.stream
+        return not self.ledger.table.whole_only[i] and self.pool.endpoints[i].can(_STREAM)
 
     def _tell(self, record: Decision | Observation) -> None:
         """An attempt began or ended: the log hears of it, and a policy that has a memory."""
@@ -323,18 +350,31 @@ class Scheduler:
         if found is None:
             return
         state, attempt = found
-        was_paused = attempt.paused
-        self.ledger.saw_progress(attempt, event.output_tokens, now, paused=event.paused)
+        was_paused, was_silent = attempt.paused, attempt.first_at is None
+        self.ledger.saw_progress(attempt, event.output_tokens, now - event.age_s, paused=event.paused)
+        attempt.handed = event.handed
+        if state.first_at is None:
+            state.first_at = now
         if state.delivered is None and state.call.stream:
-            overdue = clocks.overdue_call(state, now)
-            if overdue is not None:  # its review is late: a stream must not begin only to be cut
-                self._fail(state, overdue, now)
-                return
-            self._deliver(state, attempt, now)
-            state.delivered = attempt.attempt_id
+            self._began_to_stream(state, attempt, now)
+        elif was_silent and not state.call.stream:
+            self._beat(state, attempt, now)
             self._schedule_review(state, now)
         elif event.paused != was_paused:
             self._schedule_review(state, now)
+        elif attempt.pace_s > SLOW * attempt.predicted_tpot_s and now - attempt.thought_at >= _THINK_EVERY_S:
+            self._think(state, attempt, now)  # its review stands, unless it was left
+
+    def _began_to_stream(self, state: CallState, attempt: AttemptState, now: float) -> None:
+        """The first token for the caller, or the first after an attempt that broke off."""
+        if state.partial is not None and attempt.handed is Handed.NOTHING:
+            return  # it repeats what the caller has
+        overdue = clocks.overdue_call(state, now)
+        if overdue is not None:  # its review is late: a stream must not begin only to be cut
+            self._fail(state, overdue, now)
+            return
+        self._deliver(state, attempt, now)
+        self._schedule_review(state, now)
 
     def _attempt_finished(self, event: AttemptFinished, now: float) -> None:
         found = self.ledger.attempt(event.attempt_id)
@@ -342,22 +382,54 @@ class Scheduler:
             return
         state, attempt = found
         said = event.usage
+        known = attempt.known_tokens
         usage = Usage(
-            state.call.input_tokens if said.input_tokens is None else said.input_tokens,
+            state.call.input_tokens + known if said.input_tokens is None else said.input_tokens,
             attempt.tokens if said.output_tokens is None else said.output_tokens,
             said.cached_input_tokens,
         )
         if state.delivered is None:
             self._deliver(state, attempt, now)
-        self.ledger.saw_answer(state, attempt, usage, now)
+        self._learn_upgrade(state, attempt, said, now)
+        if self.ledger.saw_answer(state, attempt, usage, now):
+            self._note_coverage(now)
         if self.ledger.table.succeeded(attempt.endpoint):
             self._note(attempt.endpoint, "is back", now)
         self._tell(self.ledger.close_attempt(state, attempt, usage, None, now))
+        if known:  # what was sent along as the beginning of the answer is output of the call, not prompt
+            read, written = usage.input_tokens or 0, usage.output_tokens or 0
+            usage = Usage(max(0, read - known), written + known, usage.cached_input_tokens)
         self._end(state, "ok", now, winner=attempt, usage=usage)
 
+    def _note_coverage(self, now: float) -> None:
+        fallback = self._placer.fallback
+        if fallback is not None:
+            lost = self.ledger.table.coverage.lost
+            told = f"its forecasts no longer hold: {fallback.name} takes over" if lost else "its forecasts hold again"
+            self._actions.append(Record(Note(now, "policy", told)))
+
+    def _learn_upgrade(self, state: CallState, attempt: AttemptState, said: Usage, now: float) -> None:
+        """Where a whole answer cannot be had from a stream without a loss, it is asked for as it is from now on."""
+        i, table = attempt.endpoint, self.ledger.table
+        if state.call.stream or table.whole_only[i]:
+            return
+        if attempt.streams and said.input_tokens is None:
+            self._note(i, "tells no usage in streams: whole answers are asked for as such", now)
+        elif not attempt.streams and state.plain_at == i:
+            self._note(i, "takes no whole answers as streams: they are asked for as such", now)
+        else:
+            return
+        table.whole_only[i] = True
+
     def _deliver(self, state: CallState, winner: AttemptState, now: float) -> None:
-        """This attempt's answer is the call's; its rival lost, and its good name too if it was silent for too long."""
+        """This attempt's answer is the call's, or goes on with it."""
         self._actions.append(Deliver(state.call.call_id, winner.attempt_id, self.ledger.name(winner.endpoint)))
+        if state.call.stream:
+            state.delivered, state.partial = winner.attempt_id, None
+        self._beat(state, winner, now)
+
+    def _beat(self, state: CallState, winner: AttemptState, now: float) -> None:
+        """An attempt was first; its rival lost, and its good name too if it was silent for too long."""
         for attempt in tuple(state.attempts.values()):
             if attempt is not winner:
                 if clocks.outlasted(state, attempt, winner, now):
@@ -383,38 +455,61 @@ class Scheduler:
     def _failed(self, state: CallState, attempt: AttemptState, failure: Failure, now: float) -> None:
         """One attempt is over without an answer: blame, then hand over, wait for its rival, or try again."""
         i, delivered = attempt.endpoint, state.delivered == attempt.attempt_id
+        ends_at = clocks.call_ends_at(state)
         self._blame(i, failure, now)
         self._tell(self.ledger.close_attempt(state, attempt, None, failure, now))
         state.story.append(f"{self.ledger.name(i)}: {failure} after {now - attempt.started_at:.2f} s")
         state.last_failure = failure
         state.only_limits = state.only_limits and failure.kind is FailureKind.RATE_LIMITED
-        at_once = failure.kind is FailureKind.STALE and i not in state.failed_at and state.call.repeatable
         state.left += failure.kind is FailureKind.SILENT
-        self._avoid(state, i, 0.0 if at_once else self._backoff_s(state, i), now)
-        if delivered:
+        state.left_quality = self.pool.endpoints[i].quality
+        at_once = self._retries.avoid(state, attempt, failure, ends_at, now)
+        if delivered and not self._break_off(state, attempt):
             self._fail(state, failure, now)
         elif state.attempts:  # its rival may still answer, also where this one was refused
             self._schedule_review(state, now)
-        elif failure.kind is FailureKind.CLIENT:
-            self._fail(state, failure, now, refused=attempt)
+        elif state.partial is not None and not delivered and not self._still_able(state, i, failure):
+            self._fail(state, failure, now)
+        elif failure.kind is FailureKind.CLIENT and state.partial is None:
+            self._refused(state, attempt, failure, now)
         elif at_once:
             state.uncounted += 1
             self._try(state, "retry", now)
         else:
             self._retry(state, failure, now)
 
-    def _backoff_s(self, state: CallState, i: int) -> float:
-        retry = self.rules.retry
-        return min(retry.max_backoff_s, retry.backoff_s * 2.0 ** state.failed_at.get(i, 0))
+    def _break_off(self, state: CallState, attempt: AttemptState) -> bool:
+        """The answer broke off in the caller's hands: answers whether somebody may go on with it."""
+        partial = partial_of(state, attempt, self.rules, self.pool.endpoints)
+        if partial is None:
+            return False
+        state.delivered, state.partial, state.candidates = None, partial, partial.candidates
+        return True
 
-    @staticmethod
-    def _avoid(state: CallState, i: int, pause_s: float, now: float) -> None:
-        """The endpoint failed this call: it gets it again only if no other can be had, and not before a pause."""
-        if pause_s > 0.0:
-            state.failed_at[i] = state.failed_at.get(i, 0) + 1
-            state.not_before[i] = now + pause_s
-        else:
-            state.failed_at[i] = 0
+    def _still_able(self, state: CallState, i: int, failure: Failure) -> bool:
+        """An attempt to go on with the answer failed: whether anybody is left who may try, after such a failure."""
+        partial = state.partial
+        assert partial is not None
+        if failure.kind is FailureKind.DIVERGED:
+            partial.replays = False
+            state.candidates = tuple(
+                k for k in state.candidates if way_at(state.call, partial, self.pool.endpoints[k]) is not None
+            )
+        elif failure.kind is FailureKind.CLIENT:  # it takes no unfinished message
+            state.candidates = tuple(k for k in state.candidates if k != i)
+        return bool(state.candidates)
+
+    def _refused(self, state: CallState, attempt: AttemptState, failure: Failure, now: float) -> None:
+        """A refusal is the answer, unless it may be the stream that was refused, which the caller did not ask for."""
+        upgraded = attempt.streams and not state.call.stream
+        if not upgraded or failure.status not in _UNREADABLE:
+            self._fail(state, failure, now, refused=attempt)
+            return
+        state.plain, state.plain_at = True, attempt.endpoint
+        state.uncounted += 1
+        state.failed_at.pop(attempt.endpoint, None)
+        state.not_before.pop(attempt.endpoint, None)
+        self._try(state, "retry", now)
 
     def _blame(self, i: int, failure: Failure, now: float) -> None:
         table = self.ledger.table
@@ -428,28 +523,12 @@ class Scheduler:
 
     def _retry(self, state: CallState, failure: Failure, now: float) -> None:
         """Try again elsewhere, or at the same endpoint after its pause, within the call's and the pool's budgets."""
-        if not self._may_retry(state, failure):
+        if not self._retries.allowed(state, failure):
             self._fail(state, failure, now)
             return
-        if failure.kind is FailureKind.RATE_LIMITED:
-            state.uncounted += 1
-        else:
-            self._retry_budget.take()
-        state.retries += 1
-        self._try(state, "left" if failure.kind is FailureKind.SILENT else "retry", now)
-
-    def _may_retry(self, state: CallState, failure: Failure) -> bool:
-        """Whether the call may be sent once more: never if it must not be repeated and may have been acted upon.
-
-        A 429 says that it was not; such answers have a limit of their own.
-        """
-        if failure.kind is FailureKind.RATE_LIMITED:
-            return state.uncounted < _MOST_LIMITED_TRIES
-        repeatable = state.call.repeatable or failure.kind is FailureKind.CONNECT
-        return repeatable and self._attempts_left(state) and self._retry_budget.available
-
-    def _attempts_left(self, state: CallState) -> bool:
-        return state.made - state.uncounted < self.rules.retry.max_attempts
+        self._retries.count(state, failure)
+        left = "left" if failure.kind is FailureKind.SILENT else "retry"
+        self._try(state, left if state.partial is None else "migrate", now)
 
     # -- reviews -----------------------------------------------------------------------------------------------------
 
@@ -462,7 +541,7 @@ class Scheduler:
         if overdue is not None:
             self._fail(state, overdue, now)
         elif state.waiting:
-            self._try(state, "first" if state.made == 0 else "retry", now)
+            self._try(state, self._why_again(state), now)
         else:
             self._review_attempts(state, now)
 
@@ -471,42 +550,46 @@ class Scheduler:
             failure = clocks.overdue_attempt(state, attempt, self.rules.stream, now)
             if failure is not None:
                 self._leave(state, attempt, failure, now)
-        look_again_at = np.inf
-        if len(state.attempts) == 1 and state.delivered is None:
-            look_again_at = self._second_thoughts(state, next(iter(state.attempts.values())), now)
+        again_at = np.inf
+        if len(state.attempts) == 1:
+            again_at = self._think(state, next(iter(state.attempts.values())), now)
         if state.attempts:
             self._schedule_review(state, now)
-            self._review_at(state, min(state.review_at, look_again_at), now)
+            self._review_at(state, min(state.review_at, again_at), now)
+
+    @staticmethod
+    def _why_again(state: CallState) -> str:
+        """Why a waiting call is tried when its wait is over."""
+        return "first" if state.made == 0 else "retry" if state.partial is None else "migrate"
 
     def _leave(self, state: CallState, attempt: AttemptState, failure: Failure, now: float) -> None:
         self._actions.append(Cancel(state.call.call_id, attempt.attempt_id, failure.kind.value))
         self._failed(state, attempt, failure, now)
 
-    def _second_thoughts(self, state: CallState, attempt: AttemptState, now: float) -> float:
-        """Leave a silent attempt, or try a second one beside it, where that makes an answer in time likelier.
+    def _think(self, state: CallState, attempt: AttemptState, now: float) -> float:
+        """Leave the only attempt, or try a second one beside it, where that makes an answer in time likelier.
 
-        Answers when to think again at the latest: soon, if the alternative was busy although its time has come.
+        Answers when to think again at the latest.
         """
-        if attempt.first_at is not None or not state.call.repeatable or not self._attempts_left(state):
-            return np.inf
-        others = tuple(i for i in self.ledger.payable(state) if i != attempt.endpoint)
-        rival = self._placer.place(state, others, clocks.call_ends_at(state), now) if others else None
-        if rival is None:
-            return np.inf
-        table = self.ledger.table
-        if rival.ready_in_s > 0.0:
-            last_call = clocks.is_last_call(state, attempt, self.rules, now)
-            return now + _BUSY_LOOK_S if last_call else np.inf
-        may_hedge, may_retry = self._hedge_budget.available, self._retry_budget.available
-        silence = clocks.silence(state, attempt, rival, table, self.rules, now)
-        verdict = judge_silence(silence, min_gain=self.rules.hedge.min_gain, may_hedge=may_hedge)
-        if verdict is Verdict.HEDGE or (verdict is Verdict.RESTART and not may_retry and may_hedge):
-            self._hedge_budget.take()
-            self._start(state, rival, "hedge", now)
-        elif verdict is Verdict.RESTART and may_retry:
-            waited = now - attempt.started_at
-            self._leave(state, attempt, Failure(FailureKind.SILENT, f"no sign of life for {waited:.2f} s"), now)
-        return np.inf
+        attempt.thought_at = now
+        thought = self._rescue.think(state, attempt, now)
+        if thought.judgement is not None and thought.verdict is not Verdict.KEEP:
+            state.odds = (thought.judgement.p_stay, thought.judgement.p_switch)
+        if thought.verdict is Verdict.HEDGE and thought.rival is not None:
+            self._rescue.hedged(state)
+            self._start(state, thought.rival, "hedge", now)
+        elif thought.verdict.leaves and thought.judgement is not None:
+            self._leave(state, attempt, self._reason_to_leave(state, attempt, thought.judgement.p_dead, now), now)
+        return thought.again_at
+
+    def _reason_to_leave(self, state: CallState, attempt: AttemptState, dead: float, now: float) -> Failure:
+        if attempt.first_at is None:
+            return Failure(FailureKind.SILENT, f"no sign of life for {now - attempt.started_at:.2f} s")
+        if dead >= SURELY_DEAD:
+            return Failure(FailureKind.STALLED, f"no further token for {now - attempt.progress_at:.2f} s")
+        self._rescue.moved(state)
+        pace, usual = attempt.pace_s * 1e3, attempt.predicted_tpot_s * 1e3
+        return Failure(FailureKind.SLOW, f"{pace:.0f} ms a token instead of {usual:.0f}")
 
     def _schedule_review(self, state: CallState, now: float) -> None:
         self._review_at(state, clocks.next_review(state, self.rules, now), now)
@@ -529,7 +612,7 @@ class Scheduler:
             if freed.isdisjoint(state.candidates):
                 continue
             looked += 1
-            self._try(state, "first" if state.made == 0 else "retry", now, in_turn=True)
+            self._try(state, self._why_again(state), now, in_turn=True)
             freed = {i for i in freed if not ledger.table.full(i)}
         ledger.freed.clear()
 

@@ -4,10 +4,20 @@ from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
 from agentsched.core.endpoint import CAPABILITIES, Endpoint, Group, Pool, Price, Profile
-from agentsched.core.rules import BreakerRules, HedgeRules, RetryRules, Rules, StreamRules
+from agentsched.core.rules import AdmissionRules, BreakerRules, HedgeRules, RetryRules, Rules, StreamRules
 from agentsched.errors import ConfigError
 from agentsched.policy.table import POLICIES, make_policy
 from agentsched.settings.fields import (
@@ -139,6 +149,9 @@ class EndpointFile(_Section):
     """What requests may ask of it; everything but vision and responses when left out."""
     api_version: str | None = None
     """Azure's query parameter."""
+    priority: Flag = False
+    """Whether its server orders calls by a priority that they carry (`agentsched probe` finds out); other servers refuse
+    such calls."""
     continuation: Continuation = "auto"
     """How it is asked to go on with an unfinished answer; auto: as its kind does."""
 
@@ -162,6 +175,7 @@ class EndpointFile(_Section):
             context_tokens=self.context_tokens,
             capabilities=None if self.capabilities is None else frozenset(self.capabilities),
             api_version=self.api_version or None,
+            priority=self.priority,
             continuation=self.continuation,
         )
 
@@ -234,7 +248,7 @@ def _switch(value: object) -> object:
 Switch = Annotated[
     Literal["auto", "never"],
     BeforeValidator(_switch),
-    Field(json_schema_extra=lambda schema: schema.update({"enum": ["auto", "never", True, False]})),
+    WithJsonSchema({"enum": ["auto", "never", True, False]}),
 ]
 
 
@@ -261,6 +275,19 @@ class StreamFile(_Section):
             upgrade=self.upgrade == "auto",
             continuation=self.continuation == "auto",
         )
+
+
+class AdmissionFile(_Section):
+    """Which runs are given up before their deadline, so that others meet theirs; always whole runs."""
+
+    floor: Share = 0.0
+    """A run whose first call finds a lower probability of meeting the deadline is not begun; 0: all are."""
+    give_up: Share = 0.0
+    """A run is given up when a further call finds a lower probability; 0: none is."""
+
+    def core(self) -> AdmissionRules:
+        """As the rest of agentsched knows it."""
+        return AdmissionRules(self.floor, self.give_up)
 
 
 class HedgeFile(_Section):
@@ -347,6 +374,8 @@ class StateFile(_Section):
     """The path of the SQLite file, or the address of the Redis server (redis://, rediss:// or unix://)."""
     interval: Annotated[Seconds, AfterValidator(_interval)] = _STATE.interval_s
     """How often they tell each other."""
+    profiles: Text | None = None
+    """The file that keeps what is learned for the next process, or off; a file in the user's cache folder by default."""
 
     @model_validator(mode="after")
     def _has_its_address(self) -> Self:
@@ -374,7 +403,10 @@ class StateFile(_Section):
     def core(self, folder: Path | None) -> StateSettings:
         """As the rest of agentsched knows it; a relative path starts at ``folder``, where there is one."""
         url = str(_path(self.url, folder)) if self.backend == "sqlite" else self.url
-        return StateSettings(self.backend, url, self.interval)
+        profiles = self.profiles
+        if profiles not in (None, "off"):
+            profiles = str(_path(profiles, folder))
+        return StateSettings(self.backend, url, self.interval, profiles)
 
 
 class LogFile(_Section):
@@ -435,6 +467,7 @@ class PoolFile(_Section):
     breaker: BreakerFile = BreakerFile()
     stream: StreamFile = StreamFile()
     hedge: HedgeFile = HedgeFile()
+    admission: AdmissionFile = AdmissionFile()
     state: StateFile = StateFile()
     log: LogFile = LogFile()
     intercept: InterceptFile = InterceptFile()
@@ -451,5 +484,9 @@ class PoolFile(_Section):
     def rules(self) -> Rules:
         """The rules it describes."""
         return Rules(
-            retry=self.retry.core(), breaker=self.breaker.core(), stream=self.stream.core(), hedge=self.hedge.core()
+            retry=self.retry.core(),
+            breaker=self.breaker.core(),
+            stream=self.stream.core(),
+            hedge=self.hedge.core(),
+            admission=self.admission.core(),
         )

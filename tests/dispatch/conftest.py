@@ -11,11 +11,15 @@ import pytest
 
 from agentsched import clock
 from agentsched.core.call import ModelCall
+from agentsched.core.decision import Decision
 from agentsched.core.endpoint import Endpoint, Pool
+from agentsched.core.records import Recordable
 from agentsched.core.rules import Rules
 from agentsched.emulator import EmulatedEndpoint, Emulator, Fault
 from agentsched.endpoints.exchange import Exchange
 from agentsched.runtime import Runtime
+from agentsched.scheduler.actions import Action, Start
+from agentsched.scheduler.events import Event
 from agentsched.settings import LogSettings, Settings
 
 SPEED = 20.0
@@ -75,12 +79,33 @@ def emulated() -> Iterator[EmulatorThread]:
         yield thread
 
 
+class Watched(Runtime):
+    """A runtime that remembers its decisions, and which of its attempts were asked for as streams."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.told: list[Decision] = []
+        self.streamed: list[bool] = []
+        super().__init__(settings)
+        self._take, self.dispatcher._recorder = self.dispatcher._recorder, self._record
+
+    def _record(self, event: Event, now: float, actions: list[Action]) -> None:
+        if self._take is not None:
+            self._take(event, now, actions)
+        self.streamed += [action.stream for action in actions if isinstance(action, Start)]
+
+    def emit(self, record: Recordable) -> None:
+        """Keep it, if it is a decision, and pass it on."""
+        if isinstance(record, Decision):
+            self.told.append(record)
+        super().emit(record)
+
+
 @pytest.fixture
 def make_runtime() -> Iterator[Callable[..., Runtime]]:
     made: list[Runtime] = []
 
     def make(pool: Pool, rules: Rules | None = None, **log: Any) -> Runtime:
-        runtime = Runtime(Settings(pool, rules=rules or Rules(), log=LogSettings(**log)))
+        runtime = Watched(Settings(pool, rules=rules or Rules(), log=LogSettings(**log)))
         made.append(runtime)
         return runtime
 

@@ -115,7 +115,13 @@ def test_events_without_output(kind):
     assert chunk("responses", {"type": kind, "response": {"error": None}}) == Chunk()
 
 
-@pytest.mark.parametrize("kind", ["completed", "incomplete", "failed", "cancelled"])
+def test_a_response_that_failed_is_an_error_not_an_answer():
+    event = {"type": "response.failed", "response": {"object": "response", "error": {"message": "out of memory"}}}
+    assert chunk("responses", event) == Chunk(error="out of memory")
+    assert chunk("responses", {"type": "response.failed"}) == Chunk(error="the response failed")
+
+
+@pytest.mark.parametrize("kind", ["completed", "incomplete", "cancelled"])
 def test_the_end_of_a_response(kind):
     usage = {"input_tokens": 3, "output_tokens": 8, "input_tokens_details": {"cached_tokens": 1}}
     event = {"type": f"response.{kind}", "response": {"object": "response", "usage": usage}}

@@ -24,7 +24,7 @@ def judged(waited_s: float, slack_s: float | None = 10.0, *, may_hedge: bool = T
         "last_call": False,
     }
     silence = Silence(waited_s=waited_s, slack_s=slack_s, **(told | fields))
-    return judge_silence(silence, min_gain=0.15, may_hedge=may_hedge)
+    return judge_silence(silence, min_gain=0.15, may_hedge=may_hedge).verdict
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentsched.core.call import Failure, FailureKind, ModelCall, Observation, RunInfo, Usage
+from agentsched.core.call import Failure, FailureKind, Handed, ModelCall, Observation, RunInfo, Usage
 from agentsched.core.decision import Choice, Decision, Situation
 from agentsched.core.endpoint import Endpoint, Pool
 from agentsched.core.forecast import QuantileForecast
@@ -79,6 +79,7 @@ class Seen:
     starts: list[Start] = field(default_factory=list)
     running: dict[str, Start] = field(default_factory=dict)
     delivered: Deliver | None = None
+    """The last of them: another one comes only after the attempt that was delivered before has ended."""
     failed: Fail | None = None
     ended: CallEnded | None = None
     cancelled: bool = False
@@ -125,6 +126,7 @@ class Bench:
         self._late_s = late_s or (lambda: 0.0)
         self._reviews: dict[str, float] = {}
         self._owners: dict[str, str] = {}
+        self._started: dict[str, Start] = {}
         self._ids = itertools.count()
         self._agenda: list[tuple[float, int, str, Event]] = []
 
@@ -172,9 +174,11 @@ class Bench:
         """The attempt (the last one started) has its whole answer."""
         return self.feed(AttemptFinished(seen.starts[which].attempt_id, Usage(seen.call.input_tokens, tokens)))
 
-    def progress(self, seen: Seen, tokens: int = 1, *, which: int = -1, paused: bool = False) -> list[Action]:
+    def progress(
+        self, seen: Seen, tokens: int = 1, *, which: int = -1, paused: bool = False, handed: Handed = Handed.TEXT
+    ) -> list[Action]:
         """Tokens came."""
-        return self.feed(TokensProgressed(seen.starts[which].attempt_id, tokens, paused))
+        return self.feed(TokensProgressed(seen.starts[which].attempt_id, tokens, paused, handed))
 
     def fail(
         self,
@@ -249,7 +253,9 @@ class Bench:
                 assert action.at >= self.now
                 self._reviews[action.call_id] = action.at + self._late_s()
             case Deliver():
-                assert seen.delivered is None, "two deliveries"
+                if seen.delivered is not None:
+                    assert seen.delivered.attempt_id not in seen.running, "two deliveries at once"
+                    assert self._started[action.attempt_id].way is not None, "an answer that was begun twice"
                 assert seen.failed is None
                 assert action.attempt_id in seen.running.keys() | over
                 seen.delivered = action
@@ -259,8 +265,15 @@ class Bench:
                 seen.failed = action
 
     def _take_start(self, seen: Seen, start: Start) -> None:
-        assert seen.delivered is None, "a start after the delivery"
+        if seen.delivered is None:
+            assert start.way is None, "nothing was begun that it could go on with"
+        else:
+            assert seen.call.stream
+            assert seen.delivered.attempt_id not in seen.running, "a start beside the answer"
+            assert start.way is not None, "what the caller has was forgotten"
+            assert seen.call.repeatable
         assert seen.failed is None, "a start after the end"
+        self._started[start.attempt_id] = start
         assert start.attempt_id not in self._owners, "an attempt's name was used twice"
         deadline_at, limits = seen.call.deadline_at, start.limits
         assert limits.connect_s > 0

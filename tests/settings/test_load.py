@@ -101,7 +101,7 @@ def test_every_key_arrives(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.rules == Rules(
         RetryRules(3, 0.1, 5, 0.05, 2.0, 60.0),
         BreakerRules(2, 1.0, 30.0),
-        StreamRules(1.0, 10.0, 5.0),
+        StreamRules(1.0, 10.0, 5.0, continuation=False),
         HedgeRules(max_extra=0.1, reserve=2, min_gain=0.2, margin_s=0.2),
     )
     assert settings.policy == PolicySettings("weighted_least_outstanding")

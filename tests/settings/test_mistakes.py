@@ -91,7 +91,7 @@ TABLE = [
     ("zero duration", GOOD + "stream:\n  idle_timeout: 0s\n", (7, "stream.idle_timeout", "not a usable duration")),
     ("duration list", GOOD + "stream:\n  idle_timeout: [1]\n", (7, "stream.idle_timeout", "(given: a list)")),
     ("a core name", GOOD + "breaker: {cooldown_s: 1}\n", (6, "breaker.cooldown_s", "did you mean 'cooldown'?")),
-    ("continuation", GOOD + "stream: {continuation: true}\n", (6, "stream.continuation", "this version cannot")),
+    ("continuation", GOOD + "stream: {continuation: often}\n", (6, "stream.continuation", "often")),
     ("sqlite without a file", GOOD + "state: {backend: sqlite}\n", (6, "state.url", "not the path of a file")),
     ("sqlite and an address", GOOD + "state: {backend: sqlite, url: 'redis://h'}\n", (6, "state.url", "not the path")),
     ("redis without a server", GOOD + "state: {backend: redis}\n", (6, "state.url", "not the address of a Redis")),

@@ -78,7 +78,7 @@ def test_every_setting_of_the_core_has_a_key() -> None:
     rules = Rules()
     for section in fields(rules):
         names = {item.name.removesuffix("_s") for item in fields(getattr(rules, section.name))}
-        assert names == properties_at((section.name,)) - {"continuation"}
+        assert names == properties_at((section.name,))
 
 
 def test_every_key_is_explained_to_the_editor() -> None:

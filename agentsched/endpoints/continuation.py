@@ -1,0 +1,126 @@
+"""Going on with a streamed answer elsewhere: which calls allow it, in which ways, and with which request.
+
+No way changes what the caller has: a continuation either goes on from its last character, or it is refused.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentsched.core.call import Handed, Way
+from agentsched.endpoints.exchange import Exchange
+from agentsched.endpoints.request import encoded
+from agentsched.endpoints.upgrade import known_fields_only, tells_logprobs
+
+__all__ = ["Transcript", "continued", "ways_of"]
+
+_CONTENT = ("content", "text")
+_MARKS: Mapping[str, Mapping[str, Any]] = {
+    "continue_final_message": {},
+    "assistant": {},
+    "prefix": {"prefix": True},
+    "partial": {"partial": True},
+}
+"""What the unfinished message says beside its text, by the dialect of `Endpoint.continuation`."""
+
+
+def ways_of(exchange: Exchange) -> frozenset[Way]:
+    """The ways in which this stream may be gone on with once the caller has text of it; none: it may only be begun.
+
+    A replay is tried where the answer should come out the same again: temperature 0, or a seed. Text is not gone on
+    with where its form is prescribed (a grammar would begin anew), nor where a field of the body is unknown.
+    """
+    body = exchange.body
+    if not exchange.stream or exchange.api == "responses" or body.get("n") not in (None, 1):
+        return frozenset()
+    ways = set()
+    seeded = isinstance(body.get("seed"), int)
+    if (seeded or body.get("temperature") == 0) and not tells_logprobs(body):
+        ways.add(Way.REPLAY)
+    if known_fields_only(exchange):
+        if exchange.api == "completions" and isinstance(body.get("prompt"), str):
+            ways.add(Way.PROMPT)
+        if exchange.api == "chat/completions" and _may_prefill(body):
+            ways.add(Way.PREFILL)
+    return frozenset(ways)
+
+
+def _may_prefill(body: Mapping[str, Any]) -> bool:
+    form, messages = body.get("response_format"), body.get("messages")
+    plain = form is None or (isinstance(form, dict) and form.get("type") == "text")
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    return plain and isinstance(last, dict) and last.get("role") != "assistant"
+
+
+@dataclass(slots=True)
+class Transcript:
+    """What the caller has of a streamed answer.
+
+    Attributes:
+        head: the fields that every chunk repeats (id, created, model), as they were said first.
+        opened: whether the role was said.
+        texts: (field, text), in order; neighbours have different fields.
+        tools: (name, arguments) of each tool call that was handed over, whole.
+        holding: whether part of a tool call is held back.
+        tokens: output tokens handed over.
+    """
+
+    head: dict[str, Any] = field(default_factory=dict)
+    opened: bool = False
+    texts: list[tuple[str, list[str]]] = field(default_factory=list)
+    tools: list[tuple[str, str]] = field(default_factory=list)
+    holding: bool = False
+    tokens: int = 0
+
+    def add(self, name: str, text: str) -> None:
+        """Text of this field was handed over."""
+        if not self.texts or self.texts[-1][0] != name:
+            self.texts.append((name, []))
+        self.texts[-1][1].append(text)
+
+    @property
+    def handed(self) -> Handed:
+        """What of the answer is out, as far as going on with it is concerned."""
+        if not self.texts and not self.tools:
+            return Handed.NOTHING
+        plain = not self.tools and len(self.texts) == 1 and self.texts[0][0] in _CONTENT
+        return Handed.TEXT if plain and not self.holding else Handed.OTHER
+
+    @property
+    def text(self) -> str:
+        """The plain text that was handed over."""
+        return "".join(piece for name, pieces in self.texts if name in _CONTENT for piece in pieces)
+
+    def copy(self) -> "Transcript":
+        """A transcript of its own that begins with this one; what was held back is not part of it."""
+        texts = [(name, ["".join(pieces)]) for name, pieces in self.texts]
+        return Transcript(dict(self.head), self.opened, texts, list(self.tools), tokens=self.tokens)
+
+
+def continued(exchange: Exchange, way: Way, dialect: str, handed: Transcript) -> Exchange:
+    """The request that goes on where the caller's text ends.
+
+    Whitespace at that end is not sent: chat templates trim it, and then it would be said twice or never. The splice
+    leaves out what of it the server says again.
+
+    Args:
+        exchange: the caller's request.
+        way: how; a replay is the caller's own request.
+        dialect: how the endpoint wants to be told of an unfinished message, see `Endpoint.continuation`.
+        handed: what the caller has.
+    """
+    if way is Way.REPLAY:
+        return exchange
+    text = handed.text.rstrip()
+    body = dict(exchange.body)
+    if way is Way.PROMPT:
+        body["prompt"] = f"{body['prompt']}{text}"
+    elif text:
+        body["messages"] = [*body["messages"], {"role": "assistant", "content": text, **_MARKS[dialect]}]
+        if dialect == "continue_final_message":
+            body |= {"continue_final_message": True, "add_generation_prompt": False}
+    for name in ("max_tokens", "max_completion_tokens"):
+        limit = body.get(name)
+        if isinstance(limit, int):
+            body[name] = max(1, limit - handed.tokens)
+    return Exchange(exchange.api, body, encoded(body), exchange.headers, exchange.stream)

@@ -1,0 +1,230 @@
+"""Second thoughts about running attempts: what is known of one and of its alternative, and what becomes of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentsched.core.call import Handed, ModelCall, Way
+from agentsched.core.endpoint import Endpoint
+from agentsched.core.rules import Rules
+from agentsched.forecast.latency import completion_samples, lognormal_factors
+from agentsched.policy.rectify import Judgement, Running, Verdict, judge_running, judge_silence
+from agentsched.scheduler import clocks
+from agentsched.scheduler.call_state import AttemptState, CallState, Partial
+from agentsched.scheduler.ledger import Ledger
+from agentsched.scheduler.placing import Placement, Placer
+from agentsched.scheduler.retries import Retries
+from agentsched.scheduler.retry_budget import ShareBudget, TokenBudget
+
+__all__ = ["Rescue", "Thought", "partial_of", "resumable", "way_at"]
+
+Array = NDArray[np.float64]
+
+_BUSY_LOOK_S = 0.1
+"""A busy endpoint that shall take over from a silent one is looked at this often once its time has come, seconds."""
+
+_CALM = 2.0
+"""A second attempt beside a healthy one is made only where it would take less than this multiple of its time on an idle
+endpoint: under overload everybody is late, and more work is what nobody needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """What to do about an attempt, with the place that would take over, and when to think again at the latest."""
+
+    judgement: Judgement | None = None
+    rival: Placement | None = None
+    again_at: float = np.inf
+
+    @property
+    def verdict(self) -> Verdict:
+        """What to do."""
+        return Verdict.KEEP if self.judgement is None else self.judgement.verdict
+
+
+_KEEP = Thought()
+
+
+class Rescue:
+    """Judges attempts of one pool, within its budgets. Starts and cancels nothing itself.
+
+    Args:
+        ledger: the books.
+        placer: finds the alternative.
+        rules: clocks and shares.
+        retries: whether a call may be sent once more.
+    """
+
+    def __init__(self, ledger: Ledger, placer: Placer, rules: Rules, retries: Retries) -> None:
+        hedge = rules.hedge
+        self._ledger, self._placer, self._rules, self._retries = ledger, placer, rules, retries
+        self.hedges = ShareBudget(hedge.max_extra, hedge.reserve)
+        self.moves = ShareBudget(hedge.max_moves, hedge.reserve if hedge.max_moves > 0.0 else 0.0)
+        self.waste = TokenBudget(hedge.max_waste, hedge.reserve)
+
+    def arrived(self, state: CallState) -> None:
+        """A call arrived: budgets are shares of all calls."""
+        self.hedges.deposit()
+        self.moves.deposit()
+        self.waste.deposit(_size(state))
+
+    def think(self, state: CallState, attempt: AttemptState, now: float) -> Thought:
+        """Judge the only attempt of a call."""
+        alone = len(state.candidates) == 1 or len(state.attempts) != 1
+        if alone or not state.call.repeatable or self._retries.attempts_left(state) <= 0:
+            return _KEEP
+        if attempt.first_at is None:
+            return self._of_silent(state, attempt, now)
+        return self._of_running(state, attempt, now)
+
+    # -- before the first token --------------------------------------------------------------------------------------
+
+    def _of_silent(self, state: CallState, attempt: AttemptState, now: float) -> Thought:
+        others = tuple(i for i in self._ledger.payable(state) if i != attempt.endpoint)
+        rival = self._placer.place(state, others, clocks.call_ends_at(state), now) if others else None
+        if rival is None:
+            return _KEEP
+        if rival.ready_in_s > 0.0:
+            last_call = clocks.is_last_call(state, attempt, self._rules, now)
+            return Thought(again_at=now + _BUSY_LOOK_S if last_call else np.inf)
+        may_hedge = self._may_hedge(state, rival)
+        silence = clocks.silence(state, attempt, rival, self._ledger.table, self._rules, now)
+        judgement = judge_silence(silence, min_gain=self._rules.hedge.min_gain, may_hedge=may_hedge)
+        if judgement.verdict.leaves and not self._retries.budget.available:
+            verdict = Verdict.HEDGE if may_hedge else Verdict.KEEP
+            judgement = Judgement(verdict, judgement.p_stay, judgement.p_switch, judgement.p_dead)
+        return Thought(judgement, rival)
+
+    def _may_hedge(self, state: CallState, rival: Placement) -> bool:
+        return self.hedges.available and self.waste.affords(_size(state)) and _calm(state, rival)
+
+    def hedged(self, state: CallState) -> None:
+        """A second attempt was started beside the first."""
+        self.hedges.take()
+        self.waste.take(_size(state))
+
+    # -- after it ----------------------------------------------------------------------------------------------------
+
+    def _of_running(self, state: CallState, attempt: AttemptState, now: float) -> Thought:
+        """A stream that stands still, or crawls: whether another endpoint would be done sooner."""
+        if attempt.paused or not self._retries.budget.available:
+            return _KEEP
+        if state.delivered is not None:
+            partial = partial_of(state, attempt, self._rules, self._ledger.pool.endpoints)
+            able = () if partial is None else partial.candidates
+        else:
+            able = state.candidates
+        payable = self._ledger.payable(state)
+        others = tuple(i for i in able if i != attempt.endpoint and i in payable)
+        rival = self._placer.place(state, others, clocks.call_ends_at(state), now) if others else None
+        if rival is None or rival.ready_in_s > 0.0:
+            return _KEEP
+        may_move = self.moves.available and self.waste.affords(_size(state))
+        return Thought(judge_running(self._running(state, attempt, rival, now), may_move=may_move), rival)
+
+    def moved(self, state: CallState) -> None:
+        """A stream that still flowed was left."""
+        self.moves.take()
+        self.waste.take(_size(state))
+
+    def _running(self, state: CallState, attempt: AttemptState, rival: Placement, now: float) -> Running:
+        table, endpoints = self._ledger.table, self._ledger.pool.endpoints
+        tokens = attempt.known_tokens + attempt.tokens
+        lengths = state.lengths.above(float(tokens)).values
+        left = np.maximum(0.0, lengths - tokens)
+        spread = lognormal_factors(table.spread(attempt.endpoint))
+        pace = max(attempt.pace_s, attempt.predicted_tpot_s)
+        again = lengths if _repeats(state, attempt, endpoints[rival.endpoint], tokens) else left
+        return Running(
+            lull_s=now - attempt.progress_at,
+            usual_lull_s=clocks.usual_lull_s(attempt),
+            slowness=pace / attempt.predicted_tpot_s,
+            left_samples=left * pace * spread,
+            rival_samples=completion_samples(rival.ttft_s, rival.tpot_s, again, table.spread(rival.endpoint)),
+            slack_s=_slack_s(state, rival, now),
+            error_rate=table.errors(attempt.endpoint, now),
+            rival_error_rate=table.errors(rival.endpoint, now),
+            begun=state.delivered is not None,
+            degrades=endpoints[rival.endpoint].quality < endpoints[attempt.endpoint].quality,
+        )
+
+
+def _size(state: CallState) -> float:
+    """Tokens that sending the call once more is expected to take."""
+    return state.call.input_tokens + state.lengths.mean
+
+
+def _calm(state: CallState, rival: Placement) -> bool:
+    """Whether the rival is not overloaded itself."""
+    situation, k = rival.situation, rival.position
+    states, tokens = situation.states, state.lengths.mean
+    uncached = max(0.0, state.call.input_tokens - situation.cached_tokens.item(k))
+    idle = states.ttft_idle_s.item(k) + uncached / states.prefill_tokens_per_s.item(k)
+    idle += tokens * states.tpot_alone_s.item(k)
+    return rival.ttft_s + tokens * rival.tpot_s <= _CALM * idle
+
+
+def _slack_s(state: CallState, rival: Placement, now: float) -> Array | float | None:
+    """Seconds until the answer is due, so that what follows it in its run still fits; None: it is due never."""
+    situation, call = rival.situation, state.call
+    if situation.slack_s is None:
+        return None
+    if situation.rest_s is None or state.run.run.due_at is None:
+        return situation.slack_s
+    left = np.minimum(state.run.run.due_at - now - situation.rest_s, situation.slack_s)
+    # Where even nothing left would be late, the run is lost either way: what counts is then the call's own deadline.
+    return left if float(left.max()) > 0.0 or call.deadline_at is None else call.deadline_at - now
+
+
+# -- going on with an answer -----------------------------------------------------------------------------------------
+
+
+def resumable(call: ModelCall, rules: Rules) -> bool:
+    """Whether another attempt might go on with the call's stream."""
+    one_choice = call.api != "responses" and "n" not in call.needs
+    return rules.stream.continuation and call.stream and call.repeatable and one_choice
+
+
+def partial_of(
+    state: CallState, attempt: AttemptState, rules: Rules, endpoints: tuple[Endpoint, ...]
+) -> Partial | None:
+    """What the caller has through this attempt, and who may go on with it; None: nobody can."""
+    call = state.call
+    if not resumable(call, rules):
+        return None
+    partial = Partial(
+        tokens=attempt.known_tokens + attempt.tokens,
+        handed=attempt.handed,
+        model=endpoints[attempt.endpoint].model,
+        progress_at=attempt.progress_at,
+        replays=state.partial is None or state.partial.replays,
+    )
+    able = tuple(i for i in state.candidates if way_at(call, partial, endpoints[i]) is not None)
+    same = tuple(i for i in able if endpoints[i].model == partial.model)
+    partial.candidates = same or able
+    return partial if partial.candidates else None
+
+
+def way_at(call: ModelCall, partial: Partial, endpoint: Endpoint) -> Way | None:
+    """How this endpoint may go on with the answer; None: it cannot without a risk to what the caller has.
+
+    Of an answer in which a tool call has begun, or whose form is prescribed, only a replay can be sure.
+    """
+    if partial.handed is Handed.NOTHING:
+        return Way.REPLAY
+    if partial.handed is Handed.TEXT:
+        if Way.PREFILL in call.continuable and endpoint.continues_by != "none":
+            return Way.PREFILL
+        if Way.PROMPT in call.continuable:
+            return Way.PROMPT
+    replays = Way.REPLAY in call.continuable and partial.replays and endpoint.model == partial.model
+    return Way.REPLAY if replays else None
+
+
+def _repeats(state: CallState, attempt: AttemptState, endpoint: Endpoint, tokens: int) -> bool:
+    """Whether the alternative would have to write again what has been written."""
+    if state.delivered is None:
+        return True
+    partial = Partial(tokens, attempt.handed, endpoint.model, attempt.progress_at)
+    return way_at(state.call, partial, endpoint) is Way.REPLAY

@@ -1,0 +1,211 @@
+"""Live: streams that break off in the caller's hands go on elsewhere; whole answers are made of streams."""
+
+import asyncio
+import json
+from dataclasses import replace
+
+import pytest
+
+from agentsched.core.rules import Rules, StreamRules
+from agentsched.endpoints.continuation import ways_of
+from agentsched.endpoints.exchange import Exchange
+from agentsched.endpoints.upgrade import may_upgrade
+from agentsched.errors import StreamBroken
+from tests.dispatch.conftest import EmulatorThread, a_call, asked
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+FAULTS = [
+    ("cut", {"after": 7}),
+    ("cut", {"after": 7, "clean": True}),
+    ("error_in_stream", {"after": 13}),
+    ("malformed_sse", {"after": 5}),
+    ("truncated_json", {"after": 20}),
+    ("stall", {"after": 9}),
+]
+
+
+def the_call(exchange: Exchange, deadline_s: float = 15.0, **fields):
+    """The call as intercept would make it of this request."""
+    ways = {"upgradable": may_upgrade(exchange), "continuable": ways_of(exchange)}
+    return a_call(deadline_s, stream=exchange.stream, **(ways | fields))
+
+
+def a_request(prompt: str, api: str = "chat/completions", **fields) -> Exchange:
+    if api == "chat/completions":
+        return with_fields(asked(prompt), fields)
+    return with_fields(Exchange(api, {"model": "m"}, b"", (), False), {"prompt": prompt} | fields)
+
+
+def with_fields(exchange: Exchange, fields) -> Exchange:
+    body = {**exchange.body, **fields}
+    return replace(exchange, body=body, raw=json.dumps(body).encode(), stream=bool(body.get("stream")))
+
+
+async def read(runtime, exchange, **fields) -> list[dict]:
+    """The data of every event, the end mark being the last."""
+    reply = await runtime.dispatcher.send(the_call(exchange, **fields), exchange)
+    return parsed(b"".join([event async for event in reply.stream]))
+
+
+def parsed(stream: bytes) -> list[dict]:
+    assert stream.endswith(b"data: [DONE]\n\n")
+    return [json.loads(event.removeprefix(b"data: ")) for event in stream.split(b"\n\n")[:-2]]
+
+
+def essence(events: list[dict]) -> list[dict]:
+    """Events without what tells one request from another."""
+    assert len({(event["id"], event["created"], event["model"]) for event in events}) == 1
+    return [{name: value for name, value in e.items() if name not in ("id", "created")} for e in events]
+
+
+@pytest.mark.parametrize(("kind", "fields"), FAULTS, ids=[f"{kind} {fields}" for kind, fields in FAULTS])
+async def test_a_stream_that_breaks_off_is_completed_as_if_it_had_not(make_runtime, kind, fields):
+    """Every one of 24 streams breaks off once, at different words, half of them at each endpoint."""
+    with EmulatorThread("a", "b", "c") as emulated:
+        runtime = make_runtime(emulated.pool(kind="vllm"))
+        asks = {"stream": True, "stream_options": {"include_usage": True}}
+        prompts = [f"question {k} [[out={30 + k}]]" for k in range(8)]
+        unbroken = [await read(runtime, a_request(prompt, **asks)) for prompt in prompts]
+        for name in "abc":
+            emulated.inject(name, kind, count=4, **fields)
+        broken = await asyncio.gather(*(read(runtime, a_request(prompt, **asks)) for prompt in prompts))
+        told = [decision.why for decision in runtime.told]
+        assert "migrate" in told
+        for before, after in zip(unbroken, broken, strict=True):
+            for events in (before, after):  # the usage tells how much of the prompt was cached
+                events[-1]["usage"].pop("prompt_tokens_details")
+            assert essence(after) == essence(before)
+
+
+async def test_a_tool_call_that_breaks_off_is_made_anew(make_runtime):
+    with EmulatorThread("a", "b") as emulated:
+        runtime = make_runtime(emulated.pool())
+        exchange = a_request("call it", stream=True, tools=[TOOL], tool_choice="required")
+        unbroken = await read(runtime, exchange)
+        for name in "ab":
+            emulated.inject(name, "cut", count=1, after=0)
+        events = await read(runtime, exchange)
+        assert essence(events) == essence(unbroken)
+
+
+async def test_a_seeded_text_is_replayed_where_the_server_takes_no_unfinished_message(make_runtime):
+    with EmulatorThread("a", "b", kind="openai") as emulated:
+        runtime = make_runtime(emulated.pool())
+        exchange = a_request("say it [[out=40]]", stream=True, seed=7)
+        unbroken = await read(runtime, exchange)
+        for name in "ab":
+            emulated.inject(name, "cut", count=1, after=12)
+        assert essence(await read(runtime, exchange)) == essence(unbroken)
+
+
+async def test_text_completions_go_on_from_a_longer_prompt(make_runtime):
+    with EmulatorThread("a", "b") as emulated:
+        runtime = make_runtime(emulated.pool())
+        exchange = a_request("say it [[out=40]]", "completions", stream=True, max_tokens=40)
+        unbroken = essence(await read(runtime, exchange))
+        for name in "ab":
+            emulated.inject(name, "cut", count=1, after=12)
+        events = essence(await read(runtime, exchange))
+        assert events[:12] == unbroken[:12]
+        assert [event["choices"][0]["finish_reason"] for event in events[-2:]][-1] in ("stop", "length")
+
+
+@pytest.mark.parametrize(
+    ("fields", "rules"),
+    [
+        ({"repeatable": False}, Rules()),
+        ({"continuable": frozenset()}, Rules()),
+        ({}, Rules(stream=StreamRules(continuation=False))),
+    ],
+    ids=["must not be repeated", "no way to go on", "switched off"],
+)
+async def test_what_may_not_go_on_breaks_and_says_so(make_runtime, fields, rules):
+    with EmulatorThread("a", "b") as emulated:
+        runtime = make_runtime(emulated.pool(kind="vllm"), rules)
+        for name in "ab":
+            emulated.inject(name, "cut", count=1, after=5)
+        with pytest.raises(StreamBroken):
+            await read(runtime, a_request("say it [[out=40]]", stream=True), **fields)
+        assert len(runtime.told) == 1
+
+
+async def test_an_error_event_reaches_the_caller_where_nobody_can_go_on(make_runtime):
+    with EmulatorThread("a") as emulated:
+        runtime = make_runtime(emulated.pool())
+        emulated.inject("a", "error_in_stream", after=3)
+        exchange = a_request("say it [[out=40]]", stream=True)
+        reply = await runtime.dispatcher.send(the_call(exchange), exchange)
+        events = [event async for event in reply.stream]
+        assert b"the engine failed" in events[-1]
+
+
+def test_callers_without_a_loop(make_runtime):
+    with EmulatorThread("a", "b") as emulated:
+        runtime = make_runtime(emulated.pool(kind="vllm"))
+        exchange = a_request("say it [[out=40]]", stream=True)
+
+        def stream() -> list[dict]:
+            reply = runtime.dispatcher.send_blocking(the_call(exchange), exchange)
+            return essence(parsed(b"".join(reply.stream)))
+
+        unbroken = stream()
+        for name in "ab":
+            emulated.inject(name, "cut", count=1, after=12)
+        assert stream() == unbroken
+
+
+# -- whole answers ---------------------------------------------------------------------------------------------------
+
+WHOLE = {
+    "text": a_request("say it [[out=40]]"),
+    "cut off": a_request("say it [[out=40]]", max_tokens=10),
+    "tool": a_request("call it", tools=[TOOL], tool_choice="required"),
+    "json": a_request("say it", response_format={"type": "json_object"}),
+    "completions": a_request("say it [[out=40]]", "completions", max_tokens=30),
+    "responses": with_fields(Exchange("responses", {"model": "m"}, b"", (), False), {"input": "hi [[out=20]]"}),
+}
+
+
+def same_answer(body: bytes) -> dict:
+    """An answer without what tells one request from another, the item ids of the responses API included."""
+    answer = {name: value for name, value in json.loads(body).items() if name not in ("id", "created", "created_at")}
+    for item in answer.get("output", ()):
+        item.pop("id")
+    usage = answer["usage"]
+    for name in ("prompt_tokens_details", "input_tokens_details"):
+        usage.pop(name, None)
+    return answer
+
+
+@pytest.mark.parametrize("exchange", WHOLE.values(), ids=WHOLE)
+async def test_a_whole_answer_made_of_a_stream_equals_the_one_given_directly(make_runtime, exchange):
+    with EmulatorThread("a") as emulated:
+        pool = emulated.pool(capabilities=frozenset({"stream", "tools", "completions", "responses", "json_schema"}))
+        upgraded, direct = make_runtime(pool), make_runtime(pool, Rules(stream=StreamRules(upgrade=False)))
+        call = the_call(exchange)
+        assert call.upgradable
+        made = await upgraded.dispatcher.send(call, exchange)
+        given = await direct.dispatcher.send(the_call(exchange), exchange)
+        assert same_answer(made.content) == same_answer(given.content)
+        assert dict(made.headers)["content-type"] == "application/json"
+        assert [seen.streamed for seen in (upgraded, direct)] == [[True], [False]]
+
+
+async def test_a_server_that_takes_no_such_stream_is_asked_plainly_and_not_bothered_again(make_runtime):
+    with EmulatorThread("a") as emulated:
+        runtime = make_runtime(emulated.pool())
+        emulated.inject("a", "server_error", status=422, stream=True)
+        for _ in range(2):
+            exchange = a_request("say it [[out=10]]")
+            assert (await runtime.dispatcher.send(the_call(exchange), exchange)).status == 200
+        assert runtime.streamed == [True, False, False]
+
+
+async def test_a_refusal_that_the_stream_had_nothing_to_do_with_is_handed_over(make_runtime):
+    with EmulatorThread("a") as emulated:
+        runtime = make_runtime(emulated.pool())
+        exchange = a_request("say it", max_tokens=-3)
+        assert (await runtime.dispatcher.send(the_call(exchange), exchange)).status == 400
+        exchange = a_request("say it [[out=10]]")
+        assert (await runtime.dispatcher.send(the_call(exchange), exchange)).status == 200
+        assert runtime.streamed == [True, False, True]
