@@ -11,13 +11,15 @@ from agentsched.sim.outcome import RunResult
 from agentsched.sim.plan import RunPlan
 from agentsched.sim.timeline import Timeline
 
-__all__ = ["Agent", "Manners"]
+__all__ = ["Agent", "Manners", "call_of"]
 
 _BLOCKS_PER_LINEAGE = 1 << 20
 _LINEAGES_PER_RUN = 1 << 12
 
-_FINAL = frozenset({FailureKind.DEADLINE, FailureKind.CANCELLED, FailureKind.COST, FailureKind.INCAPABLE})
+_FINAL = frozenset({FailureKind.DEADLINE, FailureKind.CANCELLED, FailureKind.COST, FailureKind.INCAPABLE, FailureKind.SHED})
 """Failures after which asking again is of no use."""
+
+_TOO_LATE = frozenset({FailureKind.DEADLINE, FailureKind.SHED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,42 @@ class Manners:
     cut_late: bool
     call_retries: int
     quality: Mapping[str, float]
+
+
+def call_of(
+    run: RunPlan, k: int, call_id: str, manners: Manners, *, due_at: float | None, tool_s: float
+) -> ModelCall:
+    """What the agent of a run asks for with the call of this number.
+
+    Args:
+        run: its plan.
+        k: the call's number.
+        call_id: unique; another one for each time it is made.
+        manners: the agent's.
+        due_at: when the run should be done, on the clock of whoever schedules; None: it has no deadline.
+        tool_s: seconds since the last of its parents was answered.
+    """
+    plan, run_id = run.calls[k], f"r{run.index}"
+    return ModelCall(
+        call_id=call_id,
+        run_id=run_id,
+        workflow=run.workflow,
+        step=plan.step,
+        call_index=k,
+        model=plan.model,
+        stream=manners.streams if plan.stream is None else plan.stream,
+        input_tokens=plan.input_tokens,
+        max_tokens=plan.max_tokens,
+        needs=plan.needs,
+        prefix=(run.index * _LINEAGES_PER_RUN + plan.lineage + 1) * _BLOCKS_PER_LINEAGE,
+        deadline_at=due_at if manners.cut_late else None,
+        due_at=due_at,
+        min_quality=plan.min_quality,
+        priority=run.priority,
+        tenant=run.tenant,
+        parents=tuple(f"{run_id}.{parent}" for parent in plan.parents),
+        tool_s=tool_s,
+    )
 
 
 class Agent:
@@ -127,30 +165,12 @@ class Agent:
         plan = self._plan.calls[k]
         attempt = self._manners.call_retries - self._retries_left[k]
         call_id = f"{self._run_id}.{k}" if attempt == 0 else f"{self._run_id}.{k}+{attempt}"
-        prefix = (self._plan.index * _LINEAGES_PER_RUN + plan.lineage + 1) * _BLOCKS_PER_LINEAGE
-        call = ModelCall(
-            call_id=call_id,
-            run_id=self._run_id,
-            workflow=self._plan.workflow,
-            step=plan.step,
-            call_index=k,
-            model=plan.model,
-            stream=self._manners.streams if plan.stream is None else plan.stream,
-            input_tokens=plan.input_tokens,
-            max_tokens=plan.max_tokens,
-            needs=plan.needs,
-            prefix=prefix,
-            deadline_at=self._due_at if self._manners.cut_late else None,
-            due_at=self._due_at,
-            min_quality=plan.min_quality,
-            priority=self._plan.priority,
-            tenant=self._plan.tenant,
-            parents=tuple(f"{self._run_id}.{parent}" for parent in plan.parents),
-            tool_s=self._timeline.now - self._ready_at[k],
+        call = call_of(
+            self._plan, k, call_id, self._manners, due_at=self._due_at, tool_s=self._timeline.now - self._ready_at[k]
         )
         self._numbers[call_id] = k
         self._book.open(call_id, plan)
-        self._client.ask(call, plan, prefix, self)
+        self._client.ask(call, plan, call.prefix, self)
 
     def call_ended(self, call_id: str, ended: CallEnded) -> None:
         """One of its calls is over: go on, ask again, or give up."""
@@ -163,7 +183,7 @@ class Agent:
             self._qualities.append(self._manners.quality[ended.endpoint])
             self._answered(k)
         elif ended.status in _FINAL or self._retries_left[k] == 0:
-            self._end("deadline" if ended.status == FailureKind.DEADLINE else "error")
+            self._end("deadline" if ended.status in _TOO_LATE else "error")
         else:
             self._retries_left[k] -= 1
             self._ask(k)

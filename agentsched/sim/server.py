@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from math import inf
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from agentsched.sim.plan import CallPlan
 from agentsched.sim.scenario import Faults
 from agentsched.sim.timeline import Timeline
 
-__all__ = ["Listener", "Server"]
+__all__ = ["Befallen", "Listener", "Server"]
 
 _PATIENCE = 0.25
 """How long telling of tokens waits for an instant at which the engine is looked at anyway, in reporting intervals."""
@@ -34,6 +34,14 @@ class Listener(Protocol):
 
     def limited(self, endpoint: str, limits: Limits) -> None:
         """The server said that a limit is used up."""
+
+
+class Befallen(NamedTuple):
+    """A fault that came: when, until when, and how many times slower it made everything; None: it was an outage."""
+
+    at: float
+    until: float
+    factor: float | None
 
 
 class _Request:
@@ -57,6 +65,9 @@ class Server:
         network_s: seconds each way.
         progress_s: clients are told of further tokens this often, seconds.
         block_tokens: tokens per block of the engine's prefix cache; None: it has none.
+
+    Attributes:
+        befallen: the faults so far.
     """
 
     def __init__(
@@ -70,6 +81,7 @@ class Server:
         block_tokens: int | None,
     ) -> None:
         self.name, self.model = name, model
+        self.befallen: list[Befallen] = []
         self._timeline, self._network_s, self._progress_s = timeline, network_s, progress_s
         self._block_tokens = block_tokens
         self._held: dict[str, _Request] = {}
@@ -218,6 +230,7 @@ class Server:
 
     def _begin_fault(self, until: float, factor: float | None) -> None:
         now = self._timeline.now
+        self.befallen.append(Befallen(now, until, factor))
         if factor is None:
             self.model.fail(now, until)
         else:
@@ -231,9 +244,7 @@ class Server:
 
     def _slow_down(self, faults: Faults, rng: np.random.Generator) -> None:
         assert faults.slowdown is not None
-        now = self._timeline.now
-        self.model.slow_down(faults.slowdown.factor, now, now + faults.slowdown.duration)
-        self._look(now)
+        self._begin_fault(self._timeline.now + faults.slowdown.duration, faults.slowdown.factor)
         self._await_slowdown(faults, rng)
 
     def _await_failure(self, faults: Faults, rng: np.random.Generator) -> None:
@@ -243,9 +254,7 @@ class Server:
 
     def _fail(self, faults: Faults, rng: np.random.Generator) -> None:
         assert faults.failure is not None
-        now = self._timeline.now
-        self.model.fail(now, now + faults.failure.duration)
-        self._look(now)
+        self._begin_fault(self._timeline.now + faults.failure.duration, None)
         self._await_failure(faults, rng)
 
     # -- for tests ---------------------------------------------------------------------------------------------------
