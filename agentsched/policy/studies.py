@@ -12,7 +12,7 @@ ABLATIONS: Mapping[str, Mapping[str, Mapping[str, Option]]] = {
         "no toll for slots and rate limits": {"queue_toll": 0.0},
         "mean instead of distribution": {"samples": 1},
         "no remainder": {"remainder": False},
-        "run's own lengths not heeded": {"correction": False},
+        "run's own lengths heeded": {"correction": True},
         "joins not known": {"joins": False},
         "prefix caches not known": {"prefix": False},
         "pessimistic pace": {"pessimism": 0.3},

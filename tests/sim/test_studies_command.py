@@ -1,6 +1,7 @@
 """``agentsched sim tune``, ``ablate`` and ``frontier`` as a user runs them."""
 
 import json
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from agentsched.cli.main import main
 from agentsched.policy.studies import ABLATIONS, SWEEPS
-from agentsched.policy.table import make_policy
+from agentsched.policy.table import make_policy, policy_factory
 from agentsched.sim import tuning
 from agentsched.sim.frontier import swept, with_floor
 from agentsched.sim.grid import PolicyChoice
@@ -107,9 +108,11 @@ def test_ablate_for_people(run):
 
 
 @pytest.mark.parametrize(("name", "changed"), [(n, c) for n, parts in ABLATIONS.items() for c in parts.values()])
-def test_every_switch_is_an_option_and_changes_it(name, changed):
+def test_every_switch_is_an_option_and_none_is_its_default(name, changed):
     make_policy(name, changed)
+    usual = signature(policy_factory(name)).parameters
     assert changed
+    assert all(usual[option].default != value for option, value in changed.items())
 
 
 # -- frontier --------------------------------------------------------------------------------------------------------
