@@ -267,4 +267,7 @@ def changes_for(found: Probed) -> dict[str, EditableValue]:
         changes["capabilities"] = sorted((declared | able) - unable)
     if found.context_tokens is not None and endpoint.context_tokens is None:
         changes["context_tokens"] = found.context_tokens
+    ordered = found.abilities.get("priority", Finding(None)).able
+    if ordered is not None and ordered != endpoint.priority:
+        changes["priority"] = ordered
     return changes

@@ -333,6 +333,6 @@ def test_what_is_unknown_stays_as_it_was_declared() -> None:
         "priority": Finding(True),
     }
     found = Probed(declared, reachable=True, stream=Finding(True), abilities=findings, context_tokens=100)
-    assert changes_for(found) == {"capabilities": ["logprobs", "responses", "stream", "vision"]}
+    assert changes_for(found) == {"capabilities": ["logprobs", "responses", "stream", "vision"], "priority": True}
     same = Endpoint("a", "http://h", "m", capabilities=frozenset({"stream"}))
     assert changes_for(Probed(same, reachable=True, stream=Finding(True))) == {}
