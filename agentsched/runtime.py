@@ -19,6 +19,7 @@ from agentsched.dispatch.dispatcher import Dispatcher
 from agentsched.dispatch.learning import BackgroundLearner
 from agentsched.dispatch.neighbours import Neighbours
 from agentsched.dispatch.recorder import EventRecorder
+from agentsched.dispatch.remembering import Memory
 from agentsched.errors import ConfigError
 from agentsched.forecast.calibration import Drift
 from agentsched.forecast.length import EmpiricalLengths, Scope
@@ -27,6 +28,8 @@ from agentsched.policy.table import make_policy
 from agentsched.scheduler.events import ForecastsReplaced, RunEnded, RunStarted
 from agentsched.scheduler.scheduler import Scheduler
 from agentsched.settings import Settings, from_environment, load_settings
+from agentsched.settings.learned_path import learned_path
+from agentsched.state.profiles import ProfileFile
 from agentsched.state.stores import open_store
 from agentsched.telemetry.decision_log import DecisionLog
 from agentsched.workflow.scope import Run
@@ -65,10 +68,20 @@ class Runtime:
         settings = self.settings
         path = settings.log.record_events
         self._recorder = None if path is None else EventRecorder(path)
-        self._learner = BackgroundLearner(self._learned, self._coverage_lost)
         take = None if self._recorder is None else self._recorder.take
         self.dispatcher = Dispatcher(fresh_scheduler(settings), self.emit, take)
+        self._learner = BackgroundLearner(self._learned, self._coverage_lost, self._make_memory())
         self._neighbours = self._make_neighbours()
+
+    def _make_memory(self) -> Memory | None:
+        path = learned_path(self.settings)
+        if path is None:
+            return None
+
+        def announce(text: str) -> None:
+            self.emit(Note(clock.monotonic(), "profiles", text))
+
+        return Memory(ProfileFile(path, announce), announce, self.dispatcher, self.settings.pool.endpoints)
 
     def _make_neighbours(self) -> Neighbours | None:
         state = self.settings.state
@@ -96,6 +109,7 @@ class Runtime:
 
     def start_run(self, run: Run) -> None:
         """A run begins."""
+        self._learner.begin()
         if self._neighbours is not None:
             self._neighbours.join()
         self._runs[run.run_id] = run

@@ -3,6 +3,7 @@
 A room with fixtures of the same names overrides these.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from agentsched.core.records import Recordable
 from agentsched.workflow import carry, scope
 from agentsched.workflow.frame import OUTSIDE, current_frame
 from agentsched.workflow.scope import Run, current_run, deadline_error, effective_deadline
+
+os.environ["AGENTSCHED_PROFILES"] = "off"  # what one test taught must not reach another, or the user's cache
 
 # A busy machine is no failure, and the fast suite is the same one every time; the fuzz session looks further.
 settings.register_profile("fast", deadline=None, derandomize=True)

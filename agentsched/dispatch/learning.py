@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from agentsched.core.call import Observation
 from agentsched.core.records import CallEnded, RunClosed, StructureTold
+from agentsched.dispatch.remembering import Memory
 from agentsched.forecast.calibration import Drift
 from agentsched.forecast.length import EmpiricalLengths, Scope
 from agentsched.forecast.length_learner import LengthLearner
@@ -34,14 +35,18 @@ class BackgroundLearner:
     Args:
         learned: takes new knowledge, in the learner's thread.
         coverage_lost: is told, there too, when the lengths of a step have changed.
+        memory: keeps what was learned for the next process, and knows what earlier ones kept; None: nothing does.
     """
 
     def __init__(
         self,
         learned: Callable[[EmpiricalLengths, EmpiricalRemainders], None],
         coverage_lost: Callable[[Drift[Scope]], None],
+        memory: Memory | None = None,
     ) -> None:
         self._learned, self._coverage_lost = learned, coverage_lost
+        self._memory = memory
+        self._to_recall = memory is not None
         self._lengths, self._remainders = LengthLearner(), RemainderLearner()
         self._known = (EmpiricalLengths(), EmpiricalRemainders())
         self._queue: queue.SimpleQueue[Lesson | threading.Event | None] = queue.SimpleQueue()
@@ -53,6 +58,11 @@ class BackgroundLearner:
     def remainders(self) -> EmpiricalRemainders:
         """What is known of what follows a step."""
         return self._known[1]
+
+    def begin(self) -> None:
+        """Recall what earlier processes learned, soon; needed once, before the first calls."""
+        if self._to_recall and self._thread is None:
+            self._start()
 
     def take(self, lesson: Lesson) -> None:
         """Learn this soon."""
@@ -69,6 +79,9 @@ class BackgroundLearner:
                 self._thread = thread
 
     def _work(self) -> None:
+        if self._to_recall:
+            self._to_recall = False
+            self._recall()
         while True:
             item = self._queue.get()
             flushes: list[threading.Event] = []
@@ -84,12 +97,40 @@ class BackgroundLearner:
                     break
                 item = self._queue.get()
             self._hand_out()
+            if self._memory is not None:
+                self._memory.keep(now=item is None or bool(flushes))
             for event in flushes:
                 event.set()
             if item is None:
                 return
 
+    def _recall(self) -> None:
+        """Learn anew from the runs that were kept, resting as often as with new ones."""
+        assert self._memory is not None
+        profiles = self._memory.recall()
+        for workflow, structure in profiles.structures:
+            self._remainders.structure_seen(workflow, structure)
+        taken = 0
+        for run in profiles.runs:
+            for call in run.calls:
+                self._learn(call)
+            self._learn(run.closed)
+            taken += len(run.calls)
+            if taken >= _LESSONS_AT_ONCE:
+                taken = 0
+                self._stop.wait(_BREATH_S)
+        self._lengths.take_drifts()  # long over
+        self._hand_out()
+
     def _absorb(self, item: Lesson | threading.Event, flushes: list[threading.Event]) -> None:
+        if isinstance(item, threading.Event):
+            flushes.append(item)
+            return
+        self._learn(item)
+        if self._memory is not None:
+            self._memory.take(item)
+
+    def _learn(self, item: Lesson) -> None:
         match item:
             case Observation():
                 self._lengths.learn(item)
@@ -101,8 +142,6 @@ class BackgroundLearner:
                 self._remainders.run_closed(item)
             case StructureTold():
                 self._remainders.structure_seen(item.workflow, item.structure)
-            case threading.Event():
-                flushes.append(item)
 
     def _hand_out(self) -> None:
         lengths, remainders = self._lengths.snapshot(), self._remainders.snapshot()

@@ -375,6 +375,8 @@ class StateFile(_Section):
     interval: Annotated[Seconds, AfterValidator(_interval)] = _STATE.interval_s
     """How often they tell each other."""
     profiles: Text | None = None
+    """The file that keeps what is learned for the next process, or off; by default one in the user's cache folder."""
+    profiles: Text | None = None
     """The file that keeps what is learned for the next process, or off; a file in the user's cache folder by default."""
 
     @model_validator(mode="after")

@@ -53,11 +53,13 @@ class StateSettings:
             machine; redis: in a server, for processes on several.
         url: the path of the file, or the address of the server, which may hold its password; never shown.
         interval_s: how often they do, seconds.
+        profiles: the file in which what was learned outlives the process; ``off``: none; None: see `learned_path`.
     """
 
     backend: Literal["memory", "sqlite", "redis"] = "memory"
     url: str | None = field(default=None, repr=False)
     interval_s: float = 0.5
+    profiles: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

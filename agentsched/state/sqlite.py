@@ -11,7 +11,7 @@ from agentsched import clock
 from agentsched.core.shared import Posting
 from agentsched.errors import StateUnavailable
 
-__all__ = ["SqliteStore"]
+__all__ = ["SqliteStore", "unforked"]
 
 _BUSY_S = 1.0
 """How long another process's transaction, which takes well under a millisecond, is waited for, seconds."""
@@ -30,6 +30,13 @@ _no_fork = threading.Lock()
 def _in_child() -> None:
     global _no_fork
     _no_fork = threading.Lock()
+
+
+@contextmanager
+def unforked() -> Iterator[None]:
+    """Work with SQLite in here: no child is forked meanwhile."""
+    with _no_fork:
+        yield
 
 
 os.register_at_fork(

@@ -1,0 +1,223 @@
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agentsched.core.call import ModelCall, RunInfo
+from agentsched.core.records import CallEnded, RunClosed
+from agentsched.core.structure import StructureEdge, WorkflowStructure
+from agentsched.errors import StateUnavailable
+from agentsched.state import profiles as module
+from agentsched.state.experience import EndpointSpeed, packed_run, unpacked_run
+from agentsched.state.profiles import NewRun, ProfileFile
+
+PLAN = WorkflowStructure("test", ("a", "b"), (StructureEdge("a", "b"),), ("a",), ("b",))
+SPEED = EndpointSpeed("k1", "gpu", 0.02, 12.0, 0.3, 4.0)
+
+
+def lessons(steps=("a", "b"), workflow="w", run_id="r", start=500.0):
+    calls = [
+        CallEnded(
+            ModelCall(
+                f"{run_id}#{i}",
+                run_id,
+                workflow,
+                step,
+                i,
+                "m",
+                input_tokens=90 + i,
+                max_tokens=None if i else 64,
+                parents=(f"{run_id}#{i - 1}",) if i else (),
+                tool_s=0.25 * i,
+                features=b"\x01\x00\x09\x00",
+            ),
+            start + i,
+            start + i + 0.5,
+            "ok",
+            "gpu",
+            2,
+            1,
+            0.1,
+            0.2,
+            100 + i,
+            10 + i,
+            None,
+            0.01,
+        )
+        for i, step in enumerate(steps)
+    ]
+    return calls, RunClosed(RunInfo(run_id, workflow, start), start + len(steps), "late", len(steps), 1, 1, 1, 0.0)
+
+
+def run(workflow="w", steps=("a", "b")):
+    return NewRun(workflow, len(steps), packed_run(*lessons(steps, workflow)))
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "folder" / "profiles.sqlite"
+
+
+@pytest.fixture
+def file(path, said):
+    return ProfileFile(path, said.append, wall=lambda: 1000.0)
+
+
+def test_a_run_comes_back_as_it_was_told():
+    calls, closed = lessons(("a", "b", "a"))
+    back = unpacked_run(packed_run(calls, closed), "past")
+    assert back.closed.outcome == "late"
+    assert back.closed.ended_at == 3.0
+    assert [call.call.step for call in back.calls] == ["a", "b", "a"]
+    assert [call.call.parents for call in back.calls] == [(), ("past-0",), ("past-1",)]
+    for old, new in zip(calls, back.calls, strict=True):
+        assert new.arrived_at == old.arrived_at - 500.0
+        for name in ("status", "input_tokens", "output_tokens"):
+            assert getattr(new, name) == getattr(old, name)
+        for name in ("model", "call_index", "input_tokens", "max_tokens", "tool_s", "features", "workflow"):
+            assert getattr(new.call, name) == getattr(old.call, name)
+
+
+@pytest.mark.parametrize("packed", [b"", b"junk", packed_run(*lessons())[:-3]])
+def test_no_run(packed):
+    with pytest.raises(ValueError):
+        unpacked_run(packed, "past")
+
+
+def test_what_is_kept_is_found_again(file, said):
+    assert file.load(100).runs == ()
+    assert not file.path.exists()
+    file.keep([run(), run("v")], [("w", PLAN), ("w", PLAN)], [SPEED])
+    file.keep([run("w", ("a",) * 5)])
+    found = file.load(100)
+    assert [(one.closed.run.workflow, len(one.calls)) for one in found.runs] == [("w", 2), ("v", 2), ("w", 5)]
+    assert len({one.closed.run.run_id for one in found.runs}) == 3
+    assert found.structures == (("w", PLAN),)
+    assert found.speeds == (SPEED,)
+    assert [len(one.calls) for one in file.load(6).runs] == [5]
+    summary = file.summary()
+    assert [(one.workflow, one.runs, one.calls) for one in summary.workflows] == [("v", 1, 2), ("w", 2, 7)]
+    assert said == []
+
+
+def test_it_is_bounded(file, monkeypatch):
+    monkeypatch.setattr(module, "_RUNS_OF_A_WORKFLOW", 5)
+    monkeypatch.setattr(module, "_MOST_RUNS", 12)
+    for k in range(30):
+        file.keep([run(f"w{k % 4}")])
+    assert len(file.load(1000).runs) == 12
+    for _ in range(30):
+        file.keep([run("w0")])
+    assert sum(one.closed.run.workflow == "w0" for one in file.load(1000).runs) == 5
+
+
+def test_a_speed_is_forgotten_after_a_month(path, said):
+    now = 1000.0
+    file = ProfileFile(path, said.append, wall=lambda: now)
+    file.keep(speeds=[SPEED])
+    now += 3600.0
+    assert file.load(1).speeds[0].age_s == 3600.0
+    now += 31 * 86_400
+    file.keep([run()])
+    assert file.load(1).speeds == ()
+
+
+@pytest.mark.parametrize("damage", ["junk", "cut", "tables"])
+def test_a_damaged_file_is_put_aside(file, said, damage):
+    file.keep([run()] * 50)
+    if damage == "tables":
+        with sqlite3.connect(file.path) as connection:
+            connection.execute("DROP TABLE runs")
+        connection.close()
+    else:
+        held = file.path.read_bytes()
+        file.path.write_bytes(b"junk" * 4000 if damage == "junk" else held[:100] + b"\xff" * (len(held) - 100))
+    assert file.load(1000).runs == ()
+    aside = file.path.with_name(file.path.name + ".corrupt-1")
+    assert aside.exists()
+    assert len(said) == 1
+    assert aside.name in said[0]
+    file.keep([run()])
+    assert len(file.load(1000).runs) == 1
+
+
+def test_a_damaged_file_is_put_aside_when_writing(file, said):
+    file.path.parent.mkdir()
+    file.path.write_bytes(b"junk" * 4000)
+    file.keep([run()])
+    assert len(file.load(1000).runs) == 1
+    assert len(said) == 1
+
+
+def test_an_older_file_is_put_aside_a_newer_one_left_alone(file, said, monkeypatch):
+    file.keep([run()])
+    monkeypatch.setattr(module, "_VERSION", 2)
+    assert file.load(1000).runs == ()
+    assert file.path.with_name(file.path.name + ".old-1").exists()
+    file.keep([run()])
+    monkeypatch.setattr(module, "_VERSION", 1)
+    with pytest.raises(StateUnavailable, match="newer"):
+        file.keep([run()])
+    assert len(said) == 1
+
+
+def test_somebody_elses_database_is_left_alone(file, said):
+    file.path.parent.mkdir()
+    with sqlite3.connect(file.path) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    before = file.path.read_bytes()
+    for use in (lambda: file.load(10), lambda: file.keep([run()]), file.summary):
+        with pytest.raises(StateUnavailable, match="left alone"):
+            use()
+    assert file.path.read_bytes() == before
+    assert said == []
+
+
+def test_one_unreadable_run_does_not_cost_the_others(file):
+    file.keep([run(), NewRun("w", 1, b"of another version"), run()])
+    assert len(file.load(1000).runs) == 2
+
+
+def test_what_cannot_be_opened_is_told(tmp_path, said):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(StateUnavailable):
+        ProfileFile(blocked / "profiles.sqlite", said.append).keep([run()])
+    with pytest.raises(StateUnavailable, match="no such file"):
+        ProfileFile(tmp_path / "none", said.append).summary()
+    with pytest.raises(StateUnavailable):
+        ProfileFile(tmp_path, said.append).load(10)
+
+
+_WRITER = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from agentsched.core.call import RunInfo
+from agentsched.core.records import RunClosed
+from agentsched.state.experience import packed_run
+from agentsched.state.profiles import NewRun, ProfileFile
+file = ProfileFile(Path(sys.argv[1]), print)
+content = packed_run([], RunClosed(RunInfo("r", "w", 0.0), 1.0, "ok", 0, 0, 0, 0, 0.0))
+for _ in range(40):
+    file.keep([NewRun("w", 0, content)])
+"""
+
+
+def test_processes_write_in_turn(path, said):
+    top = str(Path(module.__file__).parents[2])
+    writers = [
+        subprocess.Popen([sys.executable, "-c", _WRITER, str(path), top], stdout=subprocess.PIPE) for _ in range(3)
+    ]
+    assert [writer.communicate(timeout=50)[0] for writer in writers] == [b""] * 3
+    assert [writer.returncode for writer in writers] == [0] * 3
+    assert len(ProfileFile(path, said.append).load(10_000).runs) == 120
+    assert said == []
