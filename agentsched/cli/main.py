@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("agentsched.cli.replay", "Tell how recorded runs would have gone on another pool."),
     "sim": ("agentsched.cli.sim", "Simulate pools and workloads, and compare policies."),
     "bench": ("agentsched.cli.bench", "Measure overhead and behaviour under faults."),
+    "forecast": ("agentsched.cli.forecast", "Judge forecasts on recorded calls, and show what is learned from them."),
     "schema": ("agentsched.cli.schema", "Print the JSON Schema of the configuration, the log or a scenario."),
 }
 """Name -> (module that has ``command``, what it is for)."""

@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsched.core.call import ModelCall, RunInfo
+from agentsched.core.call import ModelCall
 from agentsched.core.forecast import QUANTILES, QuantileForecast
-from agentsched.core.records import CallEnded, RunClosed
 from agentsched.core.remainder import RunHistory
 from agentsched.evaluation.baselines import Baseline, Boosted, GlobalQuantiles, StepQuantiles
+from agentsched.evaluation.feeding import Feeder, walk
 from agentsched.evaluation.scores import LEVELS, Scores, scores_of
 from agentsched.evaluation.trace import TraceRun
 from agentsched.forecast.length import EmpiricalLengths
-from agentsched.forecast.length_learner import LengthLearner
 
 __all__ = ["OURS", "UNCALIBRATED", "ScoredCalls", "evaluate_online", "evaluate_split"]
 
@@ -63,43 +62,6 @@ class ScoredCalls:
         return np.array(places, dtype=np.intp)
 
 
-class _Forecaster:
-    """The learner as it runs live, fed with a trace."""
-
-    def __init__(self) -> None:
-        self.learner = LengthLearner()
-        self.known = EmpiricalLengths()
-        self._now = 0.0
-
-    def predict(self, call: ModelCall, history: RunHistory) -> tuple[QuantileForecast, QuantileForecast]:
-        """The forecast and what it would be without its calibration, both capped by the call's ``max_tokens``."""
-        raw = replace(self.known, offsets={})
-        return _capped(self.known.predict(call, history), call), _capped(raw.predict(call, history), call)
-
-    def learn(self, call: ModelCall, tokens: int, workflow_run: RunInfo, *, last: bool) -> None:
-        arrived, self._now = self._now, self._now + 1.0
-        self.learner.call_ended(
-            CallEnded(
-                call=call,
-                arrived_at=arrived,
-                ended_at=self._now,
-                status="ok",
-                endpoint=None,
-                attempts=1,
-                retries=0,
-                queued_s=0.0,
-                ttft_s=None,
-                input_tokens=call.input_tokens,
-                output_tokens=tokens,
-                cached_input_tokens=None,
-                cost_usd=0.0,
-            )
-        )
-        if last:
-            self.learner.run_closed(RunClosed(workflow_run, self._now, "ok", 0, 0, 0, 0, 0.0))
-        self.known = self.learner.snapshot() or self.known
-
-
 class _Collector:
     """Gathers forecasts and outcomes."""
 
@@ -137,26 +99,24 @@ class _Collector:
 
 
 def evaluate_online(runs: Sequence[TraceRun], boosting: str | None, progress: Progress) -> ScoredCalls:
-    """Forecast every call from those before it, in the trace's order, then learn from it."""
-    ours, gathered, drifts = _Forecaster(), _Collector(), 0
-    baselines = _baselines(boosting)
+    """Forecast every call from those before it, in the trace's order, then learn from it.
+
+    Args:
+        runs: the trace.
+        boosting: the package of the boosted baseline; None: without that baseline.
+        progress: see `Progress`.
+    """
+    feeder, gathered, baselines = Feeder(), _Collector(), _baselines(boosting)
     total, done = sum(len(run.calls) for run in runs), 0
     for number, run in enumerate(runs):
-        history = RunHistory()
-        info = RunInfo(_run_id(number), run.workflow, 0.0)
-        for place, call in enumerate(_model_calls(run, number)):
-            history.arrived(call.step, 0.0)
-            gathered.add(run, place, ours.predict(call, history), _asked(baselines, run, place))
-            tokens = run.calls[place].output_tokens
-            ours.learn(call, tokens, info, last=place == len(run.calls) - 1)
-            drifts += len(ours.learner.take_drifts())
+        for place, call, history in feeder.play(run, number):
+            gathered.add(run, place, _ours(feeder.known, call, history), _asked(baselines, run, place))
             for baseline in baselines.values():
                 baseline.learn(run, place)
-            history.answered(call.step, call.input_tokens, tokens)
             done += 1
             if done % _TELL_EVERY == 0:
                 progress(done, total)
-    return gathered.scored(drifts)
+    return gathered.scored(feeder.drifts)
 
 
 def evaluate_split(runs: Sequence[TraceRun], boosting: str | None, progress: Progress) -> ScoredCalls | None:
@@ -164,40 +124,32 @@ def evaluate_split(runs: Sequence[TraceRun], boosting: str | None, progress: Pro
 
     None where either part would be empty. A conversation's part follows from its name, not from chance.
     """
-    held_out = [zlib.crc32(run.run_id.encode()) % _TEST_SHARE == 0 for run in runs]
-    if all(held_out) or not any(held_out):
+    numbered = list(enumerate(runs))
+    tried = [(number, run) for number, run in numbered if zlib.crc32(run.run_id.encode()) % _TEST_SHARE == 0]
+    if not tried or len(tried) == len(runs):
         return None
-    ours, gathered = _Forecaster(), _Collector()
-    baselines = _baselines(boosting, refit=False)
-    total, done = len(runs), 0
-    for testing in (False, True):
-        for number, run in enumerate(runs):
-            if held_out[number] is testing:
-                _split_run(run, number, ours, baselines, gathered if testing else None)
-                done += 1
-                if done % _TELL_EVERY == 0:
-                    progress(done, total)
-        for baseline in baselines.values():
-            if isinstance(baseline, Boosted):
-                baseline.fit()
-    return gathered.scored(0)
-
-
-def _split_run(
-    run: TraceRun, number: int, ours: _Forecaster, baselines: Mapping[str, Baseline], gathered: _Collector | None
-) -> None:
-    history = RunHistory()
-    info = RunInfo(_run_id(number), run.workflow, 0.0)
-    for place, call in enumerate(_model_calls(run, number)):
-        history.arrived(call.step, 0.0)
-        tokens = run.calls[place].output_tokens
-        if gathered is not None:
-            gathered.add(run, place, ours.predict(call, history), _asked(baselines, run, place))
-        else:
-            ours.learn(call, tokens, info, last=place == len(run.calls) - 1)
+    chosen = {number for number, _ in tried}
+    learned = [(number, run) for number, run in numbered if number not in chosen]
+    feeder, gathered, baselines = Feeder(), _Collector(), _baselines(boosting, refit=False)
+    for done, (number, run) in enumerate(learned):
+        for place, _, _ in feeder.play(run, number):
             for baseline in baselines.values():
                 baseline.learn(run, place)
-        history.answered(call.step, call.input_tokens, tokens)
+        if done % _TELL_EVERY == 0:
+            progress(done, len(runs))
+    for baseline in baselines.values():
+        if isinstance(baseline, Boosted):
+            baseline.fit()
+    for number, run in tried:
+        for place, call, history in walk(run, number):
+            gathered.add(run, place, _ours(feeder.known, call, history), _asked(baselines, run, place))
+    return gathered.scored(feeder.drifts)
+
+
+def _ours(known: EmpiricalLengths, call: ModelCall, history: RunHistory) -> tuple[QuantileForecast, QuantileForecast]:
+    """The forecast, and what it would be without its calibration, both capped by the call's ``max_tokens``."""
+    raw = replace(known, offsets={})
+    return _capped(known.predict(call, history), call), _capped(raw.predict(call, history), call)
 
 
 def _baselines(boosting: str | None, *, refit: bool = True) -> dict[str, Baseline]:
@@ -209,26 +161,6 @@ def _baselines(boosting: str | None, *, refit: bool = True) -> dict[str, Baselin
 
 def _asked(baselines: Mapping[str, Baseline], run: TraceRun, place: int) -> dict[str, Array]:
     return {name: baseline.predict(run, place) for name, baseline in baselines.items()}
-
-
-def _run_id(number: int) -> str:
-    return f"trace-{number}"
-
-
-def _model_calls(run: TraceRun, number: int) -> list[ModelCall]:
-    return [
-        ModelCall(
-            call_id=f"trace-{number}-{place}",
-            run_id=_run_id(number),
-            workflow=run.workflow,
-            step=call.step,
-            call_index=place,
-            model=call.model,
-            input_tokens=call.input_tokens,
-            max_tokens=call.max_tokens,
-        )
-        for place, call in enumerate(run.calls)
-    ]
 
 
 def _capped(forecast: QuantileForecast, call: ModelCall) -> QuantileForecast:

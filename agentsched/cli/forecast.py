@@ -1,0 +1,173 @@
+"""``agentsched forecast``: how good forecasts are on recorded calls, and what is believed after them."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from agentsched.cli.output import json_option, people, print_json, progress
+from agentsched.errors import ConfigError
+from agentsched.evaluation.baselines import boosting_package
+from agentsched.evaluation.beliefs import StepBelief, beliefs_of, learned_from
+from agentsched.evaluation.length_report import LengthReport, WorkflowScores
+from agentsched.evaluation.lengths import evaluate_online, evaluate_split
+from agentsched.evaluation.scores import Scores
+from agentsched.evaluation.trace import TraceRun, read_trace
+
+__all__ = ["command"]
+
+_DATA_HELP = (
+    "DATA: decision logs, directories of them, or CSV or Parquet tables with the columns output_tokens (required), "
+    "run_id, workflow, step, model, call_index, input_tokens, max_tokens, start_s."
+)
+
+
+@click.group("forecast")
+def command() -> None:
+    """Judge forecasts of output lengths on recorded calls, and show what is learned from them."""
+
+
+def _data(wrapped: Callable[..., Any]) -> Callable[..., Any]:
+    return click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DATA...")(wrapped)
+
+
+# -- eval ------------------------------------------------------------------------------------------------------------
+
+
+@command.command("eval", epilog=_DATA_HELP)
+@_data
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write reliability plots (SVG) there.")
+@click.option("--limit", type=click.IntRange(1), help="Look at the first so many conversations only.")
+@click.option("--boosting/--no-boosting", default=True, help="Compare with gradient-boosted trees, if installed.")
+@json_option
+def evaluate(data: tuple[Path, ...], out: Path | None, limit: int | None, boosting: bool, as_json: bool) -> None:
+    """Forecast every output length in DATA from the calls before it, and compare with simple forecasters.
+
+    Told are the pinball loss and the coverage at .5, .9 and .99, and the median absolute error: online, each call
+    learned once it was forecast, and on every fifth conversation after learning from the others.
+    """
+    runs = read_trace(data)[:limit]
+    package = boosting_package() if boosting else None
+    told = progress()
+    if boosting and package is None:
+        told.print("neither lightgbm nor scikit-learn is installed: no comparison with boosted trees")
+    with told.status("reading") as status:
+
+        def tell(what: str) -> Callable[[int, int], None]:
+            return lambda done, total: status.update(f"{what}: {done} of {total}")
+
+        online = evaluate_online(runs, package, tell("online, calls"))
+        split = evaluate_split(runs, package, tell("held-out conversations"))
+    report = LengthReport(online, split, package)
+    if as_json:
+        print_json(report.document())
+    else:
+        _show_report(report, runs, people(pipe_width=110))
+    for path in [] if out is None else report.write_plots(out):
+        told.print(f"wrote {path}")
+
+
+def _show_report(report: LengthReport, runs: list[TraceRun], console: Console) -> None:
+    workflows = len({run.workflow for run in runs})
+    console.print(f"{report.online.outcomes.size} calls in {len(runs)} conversations of {workflows} workflows\n")
+    console.print(_scores_table("online: each call from those before it", report.online.scores()))
+    console.print(f"changes of length that were noticed: {report.online.drifts}\n")
+    if report.split is None:
+        console.print("too few conversations to hold some out")
+    else:
+        console.print(_scores_table("held-out conversations, learned from the others", report.split.scores()))
+    after = report.after_switch()
+    if after:
+        console.print()
+        console.print(_switch_table(after))
+
+
+def _scores_table(title: str, scores: Mapping[str, Scores]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1), header_style="dim")
+    table.add_column("forecaster")
+    for head in ("pinball", ".5", ".9", ".99", "cover .5", ".9", ".99", "5-95 %", "median error"):
+        table.add_column(head, justify="right")
+    for name, one in scores.items():
+        shares = (*one.coverage, one.interval_90)
+        table.add_row(
+            name,
+            f"{one.mean_pinball:.2f}",
+            *(f"{loss:.1f}" for loss in one.pinball),
+            *(f"{share:.1%}" for share in shares),
+            f"{one.median_error:.1f}",
+        )
+    return table
+
+
+def _switch_table(after: list[WorkflowScores]) -> Table:
+    table = Table(title="calls 201 to 1,200 of each workflow", title_justify="left", box=None, padding=(0, 1))
+    table.add_column("workflow")
+    for head in ("calls", "cover .9", "5-95 %", "99 % band", "pinball", "uncalibrated"):
+        table.add_column(head, justify="right")
+    for one in after:
+        table.add_row(
+            one.workflow or "(no name)",
+            str(one.calls),
+            f"{one.calibrated.coverage[1]:.1%}",
+            f"{one.calibrated.interval_90:.1%}",
+            f"{one.band_90[0]:.1%} to {one.band_90[1]:.1%}",
+            f"{one.calibrated.mean_pinball:.2f}",
+            f"{one.uncalibrated.mean_pinball:.2f}",
+        )
+    return table
+
+
+# -- show and export -------------------------------------------------------------------------------------------------
+
+
+@command.command("show", epilog=_DATA_HELP)
+@_data
+@json_option
+def show(data: tuple[Path, ...], as_json: bool) -> None:
+    """Show what is believed of each step's output length after DATA."""
+    believed = beliefs_of(learned_from(read_trace(data)))
+    if as_json:
+        print_json([dataclasses.asdict(one) for one in believed])
+        return
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    for head in ("workflow", "step", "model"):
+        table.add_column(head)
+    for head in ("P5", "P50", "P95", "looks at"):
+        table.add_column(head, justify="right")
+    for one in believed:
+        table.add_row(one.workflow, one.step, one.model, *_tokens(one), one.view)
+    people(pipe_width=110).print(table)
+
+
+def _tokens(one: StepBelief) -> tuple[str, str, str]:
+    return f"{one.p5_tokens:.0f}", f"{one.p50_tokens:.0f}", f"{one.p95_tokens:.0f}"
+
+
+@command.command("export", epilog=_DATA_HELP)
+@_data
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
+def export(data: tuple[Path, ...], out: Path) -> None:
+    """Write all that is learned from DATA as JSON: the quantiles of every group, views and corrections."""
+    known = learned_from(read_trace(data))
+    document = {
+        "schema": 1,
+        "levels": [(k + 0.5) / 32 for k in range(32)],
+        "groups": [{"key": key, "tokens": _list(made.values)} for key, made in known.groups.items()],
+        "views": [{"scope": scope, "view": view} for scope, view in known.views.items()],
+        "offsets": [{"scope": scope, "log1p": _list(offset)} for scope, offset in known.offsets.items()],
+    }
+    try:
+        out.write_text(json.dumps(document), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot be written: {error.strerror or error}", file=str(out)) from error
+    progress().print(f"wrote {out}: {len(known.groups)} groups")
+
+
+def _list(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[float]:
+    return [round(float(value), 6) for value in values]

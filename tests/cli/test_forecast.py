@@ -1,0 +1,62 @@
+"""``agentsched forecast``."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from click.testing import Result
+
+Run = Callable[..., Result]
+
+
+def calls(path: Path, runs: int = 40) -> str:
+    rows = [f"r{run},w,s,{place},{tokens}" for run in range(runs) for place, tokens in enumerate((100 + run, 5) * 3)]
+    path.write_text("\n".join(["run_id,workflow,step,call_index,output_tokens", *rows]) + "\n")
+    return str(path)
+
+
+def test_eval_prints_one_document(run: Run, tmp_path: Path) -> None:
+    result = run("forecast", "eval", calls(tmp_path / "c.csv"), "--no-boosting", "--json")
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert document["boosting"] is None
+    forecasters = document["online"]["forecasters"]
+    assert set(forecasters) == {"agentsched", "agentsched, uncalibrated", "global quantiles", "per-step quantiles"}
+    ours = forecasters["agentsched"]
+    assert ours["calls"] == 240
+    assert len(ours["pinball"]) == len(ours["coverage"]) == 3
+    assert ours["mean_pinball"] < forecasters["per-step quantiles"]["mean_pinball"]
+    assert document["split"]["forecasters"]["agentsched"]["median_error"] >= 0
+
+
+def test_eval_tells_people_and_writes_plots(run: Run, tmp_path: Path) -> None:
+    result = run("forecast", "eval", calls(tmp_path / "c.csv"), "--no-boosting", "--limit", "30", "--out", "plots")
+    assert result.exit_code == 0
+    assert "180 calls in 30 conversations" in result.stdout
+    assert "per-step quantiles" in result.stdout
+    assert (tmp_path / "plots" / "reliability-online.svg").exists()
+
+
+def test_eval_of_wrong_data_says_where(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "c.csv"
+    path.write_text("output_tokens\n12\nmany\n")
+    result = run("forecast", "eval", str(path))
+    assert result.exit_code == 2
+    assert "row 2, column output_tokens: wrong value (given: 'many')" in result.stderr
+
+
+def test_show_tells_each_step(run: Run, tmp_path: Path) -> None:
+    path = calls(tmp_path / "c.csv")
+    told = json.loads(run("forecast", "show", path, "--json").stdout)
+    assert [(one["workflow"], one["step"]) for one in told] == [("w", "s")]
+    assert told[0]["p5_tokens"] <= told[0]["p50_tokens"] <= told[0]["p95_tokens"]
+    assert "looks at" in run("forecast", "show", path).stdout
+
+
+def test_export_writes_what_was_learned(run: Run, tmp_path: Path) -> None:
+    result = run("forecast", "export", calls(tmp_path / "c.csv"), "--out", "known.json")
+    assert result.exit_code == 0
+    document = json.loads((tmp_path / "known.json").read_text())
+    groups = {tuple(group["key"]): group["tokens"] for group in document["groups"]}
+    assert len(groups["w", "s", ""]) == len(document["levels"]) == 32
+    assert run("forecast", "export", str(tmp_path / "c.csv"), "--out", "no/where.json").exit_code == 2
