@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from agentsched.cli.forecast_remainder import command as remainder_command
 from agentsched.cli.output import json_option, people, print_json, progress
 from agentsched.errors import ConfigError
 from agentsched.evaluation.baselines import boosting_package
@@ -31,6 +32,9 @@ _DATA_HELP = (
 @click.group("forecast")
 def command() -> None:
     """Judge forecasts of output lengths on recorded calls, and show what is learned from them."""
+
+
+command.add_command(remainder_command)
 
 
 def _data(wrapped: Callable[..., Any]) -> Callable[..., Any]:
@@ -151,9 +155,15 @@ def _tokens(one: StepBelief) -> tuple[str, str, str]:
 
 @command.command("export", epilog=_DATA_HELP)
 @_data
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
-def export(data: tuple[Path, ...], out: Path) -> None:
-    """Write all that is learned from DATA as JSON: the quantiles of every group, views and corrections."""
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
+@json_option
+def export(data: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
+    """Write all that is learned from DATA as JSON: the quantiles of every group, views and corrections.
+
+    It goes to the file that --out names, or with --json to stdout.
+    """
+    if as_json is (out is not None):
+        raise click.UsageError("export needs one of --out FILE and --json")
     known = learned_from(read_trace(data))
     document = {
         "schema": 1,
@@ -162,6 +172,9 @@ def export(data: tuple[Path, ...], out: Path) -> None:
         "views": [{"scope": scope, "view": view} for scope, view in known.views.items()],
         "offsets": [{"scope": scope, "log1p": _list(offset)} for scope, offset in known.offsets.items()],
     }
+    if out is None:
+        print_json(document)
+        return
     try:
         out.write_text(json.dumps(document), encoding="utf-8")
     except OSError as error:

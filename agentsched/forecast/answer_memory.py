@@ -85,8 +85,8 @@ def _survival(seen: Array) -> tuple[Array, Array]:
     """
     order = np.lexsort((seen < 0, np.abs(seen)))
     tokens, whole = np.abs(seen)[order], (seen > 0)[order]
-    at_risk: Array = np.arange(tokens.size, 0, -1).astype(np.float64)
-    alive: Array = np.cumprod(np.where(whole, 1.0 - 1.0 / at_risk, 1.0))
+    at_risk = np.arange(tokens.size, 0, -1)
+    alive = np.cumprod(np.where(whole, 1.0 - 1.0 / at_risk, 1.0)).astype(np.float64)
     mass = np.concatenate(((1.0,), alive[:-1])) - alive
     rest = alive.item(-1)
     if rest <= 0.0:

@@ -59,4 +59,6 @@ def test_export_writes_what_was_learned(run: Run, tmp_path: Path) -> None:
     document = json.loads((tmp_path / "known.json").read_text())
     groups = {tuple(group["key"]): group["tokens"] for group in document["groups"]}
     assert len(groups["w", "s", ""]) == len(document["levels"]) == 32
+    assert json.loads(run("forecast", "export", str(tmp_path / "c.csv"), "--json").stdout) == document
     assert run("forecast", "export", str(tmp_path / "c.csv"), "--out", "no/where.json").exit_code == 2
+    assert run("forecast", "export", str(tmp_path / "c.csv")).exit_code == 2
