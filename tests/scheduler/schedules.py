@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from agentsched.core.call import Failure, FailureKind, Usage
+from agentsched.core.call import Failure, FailureKind, Handed, Usage, Way
 from agentsched.core.endpoint import Endpoint, Price, Profile
 from agentsched.core.forecast import QuantileForecast
 from agentsched.core.protocols import Policy
@@ -35,6 +35,7 @@ _FAILURES = [
     FailureKind.RATE_LIMITED,
     FailureKind.SERVER,
     FailureKind.CLIENT,
+    FailureKind.DIVERGED,
 ]
 
 
@@ -55,9 +56,14 @@ class Schedule:
             stream=StreamRules(
                 first_token_timeout=float(rng.uniform(0.2, 5.0)) if rng.random() < 0.3 else None,
                 idle_timeout=float(rng.uniform(0.5, 10.0)),
+                upgrade=bool(rng.random() < 0.8),
+                continuation=bool(rng.random() < 0.8),
             ),
             hedge=HedgeRules(
-                max_extra=float(rng.choice([0.0, 0.05, 1.0])), reserve=float(rng.choice([0.0, 2.0, 50.0]))
+                max_extra=float(rng.choice([0.0, 0.05, 1.0])),
+                reserve=float(rng.choice([0.0, 2.0, 50.0])),
+                max_moves=float(rng.choice([0.0, 0.01, 1.0])),
+                max_waste=float(rng.choice([0.0, 0.1, 1.0])),
             ),
         )
         policy: Policy = POLICIES[str(rng.choice(sorted(POLICIES)))]()
@@ -88,6 +94,8 @@ class Schedule:
             price=Price(0.5, 20.0),
             quality=float(rng.choice([0.5, 1.0])),
             context_tokens=5000 if rng.random() < 0.2 else None,
+            kind=str(rng.choice(["openai", "vllm"])),
+            capabilities=frozenset({"completions"}) if rng.random() < 0.1 else None,
         )
 
     # -- the world -----------------------------------------------------------------------------------------------------
@@ -95,7 +103,8 @@ class Schedule:
     def _world(self, start: Start) -> Iterator[tuple[float, Event]]:
         """The life of one attempt: silence, an answer, a failure before or in the middle of it."""
         rng, attempt_id = self.rng, start.attempt_id
-        stream = self.bench.calls[start.call_id].call.stream
+        stream = start.stream
+        slow = 10.0 if rng.random() < 0.2 else 1.0
         at, faulty = float(rng.exponential(0.4)), rng.random() < self.fault_share
         if faulty and rng.random() < 0.3:
             return
@@ -109,9 +118,11 @@ class Schedule:
         for k, count in enumerate(told):
             if k >= cut:
                 break
-            paused = rng.random() < 0.1
-            yield at, TokensProgressed(attempt_id, count, paused)
-            at += float(rng.exponential(2.0 if paused else 0.2))
+            paused = bool(rng.random() < 0.1) and self.bench.calls[start.call_id].call.stream
+            repeats = start.way is not None and k < 2 and rng.random() < 0.3
+            handed = Handed.NOTHING if repeats else Handed(rng.choice(["nothing", "text", "other"], p=[0.1, 0.7, 0.2]))
+            yield at, TokensProgressed(attempt_id, count, paused, handed, 0.0 if paused else float(rng.uniform(0, 0.1)))
+            at += float(rng.exponential(2.0 if paused else 0.2 * slow))
         if not faulty:
             output = None if rng.random() < 0.2 else tokens
             yield at, AttemptFinished(attempt_id, Usage(None if output is None else 100, output))
@@ -123,7 +134,8 @@ class Schedule:
         kind = _FAILURES[rng.integers(len(_FAILURES))]
         retry_after = float(rng.choice([0.0, 0.5, 5.0, 100.0])) if rng.random() < 0.5 else None
         limits = kind in (FailureKind.RATE_LIMITED, FailureKind.SERVER)
-        return Failure(kind, "by chance", retry_after_s=retry_after if limits else None)
+        status = int(rng.choice([400, 401, 422])) if kind is FailureKind.CLIENT else None
+        return Failure(kind, "by chance", status, retry_after if limits else None)
 
     # -- the play ------------------------------------------------------------------------------------------------------
 
@@ -160,6 +172,8 @@ class Schedule:
             patience_s=float(rng.uniform(0.1, 20.0)) if rng.random() < 0.2 else None,
             min_quality=0.8 if rng.random() < 0.1 else 0.0,
             prefix=int(rng.integers(0, 3)),
+            upgradable=bool(rng.random() < 0.7),
+            continuable=frozenset(way for way in Way if rng.random() < 0.5),
         )
 
     def _interfere(self) -> None:
@@ -188,10 +202,11 @@ class Schedule:
         assert table.prefill_tokens.sum() == 0
         for seen in calls:
             self._check_call(seen)
+        self._check_spending()
         assert len(bench.observations) == sum(len(seen.starts) for seen in calls) == len(bench.decisions)
-        retries = sum(d.why in ("retry", "left") for d in bench.decisions)
+        retries = sum(d.why in ("retry", "left", "migrate", "degrade") for d in bench.decisions)
         hedges = sum(d.why == "hedge" for d in bench.decisions)
-        free = sum(o.status in ("limited", "stale") for o in bench.observations)
+        free = sum(o.status in ("limited", "stale") for o in bench.observations) + sum(map(self._asked_plainly, calls))
         assert hedges <= hedge.max_extra * len(calls) + hedge.reserve
         assert retries - free <= retry.budget * len(calls) + retry.reserve
         assert {closed.run.run_id for closed in bench.closed_runs} == {"r0", "r1"}
@@ -201,6 +216,22 @@ class Schedule:
             assert np.isfinite(values).all(), name
             assert (values > 0).all(), name
 
+    def _asked_plainly(self, seen: Seen) -> bool:
+        """Whether a server refused to stream a whole answer, so that it was asked once more for it as it is."""
+        observed = [o for o in self.bench.observations if o.call_id == seen.call.call_id]
+        return not seen.call.stream and seen.call.upgradable and any(o.status == "client" for o in observed[:-1])
+
+    def _check_spending(self) -> None:
+        """What was sent twice on purpose stays within the caps, in calls and in tokens."""
+        bench, hedge = self.bench, self.rules.hedge
+        rescue, sizes = bench.scheduler._rescue, [seen.call.input_tokens + 200.0 for seen in bench.calls.values()]
+        moves = sum(o.status == "slow" for o in bench.observations)
+        assert moves <= (hedge.max_moves * len(sizes) + hedge.reserve if hedge.max_moves else 0)
+        assert moves == rescue.moves.spent
+        if not hedge.max_waste:
+            assert rescue.waste.spent == 0.0
+        assert rescue.waste.spent <= hedge.max_waste * 2.0 * sum(sizes) + hedge.reserve * 2.0 * max(sizes)
+
     def _check_call(self, seen: Seen) -> None:
         call, ended, retry = seen.call, seen.ended, self.rules.retry
         assert ended is not None, f"{call.call_id} never ended"
@@ -208,10 +239,14 @@ class Schedule:
         assert (ended.status == "ok") <= (seen.delivered is not None)
         assert ended.attempts == len(seen.starts)
         observed = [o for o in self.bench.observations if o.call_id == call.call_id]
-        free = sum(o.status in ("limited", "stale") for o in observed)
+        free = sum(o.status in ("limited", "stale") for o in observed) + self._asked_plainly(seen)
         assert len(seen.starts) - free <= retry.max_attempts
         if not call.repeatable:
             assert all(o.status in ("connect", "limited") for o in observed[:-1])
+        if not self.rules.stream.continuation or not call.repeatable or not call.stream:
+            assert all(start.way is None for start in seen.starts)
+        if not self.rules.stream.upgrade or not call.upgradable:
+            assert all(start.stream is call.stream for start in seen.starts)
         if call.pinned is not None:
             assert set(seen.places) <= {call.pinned}
         if call.deadline_at is not None and ended.status != "ok":
