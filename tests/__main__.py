@@ -5,6 +5,8 @@ fast suite; further sessions make virtual environments of their own.
     python -m tests openai2       the suite against the locked set with openai 2 (httpx)
     python -m tests openai3       the suite against the locked set with openai 3 (httpx2)
     python -m tests extras        every extra alone in a clean environment, and all of them together
+    python -m tests langchain     LangChain's own tests of chat models, for the explicit chat model
+    python -m tests frameworks    every framework by every way of calling a model: the table of docs/frameworks.md
     python -m tests fuzz          the long property-based tests
     python -m tests real-engine   the same workflow on real llama.cpp servers (downloads about 200 MB of packages)
     python -m tests all           all of the above but real-engine
@@ -78,8 +80,28 @@ def extras() -> None:
 
 def _public(extra: str) -> str:
     """The public names that must resolve with this extra: the SDK's wrappers need the SDK."""
-    with_sdk = extra in ("openai", "langgraph", "demo", "bench", "all", "dev")
+    with_sdk = extra in ("openai", "langgraph", "crewai", "autogen", "demo", "bench", "all", "dev")
     return "agentsched.__all__" if with_sdk else "set(agentsched.__all__) - {'OpenAI', 'AsyncOpenAI'}"
+
+
+def langchain() -> None:
+    """LangChain's own tests of chat models: their pytest plugins stay out of the other environments."""
+    python = fresh_environment("langchain")
+    run(python, "-m", "pip", "install", "--quiet", "-r", LOCKS / "openai3.txt", "langchain-tests>=1.1")
+    run(python, "-m", "pip", "install", "--quiet", "--no-deps", "-e", ".")
+    pytest(python, "tests/integrations/langchain")
+
+
+def frameworks() -> None:
+    """The matrix, with the frameworks that go with openai 2 and those that go with openai 3."""
+    pythons: list[str] = []
+    for name in ("openai2", "openai3"):
+        python = fresh_environment(f"frameworks-{name}")
+        more = ROOT / "tests" / "frameworks" / f"requirements-{name}.txt"
+        run(python, "-m", "pip", "install", "--quiet", "-r", LOCKS / f"{name}.txt", "-r", more)
+        run(python, "-m", "pip", "install", "--quiet", "--no-deps", "-e", ".")
+        pythons += ["--python", python]
+    run(sys.executable, "tests/frameworks/matrix.py", *pythons)
 
 
 def fuzz() -> None:
@@ -107,6 +129,8 @@ SESSIONS: dict[str, Callable[[], None]] = {
     "openai2": locked("openai2"),
     "openai3": locked("openai3"),
     "extras": extras,
+    "langchain": langchain,
+    "frameworks": frameworks,
     "fuzz": fuzz,
     "real-engine": real_engine,
 }
