@@ -1,0 +1,63 @@
+"""``agentsched forecast remainder``: how well what follows a call is forecast on recorded conversations."""
+
+import dataclasses
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from agentsched.cli.output import json_option, people, print_json, progress
+from agentsched.errors import ConfigError
+from agentsched.evaluation.remainders import QUANTITIES, TABLE, RemainderScores, evaluate_remainders
+from agentsched.evaluation.trace import read_trace
+
+__all__ = ["command"]
+
+
+@click.command("remainder", epilog="DATA: as for `agentsched forecast eval`.")
+@click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DATA...")
+@json_option
+def command(data: tuple[Path, ...], as_json: bool) -> None:
+    """Forecast calls and tokens that follow each call of DATA, from other conversations of the same workflow.
+
+    Told are the pinball loss and the coverage at .5, .9 and .99, beside those of a table by step and position, and of
+    a forecaster that has seen 20 conversations only.
+    """
+    runs = read_trace(data)
+    with progress().status("workflows") as status:
+        scored = evaluate_remainders(runs, lambda done, total: status.update(f"workflows: {done} of {total}"))
+    if not scored:
+        names = ", ".join(str(path) for path in data)
+        raise ConfigError("too few conversations", file=names, allowed="ten or more of one workflow")
+    if as_json:
+        print_json([_document(one) for one in scored])
+        return
+    console = people(pipe_width=110)
+    for one in scored:
+        console.print(_table(one))
+
+
+def _document(one: RemainderScores) -> dict[str, object]:
+    scores = {
+        quantity: {name: dataclasses.asdict(score) for name, score in by_name.items()}
+        for quantity, by_name in one.scores.items()
+    }
+    return {"workflow": one.workflow, "runs": one.runs, "scores": scores}
+
+
+def _table(one: RemainderScores) -> Table:
+    title = f"{one.workflow or '(no name)'}: {one.runs} conversations; losses as shares of the table's in brackets"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1), header_style="dim")
+    table.add_column("rest of the run")
+    table.add_column("forecaster")
+    for head in ("pinball", ".5", ".9", ".99", "cover .9", "5-95 %"):
+        table.add_column(head, justify="right")
+    for quantity in QUANTITIES:
+        base = one.scores[quantity][TABLE]
+        for name, score in one.scores[quantity].items():
+            losses = (score.mean_pinball, *score.pinball)
+            bases = (base.mean_pinball, *base.pinball)
+            shares = ("" if name == TABLE or not b else f" ({a / b:.2f})" for a, b in zip(losses, bases, strict=True))
+            told = [f"{loss:.4g}{share}" for loss, share in zip(losses, shares, strict=True)]
+            table.add_row(quantity, name, *told, f"{score.coverage[1]:.1%}", f"{score.interval_90:.1%}")
+    return table
