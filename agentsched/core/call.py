@@ -219,11 +219,15 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one answer: the server's own count where it gave one, else counted from the stream."""
+    """Tokens of one answer: the server's own count where it gave one, else counted from the stream.
+
+    ``decode_s``: seconds the server took for the tokens after the first one, where it said.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_input_tokens: int | None = None
+    decode_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

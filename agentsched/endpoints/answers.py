@@ -114,8 +114,8 @@ def _response_event(event: dict[str, Any]) -> Chunk:
 def error_of(answer: dict[str, Any]) -> str | None:
     """The message of an error object in an answer that came with status 200; None: there is no error.
 
-    A whole failed answer of the responses API (``"object": "response"``) keeps its shape and is an answer; a stream that
-    ends with one is an error.
+    A whole failed answer of the responses API (``"object": "response"``) keeps its shape and is an answer; a stream
+    that ends with one is an error.
     """
     if answer.get("object") == "response":
         return None
@@ -134,16 +134,36 @@ def _message(error: object) -> str:
 
 
 def usage_of(answer: dict[str, Any]) -> Usage:
-    """Token counts in any of the three shapes; None where the server did not say."""
-    usage = answer.get("usage")
-    if not isinstance(usage, dict):
-        return Usage()
-    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
+    """Token counts in any of the three shapes, and what the server says of its time; None where it did not say."""
+    usage = _object(answer.get("usage"))
+    details = _object(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"))
+    cached = _count(details.get("cached_tokens"))
+    timings = _object(answer.get("timings"))
     return Usage(
         _count(usage.get("prompt_tokens", usage.get("input_tokens"))),
         _count(usage.get("completion_tokens", usage.get("output_tokens"))),
-        _count(details.get("cached_tokens")) if isinstance(details, dict) else None,
+        _count(timings.get("cache_n")) if cached is None else cached,
+        _decode_s(timings, _object(_object(answer.get("nvext")).get("timing"))),
     )
+
+
+def _decode_s(llama_cpp: dict[str, Any], dynamo: dict[str, Any]) -> float | None:
+    """Seconds from the first token to the last, by llama.cpp's ``timings`` or Dynamo's ``nvext.timing``."""
+    decode_ms = _milliseconds(llama_cpp.get("predicted_ms"))
+    if decode_ms is None:
+        total_ms, first_ms = _milliseconds(dynamo.get("total_time_ms")), _milliseconds(dynamo.get("ttft_ms"))
+        if total_ms is not None and first_ms is not None and total_ms >= first_ms:
+            decode_ms = total_ms - first_ms
+    return None if decode_ms is None else decode_ms / 1000.0
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _milliseconds(value: object) -> float | None:
+    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and 0.0 <= value < 1e9
+    return float(value) if usable else None  # type: ignore[arg-type]
 
 
 def _count(value: object) -> int | None:

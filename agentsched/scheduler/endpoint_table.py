@@ -147,9 +147,20 @@ class EndpointTable:
             others = self.others.rows(now).take(indices, axis=1)
             in_flight_all, prefill_all = in_flight_all + others[0], prefill_all + others[1]
             seen[_STAKE : _STAKE_TOKENS + 1] += others[2:]
+            seen[_EXCESS] = np.maximum(seen[_EXCESS], self._behind_others_s(indices, in_flight_all))
         seen[_STAKE_TOKENS] /= np.maximum(seen[_STAKE], _LEAST_STAKE)
         seen[_QUEUE_STAKE] = np.maximum(seen[_QUEUE_STAKE], self._queue_stake_mean_per_s[indices])
         return EndpointStates(*(*seen, in_flight_all, prefill_all))
+
+    def _behind_others_s(self, indices: NDArray[np.intp], in_flight_all: Array) -> Array:
+        """Expected seconds until a server whose slots others have taken too has one for one more call.
+
+        It is priced, not waited for here: nothing tells this client when the slot of another one becomes free.
+        """
+        slots = self.slots[indices]
+        beyond = np.maximum(0.0, in_flight_all + 1.0 - slots)
+        behind: Array = beyond * self.service_s[indices] / slots
+        return behind
 
     def pace(self, now: float) -> Array:
         """Believed seconds per output token of the calls that run at each endpoint, shape (endpoints,)."""

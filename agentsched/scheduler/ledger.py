@@ -298,32 +298,40 @@ class Ledger:
         tokens, elapsed = usage.output_tokens or 0, now - attempt.started_at
         self.table.saw_service(attempt.endpoint, elapsed)
         if tokens > 0 and not attempt.held_up:
-            self._saw_speed(attempt, tokens, elapsed, now)
+            self._saw_speed(attempt, usage, elapsed, now)
         if state.call.prefix:
             state.run.last_endpoint[state.call.prefix] = (attempt.endpoint, (usage.input_tokens or 0) + tokens)
         if attempt.held_up or attempt.known_tokens:
             return False
         return self.table.coverage.saw(elapsed, *attempt.likely_s)
 
-    def _saw_speed(self, attempt: AttemptState, tokens: int, elapsed: float, now: float) -> None:
+    def _saw_speed(self, attempt: AttemptState, usage: Usage, elapsed: float, now: float) -> None:
+        tokens = usage.output_tokens or 0
         decode_s = max(0, tokens - 1) * attempt.predicted_tpot_s
         factor = elapsed / max(_SHORTEST_FORECAST_S, attempt.predicted_ttft_s + decode_s)
         if factor > 0.0:
             self.table.saw_misfit(attempt.endpoint, factor)
         if attempt.first_at is None:
-            self._saw_whole(attempt, tokens, factor, now)
+            self._saw_whole(attempt, tokens, factor, usage.decode_s, elapsed, now)
         elif attempt.paced_at == attempt.first_at and tokens - attempt.paced_tokens >= _MIN_TOKENS_FOR_PACE:
             self.table.saw_pace(attempt.endpoint, tokens - attempt.paced_tokens, now - attempt.first_at, now)
 
-    def _saw_whole(self, attempt: AttemptState, tokens: int, factor: float, now: float) -> None:
+    def _saw_whole(
+        self, attempt: AttemptState, tokens: int, factor: float, decode_s: float | None, elapsed: float, now: float
+    ) -> None:
         """An answer came in one piece: both parts of its forecast were off by the same factor, as far as one can see.
 
-        Long and short answers in turn then set the two parts right: only the true ones suit both.
+        Long and short answers in turn then set the two parts right: only the true ones suit both. Where the server
+        says how long its tokens took (``decode_s``), the rest was the way to the first one.
         """
-        table, i = self.table, attempt.endpoint
-        table.saw_first_token(i, factor * attempt.predicted_ttft_s, attempt.unloaded_ttft_s, attempt.in_flight, now)
+        table, i, ttft_s = self.table, attempt.endpoint, factor * attempt.predicted_ttft_s
+        if decode_s is None or decode_s > elapsed:
+            decode_s = factor * (tokens - 1) * attempt.predicted_tpot_s
+        else:
+            ttft_s = elapsed - decode_s
+        table.saw_first_token(i, ttft_s, attempt.unloaded_ttft_s, attempt.in_flight, now)
         if tokens > _MIN_TOKENS_FOR_PACE:
-            table.saw_pace(i, tokens - 1, factor * (tokens - 1) * attempt.predicted_tpot_s, now)
+            table.saw_pace(i, tokens - 1, decode_s, now)
 
     # -- money and names ---------------------------------------------------------------------------------------------
 

@@ -387,6 +387,7 @@ class Scheduler:
             state.call.input_tokens + known if said.input_tokens is None else said.input_tokens,
             attempt.tokens if said.output_tokens is None else said.output_tokens,
             said.cached_input_tokens,
+            said.decode_s,
         )
         if state.delivered is None:
             self._deliver(state, attempt, now)

@@ -178,6 +178,15 @@ def test_what_is_no_json_object_is_malformed(body):
         ({"usage": {"prompt_tokens_details": [1]}}, Usage()),
         ({"usage": 3}, Usage()),
         ({}, Usage()),
+        ({"timings": {"cache_n": 40, "predicted_ms": 1500}}, Usage(cached_input_tokens=40, decode_s=1.5)),
+        (
+            {"usage": {"prompt_tokens_details": {"cached_tokens": 3}}, "timings": {"cache_n": 40}},
+            Usage(cached_input_tokens=3),
+        ),
+        ({"nvext": {"timing": {"ttft_ms": 200.0, "total_time_ms": 900.0}}}, Usage(decode_s=0.7)),
+        ({"nvext": {"timing": {"ttft_ms": 900, "total_time_ms": 200}}}, Usage()),
+        ({"nvext": {"timing": 3}, "timings": {"predicted_ms": "fast", "cache_n": 1.5}}, Usage()),
+        ({"timings": {"predicted_ms": -1}, "nvext": []}, Usage()),
     ],
 )
 def test_usage_of_whole_answers(answer, usage):

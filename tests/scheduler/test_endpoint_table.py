@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agentsched.core.call import FailureKind
+from agentsched.core.call import FailureKind, Usage
 from agentsched.core.endpoint import Profile
 from agentsched.forecast.latency import tpot_if_joined, ttft_if_joined
 from agentsched.scheduler.events import AttemptFinished, TokensProgressed
@@ -15,8 +15,6 @@ PRIOR = Profile(ttft_s=0.3, tpot_s=0.02, tpot_per_batch_s=0.0, prefill_tokens_pe
 def truth(ttft_s: float, tpot_s: float, lengths, *, stream: bool):
     """An endpoint that always takes this long; answers have these lengths in turn; told at most every 0.1 s."""
     from itertools import cycle
-
-    from agentsched.core.call import Usage
 
     each = cycle(lengths)
 
@@ -57,6 +55,26 @@ def test_speed_is_learned(ttft_s, tpot_s, stream):
         bench.advance(5.0)
     for tokens in (20, 60, 500):
         assert believed(bench, tokens) == pytest.approx(ttft_s + (tokens - 1) * tpot_s, rel=0.25)
+
+
+def test_what_a_server_says_of_its_time_tells_both_parts_apart():
+    """Answers in one piece, all of one length: without the server's word the parts could be told apart by nothing."""
+    bench = Bench(endpoint("a", profile=PRIOR), lengths=FixedLengths(60))
+    for _ in range(40):
+        seen = bench.call()
+        bench.advance(1.0 + 59 * 0.005)
+        bench.feed(AttemptFinished(seen.starts[0].attempt_id, Usage(10, 60, None, 59 * 0.005)))
+        bench.advance(5.0)
+    assert believed(bench, 20) == pytest.approx(1.0 + 19 * 0.005, rel=0.1)
+    assert believed(bench, 500) == pytest.approx(1.0 + 499 * 0.005, rel=0.1)
+
+
+def test_a_server_that_says_more_than_the_time_it_had_is_not_believed():
+    bench = Bench(endpoint("a", profile=PRIOR), lengths=FixedLengths(60))
+    seen = bench.call()
+    bench.advance(1.0)
+    bench.feed(AttemptFinished(seen.starts[0].attempt_id, Usage(10, 60, None, 500.0)))
+    assert believed(bench, 60) < 2.0
 
 
 def test_one_odd_answer_does_not_outweigh_the_profile():

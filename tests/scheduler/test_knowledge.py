@@ -1,12 +1,14 @@
 """What clients tell each other beyond their load: told first-hand only, believed where nothing better is known."""
 
+import numpy as np
 import pytest
 
 from agentsched.core.call import FailureKind
 from agentsched.core.endpoint import Profile
+from agentsched.core.load import EndpointLoad
 from agentsched.core.rules import BreakerRules, Rules
 from agentsched.core.shared import EndpointKnowledge
-from agentsched.scheduler.events import OthersKnow
+from agentsched.scheduler.events import OthersKnow, OthersSeen
 from agentsched.scheduler.recording import encode_line, first_difference
 from agentsched.scheduler.scheduler import Scheduler
 from tests.scheduler.bench import Bench, FirstReady, FixedLengths, endpoint
@@ -134,3 +136,17 @@ def test_unknown_endpoints_are_no_matter_and_the_recording_replays():
     old = bench.scheduler
     fresh = Scheduler(old.pool, FirstReady(), FixedLengths(), old._remainders, old.rules)
     assert first_difference(lines, fresh) is None
+
+
+def test_slots_that_others_have_taken_are_a_queue_at_the_server():
+    bench = Bench(endpoint("a", max_concurrency=4), endpoint("b", max_concurrency=4), "c")
+    table = bench.scheduler.ledger.table
+    indices = np.arange(3)
+
+    def excess() -> list[float]:
+        return table.states(indices, np.zeros(3), bench.now).excess_ttft_s.tolist()
+
+    bench.feed(OthersSeen((EndpointLoad("a", 7.0), EndpointLoad("b", 3.0), EndpointLoad("c", 99.0)), bench.now))
+    assert excess() == [pytest.approx(4 * table.service_s[0] / 4), 0.0, 0.0]
+    assert bench.call(9.0).places != ["a"]
+    assert table.queue_s(indices).tolist() == [0.0, 0.0, 0.0], "it is not waited for here"
