@@ -26,7 +26,7 @@ def error_for(call: ModelCall, fail: Fail) -> AgentschedError | asyncio.Cancelle
     kind, detail = fail.failure.kind, fail.failure.detail
     if kind is FailureKind.CANCELLED:
         return asyncio.CancelledError(detail)
-    if kind is FailureKind.DEADLINE:
+    if kind is FailureKind.DEADLINE or kind is FailureKind.SHED:
         return DeadlineExceeded(run_id=call.run_id, workflow=call.workflow, step=call.step)
     if kind is FailureKind.PATIENCE:
         return CallTimedOut(detail, attempts=fail.attempts)

@@ -53,6 +53,10 @@ class Placement:
             return in_time / (ordered.size * rest_s.size)
         return None if slack is None else int(ordered.searchsorted(slack, side="right")) / ordered.size
 
+    def p_meet(self, state: CallState) -> float | None:
+        """Probability that the call's run meets its deadline; None: it has none."""
+        return self._p_meet(np.sort(self.samples), state.run.run.due_at)
+
     def decision(self, state: CallState, attempt_id: str, why: str, policy: str, now: float) -> Decision:
         """The record of this placement."""
         ordered = self.samples.copy()
@@ -84,6 +88,11 @@ class Placement:
         told = [(names[k], scores.item(k)) for k in best if k != self.position and scores.item(k) > -math.inf]
         return tuple(told[:_RIVALS_SHOWN])
 
+    def likely_s(self) -> tuple[float, float]:
+        """The 10th and the 90th percentile of the predicted end-to-end time."""
+        ordered = np.sort(self.samples)
+        return ordered.item(int(0.1 * ordered.size)), ordered.item(int(0.9 * ordered.size))
+
     def rival_q95_s(self) -> float:
         """The 95th percentile of the end-to-end time at the fastest other candidate, as if idle; inf: there is none.
 
@@ -103,13 +112,14 @@ class Placer:
     def __init__(self, table: EndpointTable, policy: Policy) -> None:
         self._table = table
         self._policy = policy
+        self.fallback: Policy | None = getattr(policy, "fallback", None)
         self._memory = policy if isinstance(policy, RememberingPolicy) else None
         self._index_arrays: dict[tuple[int, ...], tuple[NDArray[np.intp], tuple[str, ...]]] = {}
 
     @property
-    def policy_name(self) -> str:
-        """The policy's name."""
-        return self._policy.name
+    def policy(self) -> Policy:
+        """The policy, or what it falls back to while its forecasts do not hold."""
+        return self.fallback if self.fallback is not None and self._table.coverage.lost else self._policy
 
     def remember(self, record: Decision | Observation) -> None:
         """Let a policy that has a memory know of an attempt that began or ended."""
@@ -140,8 +150,10 @@ class Placer:
             remainder=state.remainder,
             rest_s=None if state.remainder is None else _rest_s(state.remainder, states),
             now=now,
+            correction=state.run.correction,
+            siblings_s=max(0.0, state.run.siblings_until(call) - now),
         )
-        choice = self._policy.choose(situation)
+        choice = self.policy.choose(situation)
         position = choice.index
         ttft_s, tpot_s = situation.ttft_s.item(position), situation.tpot_s.item(position)
         return Placement(
@@ -163,7 +175,7 @@ class Placer:
 
         None: inf for all of them.
         """
-        ready = self._table.closed_s(indices, state.call.input_tokens + state.lengths.mean, now)
+        ready = self._table.closed_s(indices, state.expected_tokens, now, state.order)
         if ready is not None or state.not_before:
             ready = np.zeros(len(candidates)) if ready is None else ready
             if state.not_before:

@@ -87,7 +87,7 @@ class RateBucket:
         self.left(now, 0.0)
 
     def wait_s(self, now: float, amount: float, order: Order | None = None) -> float:
-        """Seconds until ``amount`` may be spent, after all calls that wait and are more urgent than ``order``; 0: now."""
+        """Seconds until ``amount`` may be spent, after what waits and is more urgent than ``order``; 0: now."""
         self._refill(now)
         if order is not None and self._queue:
             amount += sum(ahead for _, ahead in self._queue[: bisect_left(self._queue, (order, -math.inf))])

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from agentsched.core.endpoint import Endpoint, Price, Profile
-from agentsched.core.rules import BreakerRules, HedgeRules, RetryRules, StreamRules
+from agentsched.core.rules import AdmissionRules, BreakerRules, HedgeRules, RetryRules, StreamRules
 from agentsched.settings.document import Dumper
 from agentsched.settings.environment import escaped
 from agentsched.settings.values import InterceptSettings, LogSettings, PolicySettings, Settings, StateSettings
@@ -44,6 +44,7 @@ def dump_settings(settings: Settings) -> str:
         ("breaker", rules.breaker, BreakerRules()),
         ("stream", rules.stream, StreamRules()),
         ("hedge", rules.hedge, HedgeRules()),
+        ("admission", rules.admission, AdmissionRules()),
         ("state", settings.state, StateSettings()),
         ("log", settings.log, LogSettings()),
         ("intercept", settings.intercept, InterceptSettings()),

@@ -144,10 +144,22 @@ def test_requests_per_minute():
     assert [len(seen.starts) for seen in calls] == [1, 1, 1, 0, 0]
     for seen in calls[:3]:
         bench.finish(seen)
-    bench.advance(59.9)
+    bench.advance(19.9)
     assert not calls[3].starts
     bench.advance(0.2)
+    assert [len(seen.starts) for seen in calls] == [1, 1, 1, 1, 0], "one every twenty seconds"
+    bench.advance(20.0)
     assert [len(seen.starts) for seen in calls] == [1] * 5
+
+
+def test_what_a_server_says_is_left_counts_more_than_the_configured_limit():
+    """One of 60 a minute comes every second, long before the limit is whole again."""
+    bench = Bench(endpoint("a", rpm=60))
+    bench.limited("a", remaining_requests=0, reset_requests_s=60.0)
+    seen = bench.call(100.0)
+    assert not seen.starts
+    bench.advance(1.01)
+    assert len(seen.starts) == 1
 
 
 def test_requests_beyond_the_limit_go_elsewhere():
@@ -179,7 +191,7 @@ def test_what_no_server_worked_on_is_refunded_whole():
     seen = bench.call(100.0, input_tokens=500)
     assert seen.places == ["a"]
     bench.fail(seen, FailureKind.CONNECT)
-    assert bench.scheduler.ledger.table.token_windows[0].used(bench.now) == 0.0
+    assert bench.scheduler.ledger.table.token_buckets[0].used(bench.now) == 0.0
 
 
 def test_a_call_larger_than_the_limit_goes_when_the_window_is_empty():
