@@ -114,7 +114,6 @@ class EndpointTable:
         self.queue_stake_per_s, self._queue_stake_mean_per_s = self._seen[18], row()
         self._stakes_at = -math.inf
         self.others, self.coverage = Others(self.index), Coverage()
-        self.whole_only = [False] * count
         self.pace_scale, self.pace_count, self.ttft_count = [1.0] * count, [1.0] * count, [1.0] * count
         self.heard, self.misfit = [0] * count, [KNOWN_SPREAD**2] * count
         self.excess_at, self._failed_at = row(), row(-np.inf)

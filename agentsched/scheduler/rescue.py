@@ -5,19 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsched.core.call import Handed, ModelCall, Way
+from agentsched.core.call import Failure, FailureKind, Way
 from agentsched.core.endpoint import Endpoint
 from agentsched.core.rules import Rules
 from agentsched.forecast.latency import completion_samples, lognormal_factors
-from agentsched.policy.rectify import Judgement, Running, Verdict, judge_running, judge_silence
+from agentsched.policy.rectify import SURELY_DEAD, Judgement, Running, Verdict, judge_running, judge_silence
 from agentsched.scheduler import clocks
 from agentsched.scheduler.call_state import AttemptState, CallState, Partial
+from agentsched.scheduler.going_on import partial_of, way_at
 from agentsched.scheduler.ledger import Ledger
 from agentsched.scheduler.placing import Placement, Placer
 from agentsched.scheduler.retries import Retries
 from agentsched.scheduler.retry_budget import ShareBudget, TokenBudget
 
-__all__ = ["Rescue", "Thought", "partial_of", "resumable", "way_at"]
+__all__ = ["Rescue", "Thought"]
 
 Array = NDArray[np.float64]
 
@@ -123,10 +124,16 @@ class Rescue:
         may_move = self.moves.available and self.waste.affords(_size(state))
         return Thought(judge_running(self._running(state, attempt, rival, now), may_move=may_move), rival)
 
-    def moved(self, state: CallState) -> None:
-        """A stream that still flowed was left."""
+    def leaves(self, state: CallState, attempt: AttemptState, p_dead: float, now: float) -> Failure:
+        """The attempt is left: why, as its failure; leaving a stream that still flows is paid for."""
+        if attempt.first_at is None:
+            return Failure(FailureKind.SILENT, f"no sign of life for {now - attempt.started_at:.2f} s")
+        if p_dead >= SURELY_DEAD:
+            return Failure(FailureKind.STALLED, f"no further token for {now - attempt.progress_at:.2f} s")
         self.moves.take()
         self.waste.take(_size(state))
+        pace, usual = attempt.pace_s * 1e3, attempt.predicted_tpot_s * 1e3
+        return Failure(FailureKind.SLOW, f"{pace:.0f} ms a token instead of {usual:.0f}")
 
     def _running(self, state: CallState, attempt: AttemptState, rival: Placement, now: float) -> Running:
         table, endpoints = self._ledger.table, self._ledger.pool.endpoints
@@ -175,51 +182,6 @@ def _slack_s(state: CallState, rival: Placement, now: float) -> Array | float | 
     left = np.minimum(state.run.run.due_at - now - situation.rest_s, situation.slack_s)
     # Where even nothing left would be late, the run is lost either way: what counts is then the call's own deadline.
     return left if float(left.max()) > 0.0 or call.deadline_at is None else call.deadline_at - now
-
-
-# -- going on with an answer -----------------------------------------------------------------------------------------
-
-
-def resumable(call: ModelCall, rules: Rules) -> bool:
-    """Whether another attempt might go on with the call's stream."""
-    one_choice = call.api != "responses" and "n" not in call.needs
-    return rules.stream.continuation and call.stream and call.repeatable and one_choice
-
-
-def partial_of(
-    state: CallState, attempt: AttemptState, rules: Rules, endpoints: tuple[Endpoint, ...]
-) -> Partial | None:
-    """What the caller has through this attempt, and who may go on with it; None: nobody can."""
-    call = state.call
-    if not resumable(call, rules):
-        return None
-    partial = Partial(
-        tokens=attempt.known_tokens + attempt.tokens,
-        handed=attempt.handed,
-        model=endpoints[attempt.endpoint].model,
-        progress_at=attempt.progress_at,
-        replays=state.partial is None or state.partial.replays,
-    )
-    able = tuple(i for i in state.candidates if way_at(call, partial, endpoints[i]) is not None)
-    same = tuple(i for i in able if endpoints[i].model == partial.model)
-    partial.candidates = same or able
-    return partial if partial.candidates else None
-
-
-def way_at(call: ModelCall, partial: Partial, endpoint: Endpoint) -> Way | None:
-    """How this endpoint may go on with the answer; None: it cannot without a risk to what the caller has.
-
-    Of an answer in which a tool call has begun, or whose form is prescribed, only a replay can be sure.
-    """
-    if partial.handed is Handed.NOTHING:
-        return Way.REPLAY
-    if partial.handed is Handed.TEXT:
-        if Way.PREFILL in call.continuable and endpoint.continues_by != "none":
-            return Way.PREFILL
-        if Way.PROMPT in call.continuable:
-            return Way.PROMPT
-    replays = Way.REPLAY in call.continuable and partial.replays and endpoint.model == partial.model
-    return Way.REPLAY if replays else None
 
 
 def _repeats(state: CallState, attempt: AttemptState, endpoint: Endpoint, tokens: int) -> bool:

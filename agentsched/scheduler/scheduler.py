@@ -18,9 +18,10 @@ from agentsched.core.protocols import LengthPredictor, Policy, RemainderPredicto
 from agentsched.core.records import Note, RunOpened
 from agentsched.core.rules import Rules
 from agentsched.core.shared import EndpointKnowledge
-from agentsched.policy.rectify import SLOW, SURELY_DEAD, Verdict
+from agentsched.policy.rectify import SLOW, Verdict
 from agentsched.scheduler import clocks
 from agentsched.scheduler.actions import Action, Cancel, Deliver, Fail, Record, ReviewAt, Start
+from agentsched.scheduler.blame import blame
 from agentsched.scheduler.call_state import AttemptState, CallState
 from agentsched.scheduler.candidates import Candidates
 from agentsched.scheduler.events import (
@@ -38,11 +39,13 @@ from agentsched.scheduler.events import (
     RunStarted,
     TokensProgressed,
 )
+from agentsched.scheduler.going_on import break_off, resumable, still_able, way_at
 from agentsched.scheduler.knowledge import first_hand, take_over
 from agentsched.scheduler.ledger import Ledger
 from agentsched.scheduler.placing import Placement, Placer
-from agentsched.scheduler.rescue import Rescue, partial_of, resumable, way_at
+from agentsched.scheduler.rescue import Rescue
 from agentsched.scheduler.retries import Retries
+from agentsched.scheduler.upgrades import Upgrades
 
 __all__ = ["Scheduler"]
 
@@ -55,25 +58,6 @@ anyway."""
 
 _THINK_EVERY_S = 0.5
 """A stream that crawls is thought about at most this often, seconds."""
-
-_STREAM = frozenset({"stream"})
-
-_UNREADABLE = frozenset({400, 404, 415, 422})
-"""Statuses of servers that do not take a request as it is: asking for a whole answer may be another matter."""
-
-_FAULTS = frozenset(
-    {
-        FailureKind.CONNECT,
-        FailureKind.RESET,
-        FailureKind.SILENT,
-        FailureKind.STALLED,
-        FailureKind.MALFORMED,
-        FailureKind.IN_BAND,
-        FailureKind.SERVER,
-    }
-)
-"""Failures that speak against the endpoint, not against the call."""
-
 
 class Scheduler:
     """Decides for one pool. Not thread-safe: its owner calls `handle` under one lock.
@@ -101,6 +85,7 @@ class Scheduler:
         self._lengths = lengths
         self._remainders = remainders
         self._retries = Retries(self.rules.retry)
+        self._upgrades = Upgrades(pool, self.rules.stream)
         self._rescue = Rescue(self.ledger, self._placer, self.rules, self._retries)
         self._candidates = Candidates(pool)
         self._actions: list[Action] = []
@@ -319,7 +304,7 @@ class Scheduler:
         if why in ("left", "migrate") and endpoint.quality < state.left_quality:
             why = "degrade"
         way = None if state.partial is None else way_at(call, state.partial, endpoint)
-        streams = self._streams(state, placement.endpoint)
+        streams = self._upgrades.streams(state, placement.endpoint)
         attempt = self.ledger.begin_attempt(state, placement, now, streams=streams, way=way)
         connect_s, remaining = self.rules.stream.connect_timeout, None
         if call.deadline_at is not None:
@@ -330,13 +315,6 @@ class Scheduler:
         self._actions.append(Start(call.call_id, attempt.attempt_id, placement.name, limits, streams, way, keep))
         self._tell(placement.decision(state, attempt.attempt_id, why, self._placer.policy.name, now))
         self._schedule_review(state, now)
-
-    def _streams(self, state: CallState, i: int) -> bool:
-        """Whether a stream is asked for: where the caller reads one, or where its whole answer can be made from one."""
-        call = state.call
-        if call.stream or not (call.upgradable and call.repeatable and self.rules.stream.upgrade) or state.plain:
-            return call.stream
-        return not self.ledger.table.whole_only[i] and self.pool.endpoints[i].can(_STREAM)
 
     def _tell(self, record: Decision | Observation) -> None:
         """An attempt began or ended: the log hears of it, and a policy that has a memory."""
@@ -359,7 +337,7 @@ class Scheduler:
             self._began_to_stream(state, attempt, now)
         elif was_silent and not state.call.stream:
             self._beat(state, attempt, now)
-            self._schedule_review(state, now)
+            self._review_at(state, min(state.review_at, clocks.next_review(state, self.rules, now)), now)
         elif event.paused != was_paused:
             self._schedule_review(state, now)
         elif attempt.pace_s > SLOW * attempt.predicted_tpot_s and now - attempt.thought_at >= _THINK_EVERY_S:
@@ -391,7 +369,9 @@ class Scheduler:
         )
         if state.delivered is None:
             self._deliver(state, attempt, now)
-        self._learn_upgrade(state, attempt, said, now)
+        lesson = self._upgrades.answered(state, attempt, said)
+        if lesson is not None:
+            self._note(attempt.endpoint, lesson, now)
         if self.ledger.saw_answer(state, attempt, usage, now):
             self._note_coverage(now)
         if self.ledger.table.succeeded(attempt.endpoint):
@@ -408,19 +388,6 @@ class Scheduler:
             lost = self.ledger.table.coverage.lost
             told = f"its forecasts no longer hold: {fallback.name} takes over" if lost else "its forecasts hold again"
             self._actions.append(Record(Note(now, "policy", told)))
-
-    def _learn_upgrade(self, state: CallState, attempt: AttemptState, said: Usage, now: float) -> None:
-        """Where a whole answer cannot be had from a stream without a loss, it is asked for as it is from now on."""
-        i, table = attempt.endpoint, self.ledger.table
-        if state.call.stream or table.whole_only[i]:
-            return
-        if attempt.streams and said.input_tokens is None:
-            self._note(i, "tells no usage in streams: whole answers are asked for as such", now)
-        elif not attempt.streams and state.plain_at == i:
-            self._note(i, "takes no whole answers as streams: they are asked for as such", now)
-        else:
-            return
-        table.whole_only[i] = True
 
     def _deliver(self, state: CallState, winner: AttemptState, now: float) -> None:
         """This attempt's answer is the call's, or goes on with it."""
@@ -465,62 +432,27 @@ class Scheduler:
         state.left += failure.kind is FailureKind.SILENT
         state.left_quality = self.pool.endpoints[i].quality
         at_once = self._retries.avoid(state, attempt, failure, ends_at, now)
-        if delivered and not self._break_off(state, attempt):
+        if delivered and not break_off(state, attempt, self.rules, self.pool.endpoints):
             self._fail(state, failure, now)
         elif state.attempts:  # its rival may still answer, also where this one was refused
             self._schedule_review(state, now)
-        elif state.partial is not None and not delivered and not self._still_able(state, i, failure):
+        elif state.partial is not None and not delivered and not still_able(state, i, failure, self.pool.endpoints):
             self._fail(state, failure, now)
         elif failure.kind is FailureKind.CLIENT and state.partial is None:
-            self._refused(state, attempt, failure, now)
+            if self._upgrades.refused(state, attempt, failure):
+                self._try(state, "retry", now)
+            else:
+                self._fail(state, failure, now, refused=attempt)
         elif at_once:
             state.uncounted += 1
             self._try(state, "retry", now)
         else:
             self._retry(state, failure, now)
 
-    def _break_off(self, state: CallState, attempt: AttemptState) -> bool:
-        """The answer broke off in the caller's hands: answers whether somebody may go on with it."""
-        partial = partial_of(state, attempt, self.rules, self.pool.endpoints)
-        if partial is None:
-            return False
-        state.delivered, state.partial, state.candidates = None, partial, partial.candidates
-        return True
-
-    def _still_able(self, state: CallState, i: int, failure: Failure) -> bool:
-        """An attempt to go on with the answer failed: whether anybody is left who may try, after such a failure."""
-        partial = state.partial
-        assert partial is not None
-        if failure.kind is FailureKind.DIVERGED:
-            partial.replays = False
-            state.candidates = tuple(
-                k for k in state.candidates if way_at(state.call, partial, self.pool.endpoints[k]) is not None
-            )
-        elif failure.kind is FailureKind.CLIENT:  # it takes no unfinished message
-            state.candidates = tuple(k for k in state.candidates if k != i)
-        return bool(state.candidates)
-
-    def _refused(self, state: CallState, attempt: AttemptState, failure: Failure, now: float) -> None:
-        """A refusal is the answer, unless it may be the stream that was refused, which the caller did not ask for."""
-        upgraded = attempt.streams and not state.call.stream
-        if not upgraded or failure.status not in _UNREADABLE:
-            self._fail(state, failure, now, refused=attempt)
-            return
-        state.plain, state.plain_at = True, attempt.endpoint
-        state.uncounted += 1
-        state.failed_at.pop(attempt.endpoint, None)
-        state.not_before.pop(attempt.endpoint, None)
-        self._try(state, "retry", now)
-
     def _blame(self, i: int, failure: Failure, now: float) -> None:
-        table = self.ledger.table
-        if failure.kind in _FAULTS:
-            if failure.retry_after_s is not None:
-                table.rest(i, failure.retry_after_s, now)
-            if table.failed(i, now):
-                self._note(i, f"is left alone for {table.open_until[i] - now:.1f} s ({failure})", now)
-        elif failure.kind is FailureKind.RATE_LIMITED:
-            table.limited(i, failure.retry_after_s, now)
+        note = blame(self.ledger.table, i, failure, now)
+        if note is not None:
+            self._note(i, note, now)
 
     def _retry(self, state: CallState, failure: Failure, now: float) -> None:
         """Try again elsewhere, or at the same endpoint after its pause, within the call's and the pool's budgets."""
@@ -580,17 +512,8 @@ class Scheduler:
             self._rescue.hedged(state)
             self._start(state, thought.rival, "hedge", now)
         elif thought.verdict.leaves and thought.judgement is not None:
-            self._leave(state, attempt, self._reason_to_leave(state, attempt, thought.judgement.p_dead, now), now)
+            self._leave(state, attempt, self._rescue.leaves(state, attempt, thought.judgement.p_dead, now), now)
         return thought.again_at
-
-    def _reason_to_leave(self, state: CallState, attempt: AttemptState, dead: float, now: float) -> Failure:
-        if attempt.first_at is None:
-            return Failure(FailureKind.SILENT, f"no sign of life for {now - attempt.started_at:.2f} s")
-        if dead >= SURELY_DEAD:
-            return Failure(FailureKind.STALLED, f"no further token for {now - attempt.progress_at:.2f} s")
-        self._rescue.moved(state)
-        pace, usual = attempt.pace_s * 1e3, attempt.predicted_tpot_s * 1e3
-        return Failure(FailureKind.SLOW, f"{pace:.0f} ms a token instead of {usual:.0f}")
 
     def _schedule_review(self, state: CallState, now: float) -> None:
         self._review_at(state, clocks.next_review(state, self.rules, now), now)

@@ -1,0 +1,57 @@
+"""Whole answers asked for as streams: at which endpoints, and what is learned of those that do not take it well."""
+
+from agentsched.core.call import Failure, Usage
+from agentsched.core.endpoint import Pool
+from agentsched.core.rules import StreamRules
+from agentsched.scheduler.call_state import AttemptState, CallState
+
+__all__ = ["Upgrades"]
+
+_STREAM = frozenset({"stream"})
+
+_UNREADABLE = frozenset({400, 404, 415, 422})
+"""Statuses of servers that do not take a request as it is: asking for a whole answer may be another matter."""
+
+
+class Upgrades:
+    """Which endpoints of one pool are asked for streams by whom.
+
+    Args:
+        pool: the endpoints.
+        rules: whether whole answers may be asked for as streams at all.
+    """
+
+    def __init__(self, pool: Pool, rules: StreamRules) -> None:
+        self._rules = rules
+        self._able = [endpoint.can(_STREAM) for endpoint in pool.endpoints]
+
+    def streams(self, state: CallState, i: int) -> bool:
+        """Whether endpoint ``i`` is asked for a stream: where the caller reads one, or is none the worse for it."""
+        call = state.call
+        if call.stream or not (call.upgradable and call.repeatable and self._rules.upgrade) or state.plain:
+            return call.stream
+        return self._able[i]
+
+    def refused(self, state: CallState, attempt: AttemptState, failure: Failure) -> bool:
+        """Whether it may be the stream that was refused, which the caller did not ask for: then it is asked plainly."""
+        if state.call.stream or not attempt.streams or failure.status not in _UNREADABLE:
+            return False
+        state.plain, state.plain_at = True, attempt.endpoint
+        state.uncounted += 1
+        state.failed_at.pop(attempt.endpoint, None)
+        state.not_before.pop(attempt.endpoint, None)
+        return True
+
+    def answered(self, state: CallState, attempt: AttemptState, said: Usage) -> str | None:
+        """Learn from an answer: where something was lost, whole answers are asked for as such; says so for people."""
+        i = attempt.endpoint
+        if state.call.stream or not self._able[i]:
+            return None
+        if attempt.streams and said.input_tokens is None:
+            text = "tells no usage in streams: whole answers are asked for as such"
+        elif not attempt.streams and state.plain_at == i:
+            text = "takes no whole answers as streams: they are asked for as such"
+        else:
+            return None
+        self._able[i] = False
+        return text
