@@ -188,7 +188,7 @@ class _Once:
         scenario = self._scenario
         cut_late = scenario.deadlines is not None and scenario.deadlines.on_late == "raise"
         quality: dict[str, float] = {}
-        manners = Manners(scenario.stream, cut_late, scenario.call_retries, quality)
+        manners = Manners(scenario.stream, cut_late, scenario.call_retries, quality, scenario.continuation)
         with start_pool(_emulated(scenario, self._seed)) as pool:
             believed = client_pool(scenario, self._seed, mean_context_tokens=self._averages.context_tokens)
             endpoints = [replace(one, base_url=pool.url(one.name)) for one in believed.endpoints]

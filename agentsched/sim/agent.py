@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from agentsched.core.call import FailureKind, ModelCall, RunInfo
+from agentsched.core.call import FailureKind, ModelCall, RunInfo, Way
 from agentsched.core.records import CallEnded, RunClosed
 from agentsched.sim.client import Client
 from agentsched.sim.knowledge import Book
@@ -16,7 +16,13 @@ __all__ = ["Agent", "Manners", "call_of"]
 _BLOCKS_PER_LINEAGE = 1 << 20
 _LINEAGES_PER_RUN = 1 << 12
 
-_FINAL = frozenset({FailureKind.DEADLINE, FailureKind.CANCELLED, FailureKind.COST, FailureKind.INCAPABLE, FailureKind.SHED})
+_CONTINUABLE, _NOT_CONTINUABLE = frozenset({Way.PREFILL}), frozenset[Way]()
+_PRESCRIBED = frozenset({"tools", "json_schema"})
+"""Who needs one of these may get an answer of which no other attempt can take the beginning for its own."""
+
+_FINAL = frozenset(
+    {FailureKind.DEADLINE, FailureKind.CANCELLED, FailureKind.COST, FailureKind.INCAPABLE, FailureKind.SHED}
+)
 """Failures after which asking again is of no use."""
 
 _TOO_LATE = frozenset({FailureKind.DEADLINE, FailureKind.SHED})
@@ -31,17 +37,18 @@ class Manners:
         cut_late: whether a run is cut at its deadline.
         call_retries: how often a call that was given up is made again.
         quality: the declared quality of each endpoint.
+        continuable: whether an answer of which they have the beginning may be gone on with by another attempt, and a
+            whole answer be asked for as a stream.
     """
 
     streams: bool
     cut_late: bool
     call_retries: int
     quality: Mapping[str, float]
+    continuable: bool = False
 
 
-def call_of(
-    run: RunPlan, k: int, call_id: str, manners: Manners, *, due_at: float | None, tool_s: float
-) -> ModelCall:
+def call_of(run: RunPlan, k: int, call_id: str, manners: Manners, *, due_at: float | None, tool_s: float) -> ModelCall:
     """What the agent of a run asks for with the call of this number.
 
     Args:
@@ -53,6 +60,7 @@ def call_of(
         tool_s: seconds since the last of its parents was answered.
     """
     plan, run_id = run.calls[k], f"r{run.index}"
+    continuable = manners.continuable and _PRESCRIBED.isdisjoint(plan.needs)
     return ModelCall(
         call_id=call_id,
         run_id=run_id,
@@ -72,6 +80,8 @@ def call_of(
         tenant=run.tenant,
         parents=tuple(f"{run_id}.{parent}" for parent in plan.parents),
         tool_s=tool_s,
+        upgradable=manners.continuable,
+        continuable=_CONTINUABLE if continuable else _NOT_CONTINUABLE,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from math import inf
 from typing import Any, Protocol
 
@@ -49,10 +49,10 @@ class Asker(Protocol):
 class _OpenCall:
     """A call that is not over."""
 
-    __slots__ = ("asker", "attempts", "plan", "prefix", "review", "streams")
+    __slots__ = ("asker", "attempts", "plan", "prefix", "review")
 
-    def __init__(self, asker: Asker, plan: CallPlan, prefix: int, streams: bool) -> None:
-        self.asker, self.plan, self.prefix, self.streams = asker, plan, prefix, streams
+    def __init__(self, asker: Asker, plan: CallPlan, prefix: int) -> None:
+        self.asker, self.plan, self.prefix = asker, plan, prefix
         self.attempts: dict[str, Server] = {}
         self.review = inf
 
@@ -110,7 +110,7 @@ class Client:
         news = None if self._learner is None else self._learner.news(self._timeline.now)
         if news is not None:
             self._post(news)
-        self._calls[call.call_id] = _OpenCall(asker, plan, prefix, call.stream)
+        self._calls[call.call_id] = _OpenCall(asker, plan, prefix)
         self._post(CallArrived(call))
 
     def look(self, call_id: str) -> None:
@@ -172,7 +172,15 @@ class Client:
     def _start(self, action: Start) -> None:
         call, server = self._calls[action.call_id], self._servers[action.endpoint]
         call.attempts[action.attempt_id] = server
-        server.send(action.attempt_id, call.plan, call.prefix, streams=call.streams, listener=self)
+        plan = call.plan if action.way is None else self._rest_of(call.plan, action.attempt_id)
+        server.send(action.attempt_id, plan, call.prefix, streams=action.stream, listener=self)
+
+    def _rest_of(self, plan: CallPlan, attempt_id: str) -> CallPlan:
+        """What is left of a call for an attempt that goes on with what the caller has: that is part of its prompt."""
+        found = self.scheduler.ledger.attempt(attempt_id)
+        known = 0 if found is None else found[1].known_tokens
+        left = max(1, plan.output_tokens - known)
+        return replace(plan, input_tokens=plan.input_tokens + known, output_tokens=left)
 
     def _cancel(self, action: Cancel) -> None:
         self._calls[action.call_id].attempts[action.attempt_id].withdraw(action.attempt_id)

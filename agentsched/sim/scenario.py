@@ -349,6 +349,15 @@ class Deadlines(_Part):
     """ignore: a late run goes on to its end; raise: it is cut at its deadline."""
 
 
+class Admission(_Part):
+    """Which runs clients give up before their deadline, so that others meet theirs; always whole runs."""
+
+    floor: Share = 0.0
+    """A run whose first call finds a lower probability of meeting the deadline is not begun; 0: all are."""
+    give_up: Share = 0.0
+    """A run is given up when a further call finds a lower probability; 0: none is."""
+
+
 class Knowledge(_Part):
     """What clients know beforehand."""
 
@@ -381,6 +390,9 @@ class Scenario(_Part):
     """Whether clients read streams; if not they see nothing of an answer before its end."""
     call_retries: WholeOrZero = 2
     """How often an agent repeats a call that the scheduler gave up, before its run fails."""
+    continuation: Flag = False
+    """Whether another instance may go on with an answer that broke off or crawls, as live; otherwise it is asked for
+    anew. With `stream: false`: whether whole answers may be asked for as streams, so that silence shows."""
     endpoints: Annotated[list[Endpoints], Field(min_length=1)]
     """The pool; every endpoint may serve every call whose demand it meets."""
     faults: Faults = Faults()
@@ -391,6 +403,8 @@ class Scenario(_Part):
     """The mix of what is run."""
     workload: Workload | None = None
     """What is run instead of workflows: runs that were recorded."""
+    admission: Admission = Admission()
+    """What is not served in overload."""
     demands: list[Demand] = Field(default_factory=list)
     """What calls ask of a model; left out: nothing."""
     prompts: PromptScatter = PromptScatter()

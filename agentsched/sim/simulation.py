@@ -145,7 +145,7 @@ class Simulation(Course):
         )
         cut_late = scenario.deadlines is not None and scenario.deadlines.on_late == "raise"
         quality = {endpoint.name: endpoint.quality for endpoint in pool.endpoints}
-        manners = Manners(scenario.stream, cut_late, scenario.call_retries, quality)
+        manners = Manners(scenario.stream, cut_late, scenario.call_retries, quality, scenario.continuation)
         super().__init__(timeline, servers, clients, book, manners)
 
 

@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 
 from agentsched.core.call import FailureKind
-from agentsched.scheduler.actions import Cancel, Fail
+from agentsched.core.records import CallEnded
+from agentsched.scheduler.actions import Cancel, Fail, Record, Start
 from agentsched.scheduler.events import AttemptFailed, AttemptFinished, CallArrived, RunEnded, TokensProgressed
 from agentsched.sim.ideal import unloaded_s
 from tests.sim.conftest import FAST, a_call, a_run, play
@@ -154,3 +155,32 @@ def test_quality_is_the_mean_over_the_answered_calls(small):
     chain = [a_call(min_quality=0.5), a_call(parents=(0,)), a_call(parents=(1,)), a_call(parents=(2,))]
     played = play(scenario, [a_run(*chain)])
     assert played.results[0].quality == pytest.approx((0.8 + 3 * 0.2) / 4)
+
+
+def test_an_answer_that_broke_off_goes_on_elsewhere_where_the_scenario_allows_it(small):
+    planned = [{"endpoints": ["fast"], "at": 3.0, "duration": 20.0}]
+    ends = {}
+    for continuation in (False, True):
+        scenario = small(continuation=continuation, faults={"planned": planned}, call_retries=2)
+        played = play(scenario, [a_run(a_call(400))])
+        (result,) = played.results
+        assert result.outcome == "ok"
+        ends[continuation] = result.ended_s
+        sent = {a.call_id for _, _, actions in played.story.happened for a in actions if isinstance(a, Start)}
+        assert sent == ({"r0.0"} if continuation else {"r0.0", "r0.0+1"})
+    # 3 s at 10 ms a token are about 290 tokens, of which those of the last 0.5 s were not told yet; the slow endpoint
+    # needs 20 ms for each of the others, or for all.
+    assert 3.0 + 110 * 0.02 <= ends[True] <= 3.0 + 170 * 0.02
+    assert ends[False] == pytest.approx(3.0 + 400 * 0.02, rel=0.1)
+
+
+def test_what_goes_on_is_counted_once(small):
+    planned = [{"endpoints": ["fast"], "at": 3.0, "duration": 20.0}]
+    played = play(small(continuation=True, faults={"planned": planned}), [a_run(a_call(400, input_tokens=500))])
+    (ended,) = [
+        action.record
+        for _, _, actions in played.story.happened
+        for action in actions
+        if isinstance(action, Record) and isinstance(action.record, CallEnded)
+    ]
+    assert (ended.input_tokens, ended.output_tokens, ended.attempts) == (500, 400, 2)

@@ -14,6 +14,7 @@ from agentsched.policy.least_outstanding import SpeedWeightedLeastOutstanding
 from agentsched.scheduler.actions import Action, Record
 from agentsched.scheduler.events import Event
 from agentsched.sim.averages import averages_of
+from agentsched.sim.knowledge import Knowledge
 from agentsched.sim.outcome import RunResult
 from agentsched.sim.scenario_files import load_scenario
 from agentsched.sim.simulation import Setup, Simulation
@@ -44,7 +45,9 @@ def logged(path: Path, **keys: Any) -> list[RunResult]:
                 line = encoder.line(action.record) if isinstance(action, Record) else None
                 file.write(line or b"")
 
-        simulation = Simulation(scenario, SpeedWeightedLeastOutstanding, Setup(), averages, watch)
+        simulation = Simulation(
+            scenario, SpeedWeightedLeastOutstanding, Setup(knowledge=Knowledge.LEARNED), averages, watch
+        )
         simulation.run(draw_runs(scenario, 1, load=None, duration_s=20.0, clients=1, mean_ideals_s=averages.ideal_s))
     return simulation.results
 
@@ -65,6 +68,7 @@ def pool(**fields: Any) -> dict[str, Any]:
             for name, profile in HARDWARE.items()
         ],
         "policy": {"name": POLICY},
+        "stream": {"continuation": False},
     }
 
 

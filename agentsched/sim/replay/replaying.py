@@ -144,7 +144,7 @@ class Replay:
         ]
         quality = {endpoint.name: endpoint.quality for endpoint in self._pool.endpoints}
         # A call that was given up is not made again: what agents did then is in the record, as calls of their own.
-        manners = Manners(streams=True, cut_late=self._how.cut_late, call_retries=0, quality=quality)
+        manners = Manners(streams=True, cut_late=self._how.cut_late, call_retries=0, quality=quality, continuable=True)
         course = Course(timeline, servers, clients, book, manners)
         course.run(self._plans(seed))
         return course.results
