@@ -25,8 +25,8 @@ _TEMPLATE = (
     ("write unit tests", 1, 2800, 350),
     ("judge", 1, 3600, 120),
 )
-_SCALES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-_RATE = 0.12
+_SCALES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+_RATE = 0.6
 _RULES = (
     policy("round_robin"),
     policy("least_outstanding"),

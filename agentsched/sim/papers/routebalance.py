@@ -47,7 +47,9 @@ def _prompts(rng: np.random.Generator, budgeted: float = 0.0) -> Iterator[dict[s
     """Single prompts; ``budgeted`` of them may cost no more than a uniform amount between the 3B's and the 72B's."""
     for k in range(_PROMPTS):
         prompt = max(1, round(120 * float(rng.lognormal(0.0, 0.6))))
-        row: dict[str, Any] = {
+        yield {
+            "record": "call",
+            "schema": 1,
             "run_id": f"r{k}",
             "workflow": "prompt",
             "step": "prompt",
@@ -57,8 +59,8 @@ def _prompts(rng: np.random.Generator, budgeted: float = 0.0) -> Iterator[dict[s
         share = float(rng.uniform())
         if float(rng.uniform()) < budgeted:
             low, high = (_usd(name, prompt, 128) for name in ("3b", "72b"))
-            row["max_cost_usd"] = low + share * (high - low)
-        yield row
+            budget = {"max_cost_usd": low + share * (high - low)}
+            yield {"record": "run", "schema": 1, "run_id": f"r{k}", "workflow": "prompt", "slo": budget}
 
 
 def _usd(name: str, prompt: int, output: int) -> float:
