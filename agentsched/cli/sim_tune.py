@@ -55,27 +55,22 @@ def tune(
         search_space(one)
     scenarios = [load_scenario(name) for name in names]
     setup = Setup(duration_s=None if duration is None else parse_duration(duration, field="--duration"))
-    command = " ".join(
-        [
-            "agentsched sim tune",
-            *policies,
-            *(f"--scenario {name}" for name in names),
-            *(() if duration is None else (f"--duration {duration}",)),
-        ]
-    )
+    told = " ".join([f"--scenario {name}" for name in names] + ([f"--duration {duration}"] if duration else []))
+    if out is not None:
+        write_tuned(out, [])  # a file that cannot be written is told of now, not after the search
     found: list[Tuned] = []
     for one in chosen:
         progress().print(f"tuning {one.label}: {len(ROUNDS)} rounds, {len(TUNING_SEEDS)} seeds at most")
         found.append(tune_policy(one, scenarios, setup, lambda tasks: _outcomes(tasks, jobs)))
         if out is not None:
-            write_tuned(out, found[-1:], command)
+            write_tuned(out, found[-1:], told)
     if as_json:
-        print_json({"version": 1, "command": command, "policies": [_found(one) for one in found]})
+        print_json({"version": 1, "scenarios": list(names), "policies": [_found(one) for one in found]})
         return
     table = plain_table(("policy", "met deadline", "by default", "settings"))
     for best in found:
-        told = ", ".join(f"{key}={value}" for key, value in best.options.items()) or "the defaults"
-        table.add_row(best.policy.label, f"{100 * best.attainment:.1f} %", f"{100 * best.default:.1f} %", told)
+        settings = ", ".join(f"{key}={value}" for key, value in best.options.items()) or "the defaults"
+        table.add_row(best.policy.label, f"{100 * best.attainment:.1f} %", f"{100 * best.default:.1f} %", settings)
     people(pipe_width=150).print(table)
 
 

@@ -160,8 +160,13 @@ def _with(policy: PolicyChoice, options: Mapping[str, Option]) -> PolicyChoice:
 # -- the file --------------------------------------------------------------------------------------------------------
 
 
-def write_tuned(path: Path, found: Sequence[Tuned], command: str) -> None:
+def write_tuned(path: Path, found: Sequence[Tuned], told: str = "") -> None:
     """Write what was found into a YAML file; other policies that it holds already stay.
+
+    Args:
+        path: the file, which may exist.
+        found: what was found.
+        told: what the command was told beside the policy, so that the search can be made again.
 
     Raises:
         ConfigError: the file exists and is none of these, or cannot be written.
@@ -173,7 +178,7 @@ def write_tuned(path: Path, found: Sequence[Tuned], command: str) -> None:
             "attainment": round(one.attainment, 4),
             "default": round(one.default, 4),
             "tried": one.tried,
-            "command": command,
+            "command": f"agentsched sim tune {one.policy.label} {told}".rstrip(),
         }
     text = yaml.safe_dump({"version": 1, "policies": dict(sorted(policies.items()))}, sort_keys=False, width=118)
     try:

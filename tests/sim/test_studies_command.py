@@ -53,7 +53,7 @@ def test_what_tune_found_is_used_by_run(run):
     (found,) = document["policies"]
     held = yaml.safe_load(Path("tuned.yaml").read_text())["policies"]["fused"]
     assert held["options"] == found["options"]
-    assert held["command"] == document["command"] == "agentsched sim tune fused --scenario small.yaml"
+    assert held["command"] == "agentsched sim tune fused --scenario small.yaml"
     assert found["attainment"] >= found["default"]
     compared = run(
         *("run", "small.yaml", "--policy", "fused", "--policy", "random", "--tuned-file", "tuned.yaml"),
@@ -177,6 +177,7 @@ def test_a_floor_raises_what_calls_demand(small):
     [
         (("tune", "random"), "policy: has nothing to tune (given: 'random')"),
         (("tune", "fused", "--duration", "soon"), "--duration"),
+        (("tune", "fused", "--out", "no/folder.yaml"), "--out: cannot be written"),
         (("tune", "fused", "--scenario", "none.yaml"), "none.yaml"),
         (("ablate", "--policy", "random"), "has no part that can be switched off"),
         (("ablate", "--seeds", "x"), "--seeds: not a list of seeds"),

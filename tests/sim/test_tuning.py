@@ -144,16 +144,16 @@ def test_spans():
 
 def test_the_file_keeps_what_other_searches_found(tmp_path):
     path = tmp_path / "tuned.yaml"
-    write_tuned(path, [Tuned(SEC, {"toll": 0.5}, 0.81234, 0.7, 40)], "first command")
+    write_tuned(path, [Tuned(SEC, {"toll": 0.5}, 0.81234, 0.7, 40)], "--scenario s1")
     independent = PolicyChoice("tail_aware", (("independent", True),))
-    write_tuned(path, [Tuned(independent, {"percentile": 0.5}, 0.6, 0.6, 40)], "second command")
+    write_tuned(path, [Tuned(independent, {"percentile": 0.5}, 0.6, 0.6, 40)])
     held = yaml.safe_load(path.read_text())["policies"]
     assert held["shortest_expected_completion"] == {
         "options": {"toll": 0.5},
         "attainment": 0.8123,
         "default": 0.7,
         "tried": 40,
-        "command": "first command",
+        "command": "agentsched sim tune shortest_expected_completion --scenario s1",
     }
     assert read_tuned(path, SEC).options == (("toll", 0.5),)
     assert read_tuned(path, SEC).label == "shortest_expected_completion (tuned)"
@@ -175,11 +175,11 @@ def test_a_file_that_is_not_there_or_cannot_be_written_is_told(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         read_tuned(tmp_path / "none.yaml", SEC)
     with pytest.raises(ConfigError, match="cannot be written"):
-        write_tuned(tmp_path / "no" / "folder.yaml", [], "command")
+        write_tuned(tmp_path / "no" / "folder.yaml", [])
 
 
 def test_a_tuned_option_that_the_policy_lacks_is_told(tmp_path):
     path = tmp_path / "tuned.yaml"
-    write_tuned(path, [Tuned(SEC, {"tolls": 0.5}, 0.8, 0.7, 40)], "command")
+    write_tuned(path, [Tuned(SEC, {"tolls": 0.5}, 0.8, 0.7, 40)])
     with pytest.raises(ConfigError, match=r"policy\.tolls: unknown option"):
         read_tuned(path, SEC)
