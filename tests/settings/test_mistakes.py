@@ -34,7 +34,7 @@ TABLE = [
     ("unknown key", GOOD + "    modle: x\n", (6, "endpoints[0].modle", "unknown key; did you mean 'model'?")),
     ("other tool's key", GOOD + "    url: x\n", (6, "endpoints[0].url", "unknown key; did you mean 'base_url'?")),
     ("unknown section", GOOD + "retries: {}\n", (6, "retries", "unknown key; did you mean 'retry'?")),
-    ("wildly unknown", GOOD + "zzz: 1\n", (6, "zzz", "unknown key; allowed: breaker, endpoints, groups")),
+    ("wildly unknown", GOOD + "zzz: 1\n", (6, "zzz", "unknown key; allowed: admission, breaker, endpoints")),
     ("key is a number", GOOD + "7: 1\n", (6, "[7]", "a key that is no text")),
     ("not a URL", GOOD.replace("http://h/v1", "h:8000"), (4, "endpoints[0].base_url", "not a URL (given: 'h:8000')")),
     ("bad port", GOOD.replace("h/v1", "h:x/v1"), (4, "endpoints[0].base_url", "not a URL")),
