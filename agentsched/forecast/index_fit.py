@@ -62,12 +62,13 @@ def fit_index(
     inputs, scale = _inputs(numbers, steps, previous, features, len(codes))
     target = np.log1p(calls_after)
     penalty = _RIDGE + _RIDGE_FEW / len(np.unique(runs))
+    folds = [runs % _FOLDS == fold for fold in range(_FOLDS)]
+    sums = [(inputs[held].T @ inputs[held], inputs[held].T @ target[held]) for held in folds]
+    everything = sum(one[0] for one in sums), sum(one[1] for one in sums)
     values = np.zeros(len(target))
-    for fold in range(_FOLDS):
-        held = runs % _FOLDS == fold
-        if held.any() and not held.all():
-            values[held] = inputs[held] @ _ridge(inputs[~held], target[~held], penalty)
-    weights = _ridge(inputs, target, penalty)
+    for held, (products, moments) in zip(folds, sums, strict=True):
+        values[held] = inputs[held] @ _ridge(everything[0] - products, everything[1] - moments, penalty)
+    weights = _ridge(*everything, penalty)
     kinds = min(len(codes), _MOST_STEPS)
     own, before, words = np.split(weights[NUMBERS:], (kinds, 2 * kinds))
     plain = weights[:NUMBERS] / scale[1]
@@ -94,8 +95,7 @@ def _inputs(
     return np.hstack(parts).astype(np.float64), (mean, deviation)
 
 
-def _ridge(inputs: Array, target: Array, penalty: float) -> Array:
-    covariance: Array = inputs.T @ inputs
-    covariance[np.diag_indices_from(covariance)] += penalty
-    solved: Array = np.linalg.solve(covariance, inputs.T @ target).astype(np.float64)
+def _ridge(products: Array, moments: Array, penalty: float) -> Array:
+    """The ridge weights from the inputs' products with each other and with the target."""
+    solved: Array = np.linalg.solve(products + penalty * np.eye(len(moments)), moments).astype(np.float64)
     return solved

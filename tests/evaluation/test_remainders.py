@@ -34,7 +34,7 @@ def test_what_a_prompt_says_beats_the_place_alone():
         by_name = scored.scores[quantity]
         assert by_name[OURS].mean_pinball < by_name[TABLE].mean_pinball
         assert by_name[OURS].calls == by_name[TABLE].calls == by_name[COLD].calls
-        assert 0.8 < by_name[OURS].interval_90 <= 1.0
+        assert 0.75 < by_name[OURS].interval_90 <= 1.0
 
 
 def test_workflows_of_few_conversations_are_left_out():
