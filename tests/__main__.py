@@ -27,6 +27,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = ROOT / ".venvs"
 LOCKS = ROOT / "tests" / "locks"
+TOGETHER = "langgraph,crewai,autogen"
+"""Extras that also have to go together."""
 
 
 def run(*command: str | os.PathLike[str], **environment: str) -> None:
@@ -66,7 +68,7 @@ def locked(name: str) -> Callable[[], None]:
 def extras() -> None:
     """Every extra installs alone into a clean environment, and works as far as importing goes."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for extra in ("", *project["optional-dependencies"]):
+    for extra in ("", *project["optional-dependencies"], TOGETHER):
         python = fresh_environment("extra")
         run(python, "-m", "pip", "install", "--quiet", f".[{extra}]" if extra else ".")
         run(python, "-m", "pip", "check")
@@ -80,7 +82,7 @@ def extras() -> None:
 
 def _public(extra: str) -> str:
     """The public names that must resolve with this extra: the SDK's wrappers need the SDK."""
-    with_sdk = extra in ("openai", "langgraph", "crewai", "autogen", "demo", "bench", "all", "dev")
+    with_sdk = extra in (TOGETHER, "openai", "langgraph", "crewai", "autogen", "demo", "bench", "all", "dev")
     return "agentsched.__all__" if with_sdk else "set(agentsched.__all__) - {'OpenAI', 'AsyncOpenAI'}"
 
 
