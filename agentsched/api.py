@@ -19,9 +19,9 @@ from agentsched.workflow import wire
 from agentsched.workflow.drivers import Lifetime
 from agentsched.workflow.frame import FrameChange, current_frame
 from agentsched.workflow.hints import merged_hints
+from agentsched.workflow.inner import InnerScope
 from agentsched.workflow.lifetime import InnerLifetime, RunLifetime, raise_alone
 from agentsched.workflow.scope import (
-    InnerScope,
     Run,
     RunKeeper,
     current_run,

@@ -8,7 +8,8 @@ from agentsched.intercept.answering import refusal
 from agentsched.intercept.callers import Caller, caller_of
 from agentsched.intercept.errors import raise_clean, shape
 from agentsched.intercept.family import Family
-from agentsched.workflow.scope import Run, deadline_error, limit_around
+from agentsched.workflow.inner import limit_around
+from agentsched.workflow.scope import Run, deadline_error
 
 if TYPE_CHECKING:
     import httpx2

@@ -18,7 +18,7 @@ class Frame(NamedTuple):
 
     Attributes:
         run: the `scope.Run`, or None outside any. This module does not need to know what a run is.
-        inner: the tightest `scope.InnerScope` in force, or None.
+        inner: the tightest `inner.InnerScope` in force, or None.
         step: the step the user named with ``agentsched.step``.
         inherited_step: the step in which the starter of this thread was; it counts where nothing better is known.
         hints: what the user said about the calls to come.

@@ -13,7 +13,8 @@ from agentsched.errors import DeadlineExceeded
 from agentsched.workflow.cutoff import Cutoff
 from agentsched.workflow.drivers import async_generator_driver, drive_coroutine, drive_generator
 from agentsched.workflow.frame import Frame, FrameChange, current_frame, enter_frame, leave_frame
-from agentsched.workflow.scope import InnerScope, Run, deadline_error
+from agentsched.workflow.inner import InnerScope
+from agentsched.workflow.scope import Run, deadline_error
 
 __all__ = ["InnerLifetime", "RunLifetime", "raise_alone"]
 

@@ -14,19 +14,17 @@ from agentsched.core.records import Recordable
 from agentsched.core.slo import SLO, Budget, Deadline
 from agentsched.errors import DeadlineExceeded
 from agentsched.workflow.frame import current_frame
+from agentsched.workflow.inner import InnerScope, earliest, inner_end, tightest_scope
 from agentsched.workflow.steps import current_step
 
 __all__ = [
-    "InnerScope",
     "Run",
     "RunKeeper",
     "abandoned_run",
     "current_run",
     "deadline_error",
     "effective_deadline",
-    "limit_around",
     "present",
-    "tightest_scope",
 ]
 
 MAX_DECISIONS = 1000
@@ -197,7 +195,7 @@ class Run:
 
         None if there is neither; negative once it has passed.
         """
-        end = _earliest(None if self.deadline is None else self.deadline.at, _inner_end(self))
+        end = earliest(None if self.deadline is None else self.deadline.at, inner_end(self))
         return None if end is None else end - self.clock()
 
     def budget(self) -> Budget:
@@ -390,45 +388,6 @@ def _new_run_id() -> str:
     return run_id
 
 
-class InnerScope:
-    """A ``deadline`` scope inside a run.
-
-    Attributes:
-        run: the run.
-        deadline: the instant at which it ends, never after what surrounds it.
-        opened_at: the instant at which it began.
-        deadline_s: the seconds between the two.
-        error: its first deadline error.
-        outer: the scope around it, if any.
-    """
-
-    __slots__ = ("deadline", "deadline_s", "error", "opened_at", "outer", "run")
-
-    def __init__(self, run: Run, duration_s: float) -> None:
-        """Open it now, in the caller's place, to end after ``duration_s`` seconds at the latest."""
-        self.run, self.opened_at = run, run.clock()
-        outer = current_frame().inner
-        self.outer = outer if isinstance(outer, InnerScope) else None
-        self.deadline, self.deadline_s = Deadline.after(duration_s, now=self.opened_at), duration_s
-        limit_at = limit_around(run)
-        if limit_at is not None and limit_at < self.deadline.at:
-            self.deadline, self.deadline_s = Deadline(limit_at), limit_at - self.opened_at
-        self.error: DeadlineExceeded | None = None
-
-    def remember_error(self, now: float) -> DeadlineExceeded:
-        """The scope's deadline error: made at the first time, the same one afterwards."""
-        if self.error is None:
-            self.error = DeadlineExceeded(
-                run_id=self.run.run_id,
-                workflow=self.run.workflow,
-                step=self.run.step,
-                deadline_s=self.deadline_s,
-                elapsed_s=now - self.opened_at,
-                spent_s=self.run.spent_s,
-            )
-        return self.error
-
-
 def current_run() -> Run | None:
     """The run the executing code belongs to: the innermost that is not over."""
     run = current_frame().run
@@ -453,21 +412,6 @@ def abandoned_run() -> Run | None:
     return None
 
 
-def tightest_scope(run: Run) -> InnerScope | None:
-    """The tightest ``deadline`` scope around the executing code, if it was opened in ``run``."""
-    inner = current_frame().inner
-    while isinstance(inner, InnerScope):
-        if inner.run is run:
-            return inner
-        inner = inner.outer
-    return None
-
-
-def limit_around(run: Run) -> float | None:
-    """Instant at which the executing code of ``run`` is cut, or None: the run's limit or a tighter scope inside it."""
-    return _earliest(run.limit_at, _inner_end(run))
-
-
 def effective_deadline(run: Run, step: str | None, now: float) -> float | None:
     """Instant by which a model call of ``step`` must be answered, or None if it is unbounded.
 
@@ -481,20 +425,11 @@ def effective_deadline(run: Run, step: str | None, now: float) -> float | None:
     """
     if step is not None:
         run.begin_step(step, now)
-    return _earliest(_limit_of_step(run, step), _inner_end(run))
-
-
-def _inner_end(run: Run) -> float | None:
-    inner = tightest_scope(run)
-    return None if inner is None else inner.deadline.at
+    return earliest(_limit_of_step(run, step), inner_end(run))
 
 
 def _limit_of_step(run: Run, step: str | None) -> float | None:
     return None if run.limit_at is None else run.limit_at - run.reserved_s(step)
-
-
-def _earliest(*instants: float | None) -> float | None:
-    return min((at for at in instants if at is not None), default=None)
 
 
 def deadline_error(run: Run, now: float) -> DeadlineExceeded:

@@ -15,7 +15,8 @@ from typing import cast
 from urllib.parse import quote, unquote
 
 from agentsched.clock import monotonic
-from agentsched.workflow.scope import Run, limit_around
+from agentsched.workflow.inner import limit_around
+from agentsched.workflow.scope import Run
 
 __all__ = ["Arrival", "Headers", "environment_arrival", "propagated_env", "propagated_headers", "read_headers"]
 

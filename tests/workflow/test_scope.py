@@ -15,16 +15,15 @@ from agentsched.core.forecast import QuantileForecast
 from agentsched.core.slo import SLO, Budget, Deadline
 from agentsched.errors import DeadlineExceeded
 from agentsched.workflow.frame import Frame, FrameChange, enter_frame, leave_frame
+from agentsched.workflow.inner import InnerScope, limit_around
 from agentsched.workflow.scope import (
     LEFTOVER_S,
     MAX_DECISIONS,
-    InnerScope,
     Run,
     abandoned_run,
     current_run,
     deadline_error,
     effective_deadline,
-    limit_around,
 )
 
 Clock = Any  # tests/conftest.py: VirtualClock

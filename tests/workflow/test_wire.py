@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from agentsched.core.slo import SLO
 from agentsched.workflow import wire
 from agentsched.workflow.frame import Frame, enter_frame, leave_frame
-from agentsched.workflow.scope import InnerScope, Run
+from agentsched.workflow.inner import InnerScope
+from agentsched.workflow.scope import Run
 from agentsched.workflow.wire import (
     MAX_BAGGAGE_BYTES,
     MAX_MEMBERS,
