@@ -124,6 +124,8 @@ def _facts(one: WorkflowReport) -> list[tuple[str, Text]]:
         facts.append(("", Text(f"{_percentiles(one.lateness)} of {of}")))
     facts.append(("ended", Text(tally(one.outcomes) or "none")))
     facts.append(("per run", Text(_per_run(one))))
+    if one.wasted_tokens:
+        facts.append(("wasted", Text(_waste(one))))
     facts.append(("time", Text(_shares(one.time) or "none")))
     if one.call_failures:
         facts.append(("failed calls", Text(tally(one.call_failures))))
@@ -165,6 +167,14 @@ def _per_run(one: WorkflowReport) -> str:
         f"{one.input_tokens / runs:,.0f} + {one.output_tokens / runs:,.0f} tokens",
     ]
     return ", ".join([*parts, f"{one.cost_usd / runs:.4g} USD ({one.cost_usd:.4g} in all)"])
+
+
+def _waste(one: WorkflowReport) -> str:
+    """What attempts took beyond one unbroken answer per call, and which kinds of further attempts there were."""
+    share = one.wasted_tokens / max(1, one.input_tokens + one.output_tokens)
+    money = f", {one.wasted_usd:.4g} USD" if one.wasted_usd else ""
+    further = {why: count for why, count in one.attempts_by.items() if why not in ("first", "queued")}
+    return f"{one.wasted_tokens:,} tokens ({share:.1%}){money}" + (f": {tally(further)}" if further else "")
 
 
 def _queueing(one: WorkflowReport) -> str:

@@ -234,7 +234,8 @@ class Usage:
 class Observation:
     """What one finished attempt taught: the learner's and the log's raw material.
 
-    ``status`` is ``ok`` or a `FailureKind` value. Times are seconds since the attempt's start.
+    ``status`` is ``ok`` or a `FailureKind` value. Times are seconds since the attempt's start. ``continued_tokens`` are
+    the output tokens of an earlier attempt that this one went on from; ``output_tokens`` are its own.
     """
 
     attempt_id: str
@@ -258,3 +259,4 @@ class Observation:
     predicted_ttft_s: float | None = None
     predicted_e2e_s: float | None = None
     in_flight: int = 0
+    continued_tokens: int = 0

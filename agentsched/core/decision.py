@@ -156,12 +156,16 @@ class Decision:
     """Where a call was sent and why: what logs and ``run.decisions`` hold.
 
     Attributes:
-        why: ``first``, ``retry``, ``left`` (a silent endpoint was left), ``hedge`` or ``queued`` (a wait ended).
+        why: ``first``, ``retry``, ``left`` (a silent or slow endpoint was left), ``migrate`` (goes on with an answer
+            that broke off), ``degrade`` (either, at an endpoint of lower quality), ``hedge`` or ``queued`` (a wait
+            ended).
         policy: the policy's name.
         p_meet: probability of meeting the deadline, remainder included, at the time of the decision.
         ttft_s, e2e_s, e2e_p95_s: predicted seconds at the chosen endpoint (median, median, 95th percentile).
         output_tokens: predicted median output length.
         rivals: the other candidates as (name, score), best first.
+        p_stay, p_switch: probability of an answer in time from the attempt that it replaces or runs beside, and from
+            this one, as they were compared; None: nothing was compared.
     """
 
     call_id: str
@@ -181,12 +185,16 @@ class Decision:
     score: float
     waited_s: float
     rivals: tuple[tuple[str, float], ...]
+    p_stay: float | None = None
+    p_switch: float | None = None
 
     @property
     def reason(self) -> str:
         """One sentence for people."""
         odds = "no deadline" if self.p_meet is None else f"P(meet) {self.p_meet:.2f}"
         text = f"{self.why}: {self.endpoint} by {self.policy}, expects {self.e2e_s:.2f} s ({odds})"
+        if self.p_stay is not None and self.p_switch is not None:
+            text += f"; in time {self.p_switch:.2f} instead of {self.p_stay:.2f}"
         if self.rivals:
             name, score = self.rivals[0]
             text += f"; next best {name} ({score - self.score:+.3g})"

@@ -18,7 +18,11 @@ class RunOpened:
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """How a call ended. Seconds are measured from its arrival; ``status`` is ok or a `FailureKind` value."""
+    """How a call ended. Seconds are measured from its arrival; ``status`` is ok or a `FailureKind` value.
+
+    ``wasted_tokens`` and ``wasted_usd`` are what its attempts took beyond one unbroken answer: losers, answers that
+    broke off, prompts read again; all of it where there is no answer.
+    """
 
     call: ModelCall
     arrived_at: float
@@ -34,6 +38,8 @@ class CallEnded:
     cached_input_tokens: int | None
     cost_usd: float
     detail: str = ""
+    wasted_tokens: int = 0
+    wasted_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,8 @@ class RunClosed:
     input_tokens: int
     output_tokens: int
     cost_usd: float
+    wasted_tokens: int = 0
+    wasted_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,8 @@ class LengthLearner:
     def learn(self, observation: Observation) -> None:
         """Take one finished attempt: how far an answer came that was cut short counts, should its call fail."""
         if observation.status in _CUT_SHORT and observation.output_tokens > 0:
-            self._cut[observation.call_id] = max(self._cut.get(observation.call_id, 0), observation.output_tokens)
+            tokens = observation.output_tokens + observation.continued_tokens
+            self._cut[observation.call_id] = max(self._cut.get(observation.call_id, 0), tokens)
             if len(self._cut) > _MAX_CUT:
                 del self._cut[next(iter(self._cut))]
 

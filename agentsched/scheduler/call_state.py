@@ -93,6 +93,8 @@ class RunState:
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
+    wasted_tokens: int = 0
+    wasted_usd: float = 0.0
     committed_usd: float = 0.0
     shed: bool = False
     """Whether it was given up before its deadline."""
@@ -170,6 +172,7 @@ class CallState:
     left_quality: float = 0.0
     review_at: float = float("inf")
     spent_usd: float = 0.0
+    spent_tokens: int = 0
     waiting_stake_per_s: float = 0.0
     """What it loses per second of waiting, as the policy last saw it."""
 

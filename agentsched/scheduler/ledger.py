@@ -18,10 +18,14 @@ from agentsched.core.rules import BreakerRules
 from agentsched.errors import InvariantViolated
 from agentsched.scheduler.call_state import AttemptState, CallState, RunState
 from agentsched.scheduler.endpoint_table import EndpointTable
+from agentsched.scheduler.fairness import AttainedService
 from agentsched.scheduler.placing import Placement
 from agentsched.scheduler.stakes import RunningStakes
 
 __all__ = ["Ledger"]
+
+_UNDATED = 1e12
+"""Calls without a deadline wait behind all that have one, as if due at this instant plus their tenant's service."""
 
 _MIN_TOKENS_FOR_PACE = 4
 """A pace is taken over at least this many tokens."""
@@ -48,6 +52,7 @@ class Ledger:
         self.freed: set[int] = set()
         self._owner: dict[str, str] = {}
         self._arrivals = 0
+        self._attained = AttainedService()
 
     # -- runs --------------------------------------------------------------------------------------------------------
 
@@ -81,6 +86,8 @@ class Ledger:
             input_tokens=run.input_tokens,
             output_tokens=run.output_tokens,
             cost_usd=run.cost_usd,
+            wasted_tokens=run.wasted_tokens,
+            wasted_usd=run.wasted_usd,
         )
 
     # -- calls -------------------------------------------------------------------------------------------------------
@@ -96,7 +103,8 @@ class Ledger:
             run = self.runs[call.run_id] = RunState(RunInfo(call.run_id, call.workflow, now), announced=False)
         self._arrivals += 1
         due_at = call.deadline_at if call.due_at is None else call.due_at
-        order = (np.inf if due_at is None else due_at, self._arrivals)
+        urgency = _UNDATED + self._attained.of(call.tenant, now) if due_at is None else due_at
+        order = (urgency, self._arrivals)
         run.history.arrived(call.step, call.tool_s)
         state = CallState(
             call, now, run, _capped(lengths, call, run.history), remainders.predict(call, run.history), order
@@ -119,6 +127,9 @@ class Ledger:
         if winner is not None:
             run.saw_length(usage.output_tokens or 0, state.lengths.quantile(0.5))
             run.history.answered(call.step, usage.input_tokens or 0, usage.output_tokens or 0)
+        wasted_tokens, wasted_usd = self._waste(state, winner, usage)
+        run.wasted_tokens += wasted_tokens
+        run.wasted_usd += wasted_usd
         yield CallEnded(
             call=call,
             arrived_at=state.arrived_at,
@@ -134,10 +145,20 @@ class Ledger:
             cached_input_tokens=usage.cached_input_tokens,
             cost_usd=state.spent_usd,
             detail=detail,
+            wasted_tokens=wasted_tokens,
+            wasted_usd=wasted_usd,
         )
         closed = self._settle_run(run)
         if closed is not None:
             yield closed
+
+    def _waste(self, state: CallState, winner: AttemptState | None, usage: Usage) -> tuple[int, float]:
+        """What the call took beyond one unbroken answer at the endpoint that gave it, in tokens and USD."""
+        if winner is None:
+            return state.spent_tokens, state.spent_usd
+        read, written = usage.input_tokens or 0, usage.output_tokens or 0
+        needed_usd = self.pool.endpoints[winner.endpoint].price.cost_usd(read, written)
+        return max(0, state.spent_tokens - read - written), max(0.0, state.spent_usd - needed_usd)
 
     # -- the waiting room --------------------------------------------------------------------------------------------
 
@@ -234,6 +255,7 @@ class Ledger:
         call, i, run = state.call, attempt.endpoint, state.run
         del state.attempts[attempt.attempt_id], self._owner[attempt.attempt_id]
         self.stakes.remove(attempt)
+        self._attained.add(call.tenant, now - attempt.started_at, call.priority, now)
         if attempt.first_at is None and attempt.streams:
             self.table.prefill_done(i, attempt.uncached_tokens)
         read, written, cached = _settled(call, attempt, usage, failure)
@@ -242,6 +264,7 @@ class Ledger:
         self.freed.add(i)
         cost = self.pool.endpoints[i].price.cost_usd(read, written)
         state.spent_usd += cost
+        state.spent_tokens += read + written
         run.committed_usd = max(0.0, run.committed_usd - attempt.committed_usd)
         run.cost_usd += cost
         run.input_tokens += read
@@ -268,6 +291,7 @@ class Ledger:
             predicted_ttft_s=attempt.predicted_ttft_s,
             predicted_e2e_s=attempt.predicted_e2e_s,
             in_flight=attempt.in_flight,
+            continued_tokens=attempt.known_tokens,
         )
 
     def saw_progress(self, attempt: AttemptState, tokens: int, now: float, *, paused: bool) -> None:
@@ -416,5 +440,5 @@ def _settled(
     """Prompt tokens, output tokens and cached tokens that an attempt is charged for."""
     if usage is not None:
         return usage.input_tokens or 0, usage.output_tokens or 0, usage.cached_input_tokens
-    uncharged = failure is not None and failure.kind in _UNCHARGED
+    uncharged = failure is not None and failure.kind in _UNCHARGED and attempt.first_at is None
     return (0 if uncharged else call.input_tokens + attempt.known_tokens), attempt.tokens, None

@@ -61,6 +61,7 @@ class Placement:
         """The record of this placement."""
         ordered = self.samples.copy()
         ordered.sort()
+        p_stay, p_switch = (None, None) if state.odds is None else state.odds
         return Decision(
             call_id=state.call.call_id,
             run_id=state.call.run_id,
@@ -79,6 +80,8 @@ class Placement:
             score=self.choice.scores.item(self.position),
             waited_s=now - state.arrived_at,
             rivals=self._rivals(),
+            p_stay=p_stay,
+            p_switch=p_switch,
         )
 
     def _rivals(self) -> tuple[tuple[str, float], ...]:

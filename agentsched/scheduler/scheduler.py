@@ -314,6 +314,7 @@ class Scheduler:
         keep = resumable(call, self.rules)
         self._actions.append(Start(call.call_id, attempt.attempt_id, placement.name, limits, streams, way, keep))
         self._tell(placement.decision(state, attempt.attempt_id, why, self._placer.policy.name, now))
+        state.odds = None
         self._schedule_review(state, now)
 
     def _tell(self, record: Decision | Observation) -> None:

@@ -124,6 +124,8 @@ class LogEncoder:
             "input_tokens": ended.input_tokens,
             "output_tokens": ended.output_tokens,
             "cost_usd": _money(ended.cost_usd),
+            "wasted_tokens": ended.wasted_tokens,
+            "wasted_usd": _money(ended.wasted_usd),
         }
 
     def _call(self, ended: CallEnded) -> Mapping[str, Any]:
@@ -158,6 +160,8 @@ class LogEncoder:
             "attempts": ended.attempts,
             "retries": ended.retries,
             "cost_usd": _money(ended.cost_usd),
+            "wasted_tokens": ended.wasted_tokens,
+            "wasted_usd": _money(ended.wasted_usd),
             "decisions": [_decision(one, arrived_at) for one in self._decided.pop(call.call_id, ())],
             "slack_s": None if due_at is None else _number(due_at - arrived_at),
             "patience_s": _number(call.patience_s),
@@ -199,6 +203,7 @@ class LogEncoder:
             "predicted_ttft_s": _number(seen.predicted_ttft_s),
             "predicted_e2e_s": _number(seen.predicted_e2e_s),
             "in_flight": seen.in_flight,
+            "continued_tokens": seen.continued_tokens,
         }
 
     def _note(self, note: Note) -> Mapping[str, Any]:
@@ -243,6 +248,8 @@ def _decision(decision: Decision, arrived_at: float) -> Mapping[str, Any]:
         "predicted_output_tokens": _number(decision.output_tokens),
         "score": _number(decision.score),
         "rivals": [[name, _number(score)] for name, score in decision.rivals[:_RIVALS]],
+        "p_stay": _number(decision.p_stay),
+        "p_switch": _number(decision.p_switch),
     }
 
 

@@ -102,6 +102,8 @@ class WorkflowReport:
         lateness: of a run's latency divided by its deadline.
         curve_s: the quantiles 0, .02, ... 1 of the latency, seconds.
         calls, attempts, retries, input_tokens, output_tokens, cost_usd: sums.
+        wasted_tokens, wasted_usd: what attempts took beyond one unbroken answer per call.
+        attempts_by: attempts by why they were made (`Decision.why`).
         score: mean of the last feedback of the runs that got some.
         call_failures, attempt_failures: by kind.
         time: share of the runs' time by what it went to, along the critical paths; see `Kind`.
@@ -125,6 +127,9 @@ class WorkflowReport:
     input_tokens: int
     output_tokens: int
     cost_usd: float
+    wasted_tokens: int
+    wasted_usd: float
+    attempts_by: Mapping[str, int]
     score: float | None
     call_failures: Mapping[str, int]
     attempt_failures: Mapping[str, int]
@@ -189,6 +194,9 @@ def _workflow(name: str, everything: Sequence[RunLog]) -> WorkflowReport:
         input_tokens=sum(_told(run, "input_tokens", _total(run.calls, "input_tokens")) for run in runs),
         output_tokens=sum(_told(run, "output_tokens", _total(run.calls, "output_tokens")) for run in runs),
         cost_usd=sum(_told(run, "cost_usd", _total(run.calls, "cost_usd")) for run in runs),
+        wasted_tokens=sum(_told(run, "wasted_tokens", _total(run.calls, "wasted_tokens")) for run in runs),
+        wasted_usd=sum(_told(run, "wasted_usd", _total(run.calls, "wasted_usd")) for run in runs),
+        attempts_by=_counts(decision.why for call in calls for decision in call.decisions),
         score=float(np.mean(scores)) if scores else None,
         call_failures=_counts(call.status for call in calls if call.status != "ok"),
         attempt_failures=_counts(attempt.status for attempt in attempts if attempt.status != "ok"),

@@ -46,6 +46,8 @@ class DecisionEntry(NamedTuple):
     predicted_output_tokens: float | None = None
     score: float | None = None
     rivals: tuple[tuple[str, float | None], ...] = ()
+    p_stay: float | None = None
+    p_switch: float | None = None
     extra: Mapping[str, Any] = {}
 
 
@@ -67,6 +69,8 @@ class RunLine(NamedTuple):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: float | None = None
+    wasted_tokens: int | None = None
+    wasted_usd: float | None = None
     extra: Mapping[str, Any] = {}
 
 
@@ -99,6 +103,8 @@ class CallLog(NamedTuple):
     attempts: int | None = None
     retries: int | None = None
     cost_usd: float | None = None
+    wasted_tokens: int | None = None
+    wasted_usd: float | None = None
     decisions: tuple[DecisionEntry, ...] = ()
     slack_s: float | None = None
     patience_s: float | None = None
@@ -140,6 +146,7 @@ class AttemptLog(NamedTuple):
     predicted_ttft_s: float | None = None
     predicted_e2e_s: float | None = None
     in_flight: int | None = None
+    continued_tokens: int | None = None
     extra: Mapping[str, Any] = {}
 
 

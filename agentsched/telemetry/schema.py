@@ -47,6 +47,8 @@ _OUTPUT = Field("output_tokens", "count", "Generated tokens.")
 _CACHED = Field("cached_input_tokens", "count", "Prompt tokens the server had in its prefix cache, as it said.")
 _CAP = Field("max_tokens", "count", "The caller's cap on generated tokens.")
 _COST = Field("cost_usd", "number", "What it cost, USD.")
+_WASTED = Field("wasted_tokens", "count", "Tokens, prompt and output, beyond those of one unbroken answer.")
+_WASTED_USD = Field("wasted_usd", "number", "What those cost, USD.")
 _STREAM = Field("stream", "flag", "Whether the caller read a stream.")
 
 SLO_FIELDS = (
@@ -61,7 +63,7 @@ SLO_FIELDS = (
 DECISION_FIELDS = (
     Field("attempt_id", "id", "The attempt it started."),
     Field("endpoint", "text", "Where the attempt was sent."),
-    Field("why", "text", "first, retry, left, hedge or queued."),
+    Field("why", "text", "first, retry, left, migrate, degrade, hedge or queued."),
     Field("policy", "text", "The policy that chose."),
     Field("after_s", "number", "When it was decided, seconds since the call's arrival."),
     Field("waited_s", "number", "How long the call had waited for it, seconds."),
@@ -73,6 +75,8 @@ DECISION_FIELDS = (
     Field("predicted_output_tokens", "number", "Predicted median of the generated tokens."),
     Field("score", "number", "What the policy chose by; higher is better."),
     Field("rivals", "rivals", "The other candidates as [name, score], best first, at most 8."),
+    Field("p_stay", "number", "Probability of an answer in time from the attempt it replaces or runs beside."),
+    Field("p_switch", "number", "The same from this one, as they were compared; null: nothing was."),
 )
 
 _RUN_FIELDS = (
@@ -93,6 +97,8 @@ _RUN_FIELDS = (
     _INPUT,
     _OUTPUT,
     _COST,
+    _WASTED,
+    _WASTED_USD,
 )
 
 _CALL_FIELDS = (
@@ -122,6 +128,8 @@ _CALL_FIELDS = (
     Field("attempts", "count", "Tries at endpoints."),
     Field("retries", "count", "Tries after a failed one."),
     _COST,
+    _WASTED,
+    _WASTED_USD,
     Field("decisions", "decisions", "Where each attempt was sent and why, in order."),
     Field("slack_s", "number", "Seconds from its arrival to the instant by which it had to be answered."),
     Field("patience_s", "number", "The caller's own timeout, seconds."),
@@ -160,6 +168,7 @@ _ATTEMPT_FIELDS = (
     Field("predicted_ttft_s", "number", "Median time to first token predicted when it was placed, seconds."),
     Field("predicted_e2e_s", "number", "Median time to the whole answer predicted when it was placed, seconds."),
     Field("in_flight", "count", "Own calls at that endpoint when it started."),
+    Field("continued_tokens", "count", "Output tokens of an earlier attempt that it went on from."),
 )
 
 FIELDS: dict[RecordKind, tuple[Field, ...]] = {
