@@ -84,6 +84,21 @@ def test_the_whole_table(log):
     )
 
 
+def test_what_was_wasted_and_on_which_further_attempts(tmp_path):
+    decisions = [{"attempt_id": f"plan-0.{k}", "why": why} for k, why in enumerate(("first", "hedge", "migrate"))]
+    lines = [
+        call(0, "plan", 0.0, 3.0, decisions=decisions),
+        run(0, 5.0, input_tokens=900, output_tokens=100, wasted_tokens=250, wasted_usd=0.02),
+    ]
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (shown,) = (line for line in report(path).stdout.splitlines() if "wasted" in line)
+    assert shown.split(maxsplit=1)[1].rstrip() == "250 tokens (25.0%), 0.02 USD: hedge 1, migrate 1"
+    told = json.loads(report(path, "--json").stdout)["workflows"][0]
+    assert told["attempts_by"] == {"first": 1, "hedge": 1, "migrate": 1}
+    assert (told["wasted_tokens"], told["wasted_usd"]) == (250, 0.02)
+
+
 @pytest.mark.parametrize("width", [50, 80])
 def test_it_fits_the_screen_it_is_given(log, width):
     assert max(map(len, report(log, width=width).stdout.splitlines())) <= width
