@@ -10,7 +10,7 @@ from agentsched import clock
 from agentsched.core.call import RunInfo
 from agentsched.emulator.control import Control
 from agentsched.endpoints.exchange import Exchange
-from agentsched.errors import AgentschedError, CallFailed, DeadlineExceeded
+from agentsched.errors import CallFailed, DeadlineExceeded
 from agentsched.runtime import Runtime
 from agentsched.scheduler.events import RunEnded, RunStarted
 from agentsched.sim.agent import Manners, call_of
@@ -65,7 +65,9 @@ class LiveRuns:
             asyncio.create_task(_befall(control, name, fault, began)) for name, some in faults.items() for fault in some
         ]
         try:
-            return list(await asyncio.gather(*(self._run(plan, began) for plan in runs)))
+            async with asyncio.TaskGroup() as group:
+                made = [group.create_task(self._run(plan, began)) for plan in runs]
+            return [task.result() for task in made]
         finally:
             for task in background:
                 task.cancel()
@@ -109,12 +111,10 @@ class LiveRuns:
             await asyncio.sleep(plan.tail_s)
         except TimeoutError:
             return "deadline"
-        except BaseExceptionGroup as group:
-            if group.subgroup(DeadlineExceeded) is not None:
-                return "deadline"
-            if group.split(AgentschedError)[1] is not None:
+        except ExceptionGroup as group:
+            if group.split((DeadlineExceeded, CallFailed))[1] is not None:
                 raise
-            return "error"
+            return "error" if group.subgroup(DeadlineExceeded) is None else "deadline"
         return "ok"
 
     async def _call(

@@ -1,16 +1,21 @@
 """What client processes hear of each other."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
+from click.testing import CliRunner
 
+from agentsched.cli.main import main
 from agentsched.errors import ConfigError
 from agentsched.policy.least_outstanding import SpeedWeightedLeastOutstanding
 from agentsched.scheduler.events import OthersSeen
 from agentsched.sim.plan import RunPlan
 from agentsched.sim.sharing import Sharing
 from agentsched.sim.simulation import Setup, simulate
-from tests.sim.conftest import Played, a_call, a_run, play
+from tests.sim.conftest import SMALL, Played, a_call, a_run, play
 
 API = {"ttft_median_s": 5.0, "ttft_sigma": 0.1, "tpot_median_s": 0.01, "tpot_sigma": 0.1}
 
@@ -68,3 +73,25 @@ def test_sharing_repeats_to_the_last_bit(small):
 def test_intervals_that_cannot_be(field, value):
     with pytest.raises(ConfigError, match=field):
         Setup(**{field: value})
+
+
+def test_the_command(tmp_path: Path):
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, "duration": 4.0}), encoding="utf-8")
+    arguments = [
+        "sim",
+        "run",
+        str(path),
+        "--policy",
+        "weighted_least_outstanding",
+        "--seeds",
+        "1",
+        "--jobs",
+        "1",
+        "--json",
+    ]
+    sharing = ["--clients", "3", "--share", "gossip", "--share-every", "0.2s", "--share-delay", "10ms"]
+    runner = CliRunner(catch_exceptions=False)
+    assert json.loads(runner.invoke(main, [*arguments, *sharing]).stdout)["share"] == "gossip"
+    wrong = runner.invoke(main, [*arguments, "--clients", "3", "--share", "gossip", "--share-every", "soon"])
+    assert (wrong.exit_code, "--share-every" in wrong.stderr) == (2, True)

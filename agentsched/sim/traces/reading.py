@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agentsched.errors import ConfigError
-from agentsched.sim.traces.tables import FORMATS, Row, read_rows
+from agentsched.sim.traces.tables import FORMATS, Row, first_lines, read_rows
 from agentsched.telemetry.parsing import parse_line
 from agentsched.telemetry.reading import LogReading, read_log
 from agentsched.telemetry.run_log import CallLog, RunLine, RunLog
@@ -49,6 +49,9 @@ _OF_THE_RUN = ("arrival_s", "deadline_s", "elapsed_s", "outcome")
 _KINDS = {field.name: field.kind for record in ("run", "call") for field in FIELDS[record]}
 _MILLISECONDS = frozenset({"input_length", "output_length", "hash_ids"})
 """Columns of traces whose numeric ``timestamp`` counts milliseconds (Mooncake's)."""
+
+_LOOKED_AT = 20
+"""So many lines are looked at for one that tells what kind of file it is."""
 
 _READ = frozenset(name for names in COLUMNS.values() for name in names) | _MILLISECONDS - {"hash_ids"}
 
@@ -108,14 +111,16 @@ def read_arrivals(source: str | os.PathLike[str]) -> list[float]:
 
 
 def _is_log(path: Path) -> bool:
-    """Whether the first line of a JSON Lines file is a record of the log format."""
+    """Whether a JSON Lines file holds records of the log format, as the first line of it that can be read tells."""
     if ".jsonl" not in path.name or not path.exists():
         return False
-    try:
-        first = next(iter(read_rows(path, _READ)), None)
-    except ConfigError:
-        return path.suffix != ".jsonl"  # FILE.jsonl.1, of which only logs have any; or damaged
-    return first is not None and "record" in first.values
+    for text in first_lines(path, _LOOKED_AT):
+        try:
+            values = json.loads(text)
+        except ValueError:
+            continue
+        return isinstance(values, dict) and "record" in values
+    return False
 
 
 def _read_table(path: Path) -> list[RunLog]:

@@ -6,12 +6,13 @@ import json
 import zlib
 from collections.abc import Collection, Iterator
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from agentsched.errors import ConfigError
 
-__all__ = ["FORMATS", "Row", "read_rows"]
+__all__ = ["FORMATS", "Row", "first_lines", "read_rows"]
 
 FORMATS = "a .csv, .jsonl or .parquet file (the first two also as .gz)"
 
@@ -41,6 +42,15 @@ def read_rows(path: Path, columns: Collection[str]) -> Iterator[Row]:
     if kind in (".jsonl", ".ndjson"):
         return _json_lines(path)
     raise ConfigError("not a trace", file=str(path), allowed=FORMATS)
+
+
+def first_lines(path: Path, count: int) -> list[str]:
+    """The first lines of a text file, packed or not; none of one that cannot be read."""
+    try:
+        with _open(path) as file:
+            return list(islice(file, count))
+    except (OSError, UnicodeDecodeError, EOFError, zlib.error):
+        return []
 
 
 def _open(path: Path) -> IO[str]:

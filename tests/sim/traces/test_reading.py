@@ -115,6 +115,9 @@ def test_bad_lines_of_a_log_may_be_skipped_and_are_told(tmp_path: Path):
     path.write_text(lines(*LOG) + "{oh\n", encoding="utf-8")
     reading = read_trace(path)
     assert (len(reading.runs), reading.bad_lines, reading.problems[0].line) == (1, 1, 3)
+    (tmp_path / "log.jsonl.1").write_text("{half a li\n" + lines(*LOG[:1]).replace('"a"', '"b"'), encoding="utf-8")
+    assert [run.run_id for run in read_trace(tmp_path / "log.jsonl.1").runs] == ["b"]
+    assert read_trace(path).bad_lines == 2
 
 
 def test_no_such_file_and_no_arrivals(tmp_path: Path):
