@@ -24,7 +24,7 @@ class Coverage:
         self.lost = False
 
     def saw(self, elapsed_s: float, low_s: float, high_s: float) -> bool:
-        """An answer took ``elapsed_s``; nine in ten were to take more than ``low_s``, and nine in ten less than ``high_s``.
+        """An answer took ``elapsed_s``; nine in ten were to take more than ``low_s``, nine in ten less than ``high_s``.
 
         Answers whether trust was lost or regained by it.
         """

@@ -3,6 +3,7 @@
 from agentsched.core.call import FailureKind, RunInfo
 from agentsched.core.forecast import QuantileForecast
 from agentsched.core.records import RunOpened
+from agentsched.core.remainder import RemainderForecast
 from agentsched.forecast.length import EmpiricalLengths
 from agentsched.forecast.remainder import EmpiricalRemainders
 from agentsched.scheduler.actions import Fail
@@ -94,9 +95,15 @@ def test_new_forecasts_are_for_the_calls_to_come():
     assert [decision.output_tokens for decision in bench.decisions] == [20.0, 300.0]
 
 
+class EightSecondsAfterPlan:
+    """Nothing follows the other steps."""
+
+    def predict(self, call, history):
+        return RemainderForecast.of_seconds(QuantileForecast.constant(8.0 if call.step == "plan" else 0.0))
+
+
 def test_what_follows_counts_for_the_run():
-    remainders = EmpiricalRemainders({("w", "plan"): QuantileForecast.constant(8.0)})
-    bench = Bench("a", remainders=remainders, lengths=FixedLengths(20))
+    bench = Bench("a", remainders=EightSecondsAfterPlan(), lengths=FixedLengths(20))
     now = bench.now
     for run_id, deadline_s in (("tight", 8.2), ("loose", 20.0)):
         bench.run(run_id, deadline_at=now + deadline_s)
