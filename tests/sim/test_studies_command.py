@@ -71,9 +71,10 @@ def test_tune_for_people(run):
 
 
 def test_the_shipped_settings_are_read(run):
-    arguments = ("run", "small.yaml", "--policy", "random", "--tuned", "--seeds", "1", "--jobs", "1", "--json")
-    assert json.loads(run(*arguments).stdout)["cases"][0]["policy"] == "random"
-    assert run("run", "--tuned", "small.yaml", "--policy", "random", "--seeds", "1", "--jobs", "1").exit_code == 0
+    arguments = ("--policy", "fused", "--policy", "random", "--seeds", "1", "--jobs", "1", "--json")
+    for told in (("run", "--tuned", "small.yaml"), ("run", "small.yaml", "--tuned")):
+        cases = json.loads(run(*told, *arguments).stdout)["cases"]
+        assert [case["policy"] for case in cases] == ["fused (tuned)", "random"]
     for label, held in tuning._policies(tuning.SHIPPED).items():
         name, _, _ = label.partition(":")
         make_policy(name, held["options"])
