@@ -9,6 +9,7 @@ from agentsched.core.forecast import QUANTILES, normal_quantiles
 __all__ = [
     "KNOWN_SPREAD",
     "PACE_MEMORY_S",
+    "answer_samples",
     "completion_samples",
     "lognormal_factors",
     "tpot_if_joined",
@@ -23,7 +24,8 @@ PACE_MEMORY_S = 8.0
 KNOWN_SPREAD = 0.15
 """Log-standard-deviation of a latency around its prediction, for a known length, until an endpoint shows its own."""
 
-_NOISE: Array = normal_quantiles(QUANTILES)[np.argsort((np.arange(QUANTILES) * 19 + 7) % QUANTILES)]
+_NOISE_ORDER: NDArray[np.intp] = np.argsort((np.arange(QUANTILES) * 19 + 7) % QUANTILES)
+_NOISE: Array = normal_quantiles(QUANTILES)[_NOISE_ORDER]
 """Standard normal quantiles in a fixed permutation: sorted ones would add up comonotonically with sorted lengths."""
 
 _SCATTER: Array = normal_quantiles(QUANTILES)[np.argsort((np.arange(QUANTILES) * 11 + 5) % QUANTILES)]
@@ -60,6 +62,12 @@ def completion_samples(ttft_s: float, tpot_s: float, output_tokens: Array, sprea
     ``spread`` is the log-standard-deviation of what such predictions were off by for known lengths.
     """
     samples: Array = (ttft_s + np.maximum(0.0, output_tokens - 1.0) * tpot_s) * np.exp(spread * _NOISE)
+    return samples
+
+
+def answer_samples(ttft_s: float, tpot_s: float, output_tokens: Array, factors: Array) -> Array:
+    """As `completion_samples`; ``factors``: quantiles of actual over predicted times, shape (QUANTILES,)."""
+    samples: Array = (ttft_s + np.maximum(0.0, output_tokens - 1.0) * tpot_s) * factors[_NOISE_ORDER]
     return samples
 
 

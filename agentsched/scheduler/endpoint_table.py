@@ -11,6 +11,7 @@ from agentsched.core.decision import EndpointStates
 from agentsched.core.endpoint import Endpoint
 from agentsched.core.load import EndpointLoad
 from agentsched.core.rules import BreakerRules
+from agentsched.forecast.endpoint_latency import LatencyFactors, aged
 from agentsched.forecast.latency import KNOWN_SPREAD, PACE_MEMORY_S
 from agentsched.scheduler.coverage import Coverage
 from agentsched.scheduler.events import OthersSeen
@@ -35,6 +36,11 @@ _MISFIT_COUNT = 16.0
 
 _MOST_MISFIT = 2.0
 """Log-factors beyond this count as this: one stall says little about the next call."""
+
+_SPEED_HALF_LIFE_S = 21_600.0
+"""What was learned of a speed and is not confirmed fades toward the profile with this half-life, seconds."""
+
+_AGE_EVERY_S = 60.0
 
 _ERROR_COUNT = 8.0
 """Attempts over which the error rate averages."""
@@ -81,6 +87,8 @@ class EndpointTable:
         profiles = [endpoint.profile for endpoint in self.endpoints]
         self._prior_alone_s = [p.tpot_s for p in profiles]
         self._prior_per_batch_s = [p.tpot_per_batch_s for p in profiles]
+        self._prior_ttft_s = [max(1e-3, p.ttft_s) for p in profiles]
+        self._age_at = -math.inf
         self._seen = np.stack(  # in the order of the fields of EndpointStates, so that one look gathers them all
             [
                 row(),
@@ -116,6 +124,7 @@ class EndpointTable:
         self.others, self.coverage = Others(self.index), Coverage()
         self.pace_scale, self.pace_count, self.ttft_count = [1.0] * count, [1.0] * count, [1.0] * count
         self.heard, self.misfit = [0] * count, [KNOWN_SPREAD**2] * count
+        self._factors = [LatencyFactors() for _ in self.endpoints]
         self.excess_at, self._failed_at = row(), row(-np.inf)
         self.slots = self._seen[19]
         self.service_s, self.waiting = row(1.0), row()
@@ -133,6 +142,8 @@ class EndpointTable:
     def states(self, indices: NDArray[np.intp], ready_in_s: Array, now: float) -> EndpointStates:
         """The rows ``indices`` as a policy sees them."""
         self._drop_finished_prefill(now)
+        if now >= self._age_at:
+            self._age(now)
         seen = self._seen.take(indices, axis=1)
         seen[_SEEN_AT] = now - seen[_SEEN_AT]
         seen[_EXCESS] *= np.exp((self.excess_at[indices] - now) / _EXCESS_DECAY_S)
@@ -382,12 +393,32 @@ class EndpointTable:
 
     def saw_misfit(self, i: int, factor: float) -> None:
         """An answer took ``factor`` times what was predicted for its length: how far to trust the next prediction."""
+        self._factors[i].saw(factor)
         off = min(_MOST_MISFIT, abs(math.log(factor)))
         self.misfit[i] += (off * off - self.misfit[i]) / _MISFIT_COUNT
 
     def spread(self, i: int) -> float:
         """Log-standard-deviation of latencies around their predictions at row ``i``, for known lengths."""
         return math.sqrt(self.misfit[i])
+
+    def factors(self, i: int) -> Array:
+        """Quantiles of actual over predicted times at row ``i``, for known lengths, ascending, shape (QUANTILES,)."""
+        return self._factors[i].quantiles()
+
+    def _age(self, now: float) -> None:
+        """Let the learned speeds of endpoints that gave no token lately fade toward their profiles."""
+        since_s, self._age_at = now - self._age_at + _AGE_EVERY_S, now + _AGE_EVERY_S
+        if since_s == math.inf:
+            return
+        for i in range(len(self.endpoints)):
+            unseen_s = min(since_s, now - self.seen_at.item(i))
+            if self.heard[i] and unseen_s >= _AGE_EVERY_S:
+                self._scale_pace(i, aged(self.pace_scale[i], 1.0, unseen_s, _SPEED_HALF_LIFE_S))
+                self.pace_count[i] = aged(self.pace_count[i], 1.0, unseen_s, _SPEED_HALF_LIFE_S)
+                self.ttft_idle_s[i] = aged(
+                    self.ttft_idle_s.item(i), self._prior_ttft_s[i], unseen_s, _SPEED_HALF_LIFE_S
+                )
+                self.ttft_count[i] = aged(self.ttft_count[i], 1.0, unseen_s, _SPEED_HALF_LIFE_S)
 
     def saw_service(self, i: int, seconds: float) -> None:
         """An answer took ``seconds``: what a waiting call may expect of a full endpoint."""

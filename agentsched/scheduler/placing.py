@@ -10,7 +10,7 @@ from agentsched.core.call import ModelCall, Observation
 from agentsched.core.decision import Choice, Decision, EndpointStates, Situation
 from agentsched.core.protocols import Policy, RememberingPolicy
 from agentsched.core.remainder import RemainderForecast
-from agentsched.forecast.latency import completion_samples, tpot_if_joined, ttft_if_joined
+from agentsched.forecast.latency import answer_samples, tpot_if_joined, ttft_if_joined
 from agentsched.scheduler.call_state import CallState, RunState
 from agentsched.scheduler.endpoint_table import EndpointTable
 
@@ -168,7 +168,7 @@ class Placer:
             ttft_s=ttft_s,
             tpot_s=tpot_s,
             e2e_s=ttft_s + max(0.0, state.lengths.quantile(0.5) - 1.0) * tpot_s,
-            samples=completion_samples(ttft_s, tpot_s, state.lengths.values, self._table.spread(candidates[position])),
+            samples=answer_samples(ttft_s, tpot_s, state.lengths.values, self._table.factors(candidates[position])),
         )
 
     def _ready_in_s(
