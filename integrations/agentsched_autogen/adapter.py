@@ -11,7 +11,7 @@ from agentsched.workflow.steps import register_step_source
 from agentsched.workflow.structure import tell_structure
 from agentsched_autogen.messages import delivering, sending
 from agentsched_autogen.naming import PLACES, current_step, name_of_run
-from agentsched_autogen.structure import remembering, team_structure
+from agentsched_autogen.structure import ASSISTANT, remembering, team_structure
 
 __all__ = ["install"]
 
@@ -50,6 +50,7 @@ def _of_core(core: ModuleType) -> Iterator[ReplacedMethod]:
 
 
 def _of_agents(agents: ModuleType) -> Iterator[ReplacedMethod]:
+    yield ReplacedMethod(getattr(agents, ASSISTANT), "__init__", remembering)
     for name in ("run", "run_stream"):
         yield ReplacedMethod(agents.BaseChatAgent, name, PLACES.around(name_of_run))
 

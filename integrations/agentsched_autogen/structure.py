@@ -3,30 +3,51 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from agentsched.core.structure import EdgeKind, StructureEdge, WorkflowStructure
 from agentsched.workflow.replacing import ReplacedMethod
 
-__all__ = ["remembering", "team_structure"]
+__all__ = ["ASSISTANT", "remembering", "team_structure"]
+
+ASSISTANT = "AssistantAgent"
+"""The agent whose calls per turn are known."""
 
 _ORDERED = "RoundRobinGroupChat"
-_CHOSEN = ("SelectorGroupChat", "MagenticOneGroupChat")
+_MANAGERS = {"SelectorGroupChat": "SelectorGroupChatManager", "MagenticOneGroupChat": "MagenticOneOrchestrator"}
 _built: WeakKeyDictionary[Any, Mapping[str, Any]] = WeakKeyDictionary()
 
 
+class _Team(NamedTuple):
+    """What is known of a team.
+
+    Attributes:
+        calls: by participant, the most calls of one turn; a participant of whom that is not known is missing.
+        graph: that of a ``GraphFlow``.
+        attempts: how often a selector team asks for one speaker.
+    """
+
+    names: list[str]
+    calls: dict[str, int]
+    graph: Mapping[str, Any] | None
+    max_turns: int | None
+    attempts: int | None
+
+
 def remembering(replaced: ReplacedMethod, original: Callable[..., None]) -> object:
-    """Around the constructor of a team: keeps what it was built from, for teams have no public way to ask."""
+    """Around a constructor: keeps what a team or an agent was built from, for they have no public way to ask."""
     signature = inspect.signature(original)
 
     @functools.wraps(original)
-    def init(team: Any, *args: Any, **options: Any) -> None:
-        original(team, *args, **options)
+    def init(built: Any, *args: Any, **options: Any) -> None:
+        original(built, *args, **options)
         if replaced.on:
-            given = signature.bind(team, *args, **options)
+            given = signature.bind(built, *args, **options)
             given.apply_defaults()
-            _built.setdefault(team, given.arguments)
+            # Without the object itself, which its own entry would keep alive.
+            _built.setdefault(built, {key: value for key, value in given.arguments.items() if value is not built})
 
     return init
 
@@ -36,28 +57,63 @@ def team_structure(team: Any) -> WorkflowStructure | None:
 
     Participants of a round-robin team follow each other in a circle; in a selector team, and under Magentic-One, the
     manager asks a model before each of them; in a swarm anybody may hand over to anybody; a ``GraphFlow`` has a graph.
-    ``max_turns`` bounds the participants' turns.
+    ``max_turns`` bounds the participants' turns. How many calls a turn makes is known of assistant agents: one, and
+    with tools one per round of them and one that sums up.
     """
     kind = type(team).__name__
     built = _built.get(team)
-    names, graph, max_turns = _from_component(team) if built is None else _from_arguments(built)
-    if not names:
+    known = _from_component(team) if built is None else _from_arguments(built)
+    if not known.names:
         return None
-    if graph is not None:
-        return _of_graph(graph, max_turns)
+    if known.graph is not None:
+        return _of_graph(known, known.graph)
     if kind == _ORDERED:
-        return _in_a_circle(names, max_turns)
-    if kind in _CHOSEN:
-        return _by_choice(
-            f"{kind}Manager" if kind == "SelectorGroupChat" else "MagenticOneOrchestrator", names, max_turns
-        )
-    return _anybody(names, max_turns)
+        return _in_a_circle(known)
+    if kind in _MANAGERS:
+        return _by_choice(known, _MANAGERS[kind])
+    return _anybody(known)
 
 
-def _from_arguments(built: Mapping[str, Any]) -> tuple[list[str], Any, int | None]:
-    graph = built.get("graph")
-    names = [member.name for member in built["participants"]]
-    return names, None if graph is None else _plain_data(graph), built.get("max_turns")
+def _from_arguments(built: Mapping[str, Any]) -> _Team:
+    calls = {member.name: _calls_of_turn(_built[member]) for member in built["participants"] if member in _built}
+    return _Team(
+        names=[member.name for member in built["participants"]],
+        calls=calls,
+        graph=_plain_data(built["graph"]) if built.get("graph") is not None else None,
+        max_turns=built.get("max_turns"),
+        attempts=built.get("max_selector_attempts"),
+    )
+
+
+def _from_component(team: Any) -> _Team:
+    """What a team that was built before the adapter went in says when it is asked to serialise itself."""
+    try:
+        config = team.dump_component().config
+    except Exception:  # noqa: BLE001  # the code of every participant, tool and client: whatever it raises, it cannot
+        return _Team([], {}, None, None, None)
+    members = [member for member in config.get("participants", ()) if "name" in member["config"]]
+    return _Team(
+        names=[member["config"]["name"] for member in members],
+        calls={
+            member["config"]["name"]: _calls_of_turn(member["config"] | {"workbench": _benches(member["config"])})
+            for member in members
+            if member["provider"].endswith(f".{ASSISTANT}")
+        },
+        graph=config.get("graph"),
+        max_turns=config.get("max_turns"),
+        attempts=config.get("max_selector_attempts"),
+    )
+
+
+def _benches(assistant: Mapping[str, Any]) -> list[Any]:
+    """The workbenches in an assistant's own description that are not empty: it has one also without any tool."""
+    return [bench for bench in assistant.get("workbench") or () if bench["config"].get("tools") != []]
+
+
+def _calls_of_turn(assistant: Mapping[str, Any]) -> int:
+    """The most calls of one turn of an ``AssistantAgent`` that was built from, or says of itself, this."""
+    equipped = any(assistant.get(name) for name in ("tools", "workbench", "handoffs"))
+    return 1 + int(assistant.get("max_tool_iterations") or 1) if equipped else 1
 
 
 def _plain_data(graph: Any) -> dict[str, Any]:
@@ -69,36 +125,30 @@ def _plain_data(graph: Any) -> dict[str, Any]:
     return data
 
 
-def _from_component(team: Any) -> tuple[list[str], Any, int | None]:
-    """What a team that was built before the adapter went in says when it is asked to serialise itself."""
-    try:
-        config = team.dump_component().config
-    except Exception:  # noqa: BLE001  # the code of every participant, tool and client: whatever it raises, it cannot
-        return [], None, None
-    names = [member["config"].get("name") for member in config.get("participants", ())]
-    return [name for name in names if name], config.get("graph"), config.get("max_turns")
-
-
-def _in_a_circle(names: list[str], max_turns: int | None) -> WorkflowStructure:
+def _in_a_circle(team: _Team) -> WorkflowStructure:
+    names, turns = team.names, team.max_turns
     following = zip(names, [*names[1:], names[0]], strict=True)
-    edges = tuple(StructureEdge(before, after, EdgeKind.CONDITIONAL) for before, after in following)
-    turns = {} if max_turns is None else {name: -(-(max_turns - n) // len(names)) for n, name in enumerate(names)}
-    return _team(names, edges, entry=names[:1], ends=names, bounds=turns, max_turns=max_turns)
+    edges = [StructureEdge(before, after, EdgeKind.CONDITIONAL) for before, after in following]
+    bounds = {} if turns is None else {name: max(0, -(-(turns - n) // len(names))) for n, name in enumerate(names)}
+    return _structure(team, names, edges, entry=names[:1], ends=names, bounds=bounds, max_steps=turns)
 
 
-def _by_choice(manager: str, names: list[str], max_turns: int | None) -> WorkflowStructure:
-    edges = [StructureEdge(manager, name, EdgeKind.CONDITIONAL) for name in names]
-    edges += [StructureEdge(name, manager, EdgeKind.CONDITIONAL) for name in names]
-    steps = None if max_turns is None else 2 * max_turns
-    return _team([manager, *names], edges, entry=[manager], ends=[manager, *names], bounds={}, max_turns=steps)
+def _by_choice(team: _Team, manager: str) -> WorkflowStructure:
+    edges = [StructureEdge(manager, name, EdgeKind.CONDITIONAL) for name in team.names]
+    edges += [StructureEdge(name, manager, EdgeKind.CONDITIONAL) for name in team.names]
+    nodes, steps = [manager, *team.names], None if team.max_turns is None else 2 * team.max_turns
+    if team.attempts is not None:
+        team.calls[manager] = team.attempts
+    return _structure(team, nodes, edges, entry=[manager], ends=nodes, max_steps=steps)
 
 
-def _anybody(names: list[str], max_turns: int | None) -> WorkflowStructure:
+def _anybody(team: _Team) -> WorkflowStructure:
+    names = team.names
     edges = [StructureEdge(before, after, EdgeKind.CONDITIONAL) for before in names for after in names]
-    return _team(names, edges, entry=names[:1], ends=names, bounds={}, max_turns=max_turns)
+    return _structure(team, names, edges, entry=names[:1], ends=names, max_steps=team.max_turns)
 
 
-def _of_graph(graph: Mapping[str, Any], max_turns: int | None) -> WorkflowStructure:
+def _of_graph(team: _Team, graph: Mapping[str, Any]) -> WorkflowStructure:
     edges: dict[StructureEdge, None] = {}
     joins: dict[str, None] = {}
     sources: dict[str, set[str]] = {}
@@ -115,28 +165,31 @@ def _of_graph(graph: Mapping[str, Any], max_turns: int | None) -> WorkflowStruct
             sources.setdefault(edge["target"], set()).add(name)
             if "any" not in (edge.get("activation_condition"), graph["nodes"][edge["target"]].get("activation")):
                 joins[edge["target"]] = None
-    starts = [graph["default_start_node"]] if graph.get("default_start_node") else set(graph["nodes"]) - set(sources)
-    return _team(
+    starts = [graph["default_start_node"]] if graph.get("default_start_node") else set(edges_of) - set(sources)
+    return _structure(
+        team,
         list(edges_of),
         edges,
         entry=[name for name in edges_of if name in starts],
         ends=ends,
         joins=[name for name in joins if len(sources[name]) > 1],
-        bounds={},
-        max_turns=max_turns,
+        max_steps=team.max_turns,
     )
 
 
-def _team(
+def _structure(
+    team: _Team,
     nodes: list[str],
     edges: Iterable[StructureEdge],
     *,
     entry: list[str],
     ends: list[str],
-    bounds: Mapping[str, int],
-    max_turns: int | None,
+    max_steps: int | None,
+    bounds: Mapping[str, int] = MappingProxyType({}),
     joins: Iterable[str] = (),
 ) -> WorkflowStructure:
+    # Turns bound the calls only where it is known how many calls every turn may make.
+    bounded = all(name in team.calls for name in nodes)
     return WorkflowStructure(
         framework="autogen",
         nodes=tuple(nodes),
@@ -144,6 +197,7 @@ def _team(
         entry=tuple(entry),
         ends=tuple(ends),
         joins=tuple(joins),
-        bounds={name: max(0, count) for name, count in bounds.items()},
-        max_steps=max_turns,
+        bounds=bounds if bounded else {},
+        calls={name: count for name, count in team.calls.items() if name in nodes},
+        max_steps=max_steps if bounded else None,
     )

@@ -62,7 +62,8 @@ def test_a_manager_chooses_among_participants(make_agent, structure_of, team, ma
     assert edges(structure) == dict.fromkeys(
         [(manager, "one"), (manager, "two"), ("one", manager), ("two", manager)], "conditional"
     )
-    assert structure.max_steps == 10
+    assert structure.calls == ({manager: 3, "one": 1, "two": 1} if team is SelectorGroupChat else {"one": 1, "two": 1})
+    assert structure.max_steps == (10 if team is SelectorGroupChat else None)  # how often Magentic-One asks is unknown
 
 
 def test_a_swarm_hands_over_to_anybody(make_agent, structure_of):
@@ -97,6 +98,22 @@ def test_a_graph_has_branches_joins_and_loops(make_agent, structure_of):
     assert structure.max_steps == 8
 
 
+def look() -> str:
+    """Look it up."""
+    return "seen"
+
+
+def test_an_agent_with_tools_makes_a_call_per_round_and_one_that_sums_up(make_agent, structure_of):
+    def build():
+        return RoundRobinGroupChat(
+            [make_agent("plain"), make_agent("tools", tools=[look], max_tool_iterations=4)], max_turns=2
+        )
+
+    structure = structure_of(build)
+    assert structure.calls == {"plain": 1, "tools": 5}
+    assert structure.max_steps == 2
+
+
 class Odd(BaseChatAgent):
     """An agent that cannot be serialised."""
 
@@ -112,9 +129,11 @@ class Odd(BaseChatAgent):
 def test_a_team_that_cannot_be_serialised_is_known_only_if_it_was_seen_being_built():
     assert team_structure(RoundRobinGroupChat([Odd("odd", "d")])) is None
     undo = install()
-    seen = RoundRobinGroupChat([Odd("odd", "d")])
+    seen = RoundRobinGroupChat([Odd("odd", "d")], max_turns=3)
     undo()
-    assert team_structure(seen).nodes == ("odd",)
+    structure = team_structure(seen)
+    assert structure.nodes == ("odd",)
+    assert (structure.calls, structure.max_steps) == ({}, None)  # nobody knows how many calls it makes
 
 
 @pytest.mark.usefixtures("adapter")
