@@ -1,7 +1,7 @@
 """One simulation: a scenario, a policy and a seed, from the first arrival to the last answer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from agentsched.core.protocols import Policy
 from agentsched.core.rules import AdmissionRules, HedgeRules, RetryRules, Rules
@@ -59,7 +59,7 @@ class Setup:
     share: Sharing = Sharing.NONE
     share_every_s: float = 0.5
     share_delay_s: float = 0.05
-    rules: Rules = Rules()
+    rules: Rules = field(default_factory=Rules)
 
     def __post_init__(self) -> None:
         if not 1 <= self.clients <= MOST_CLIENTS:
