@@ -9,6 +9,12 @@ __all__ = ["crew_structure"]
 
 _DEFAULT_MANAGER = "Crew Manager"
 _PLANNER = "Task Execution Planner"
+_DEFAULT_ROUNDS = 25
+"""``max_iter`` of the manager that a crew makes for itself: CrewAI's default."""
+_CONVERSIONS = 3
+"""How often CrewAI asks a model to bring an answer into the wanted form."""
+_AGENT_EXTRAS = ("memory", "knowledge_sources", "planning_config", "reasoning")
+"""What has an agent ask its model beside its tasks."""
 
 
 def crew_structure(crew: Any) -> WorkflowStructure | None:
@@ -16,8 +22,9 @@ def crew_structure(crew: Any) -> WorkflowStructure | None:
 
     Tasks with ``async_execution`` run side by side, and the next one without it waits for all of them. A
     ``ConditionalTask`` may be left out. Under the hierarchical process the manager does every task and may delegate to
-    any agent. One visit of a step makes up to ``max_iter`` calls and one that sums up; a guardrail may have it done
-    again.
+    any agent. One visit of a step makes up to ``max_iter`` calls and one that sums up, and some for an output of a
+    certain form; a guardrail may have it done again. Where models are asked for more than that (guardrails that are
+    texts, memory, knowledge, agents that plan) nothing bounds the calls.
     """
     if not crew.tasks:
         return None
@@ -41,16 +48,21 @@ class _Building:
         self._front: list[str] = []
         self._beside: list[str] = []
         self._skippable: set[str] = set()
+        self._unbounded: set[str] = set()
         if crew.planning:
             planner = "/".join(part for part in (flow_method(), _PLANNER) if part)
-            self._visit(planner, rounds=1)
+            self._visit(planner, calls=_DEFAULT_ROUNDS + 1 + _CONVERSIONS)
             self._entry[planner] = None
             self._front = [planner]
 
     def add(self, task: Any) -> None:
         name, agent = self._doer(task)
         again = 1 + (task.guardrail_max_retries if task.guardrail or task.guardrails else 0)
-        self._visit(name, rounds=getattr(agent, "max_iter", None), times=again)
+        rounds = _DEFAULT_ROUNDS if agent is None else agent.max_iter
+        conversions = _CONVERSIONS if task.output_pydantic or task.output_json else 0
+        self._visit(name, calls=rounds + 1 + conversions, times=again)
+        if self._asks_more(task, agent):
+            self._unbounded.add(name)
         if not task.async_execution and self._beside:
             if len(self._beside) > 1:
                 self._joins[name] = None
@@ -73,10 +85,19 @@ class _Building:
         # Agents are told which crew they work for only when it starts.
         return name_of_task(None, task, _Stand(self._crew, role)) or role, agent
 
-    def _visit(self, name: str, *, rounds: int | None, times: int = 1) -> None:
+    def _asks_more(self, task: Any, agent: Any) -> bool:
+        """Whether models are asked for more than the task and its form."""
+        crew = self._crew
+        guards = [
+            task.guardrail,
+            *(task.guardrails if isinstance(task.guardrails, (list, tuple)) else [task.guardrails]),
+        ]
+        extras = (crew.memory, crew.knowledge_sources, *(getattr(agent, name, None) for name in _AGENT_EXTRAS))
+        return any(isinstance(guard, str) for guard in guards) or any(extras)
+
+    def _visit(self, name: str, *, calls: int, times: int = 1) -> None:
         self._nodes[name] = self._nodes.get(name, 0) + times
-        if rounds is not None:
-            self._calls[name] = max(self._calls.get(name, 0), rounds + 1)
+        self._calls[name] = max(self._calls.get(name, 0), calls)
 
     def _link(self, name: str, *, conditional: bool) -> None:
         if not self._front:
@@ -104,7 +125,7 @@ class _Building:
             entry=tuple(self._entry),
             ends=tuple(dict.fromkeys(self._beside or self._front)),
             joins=tuple(self._joins),
-            bounds={name: count for name, count in self._nodes.items() if count},
+            bounds={name: count for name, count in self._nodes.items() if count and name not in self._unbounded},
             calls=self._calls,
         )
 

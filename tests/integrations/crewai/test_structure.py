@@ -3,6 +3,7 @@
 import crewai
 import pytest
 from crewai.tasks.conditional_task import ConditionalTask
+from pydantic import BaseModel
 
 import agentsched as ags
 from agentsched.core.structure import EdgeKind, StructureEdge
@@ -51,6 +52,22 @@ def test_a_conditional_task_may_be_left_out_and_a_guardrail_repeats(make_agent, 
         ("maybe/X", "last/X"): conditional,
     }
     assert structure.bounds == {"first/X": 1, "maybe/X": 1, "last/X": 3}
+
+
+class Form(BaseModel):
+    text: str
+
+
+def test_more_calls_are_allowed_for_where_more_are_made(make_agent, make_task):
+    agent = make_agent("X", max_iter=2)
+    tasks = [
+        make_task(agent, "plain"),
+        make_task(agent, "form", output_pydantic=Form),
+        make_task(agent, "checked", guardrail="It is polite."),
+    ]
+    structure = crew_structure(crewai.Crew(agents=[agent], tasks=tasks))
+    assert structure.calls == {"plain/X": 3, "form/X": 6, "checked/X": 3}
+    assert structure.bounds == {"plain/X": 1, "form/X": 1}
 
 
 def test_a_manager_may_ask_anybody(make_agent, make_task):
