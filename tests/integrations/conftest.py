@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 import agentsched as ags
+from agentsched.core.records import CallEnded
 from agentsched.emulator.config import EmulatedEndpoint, EmulatorConfig
 from agentsched.emulator.process import PoolProcess, start_pool
 from agentsched.runtime import Runtime, configure, shutdown
@@ -65,3 +67,18 @@ def steps_of() -> Callable[[ags.Run | None], Counter[str]]:
         return Counter(decision.step for decision in run.decisions)
 
     return steps
+
+
+@pytest.fixture
+def ended_calls(known_model_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[CallEnded]]:
+    """The calls that have ended so far, by arrival: with their parents, and the seconds since those."""
+    records: list[CallEnded] = []
+    take = known_model_runtime._learner.take
+
+    def taken(lesson: Any) -> None:
+        if isinstance(lesson, CallEnded):
+            records.append(lesson)
+        take(lesson)
+
+    monkeypatch.setattr(known_model_runtime._learner, "take", taken)
+    return lambda: sorted(records, key=lambda record: record.call.call_index)

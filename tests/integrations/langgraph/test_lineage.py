@@ -1,0 +1,61 @@
+"""What a run's calls wait for: the time of tools, the branches of a fan-out."""
+
+import time
+from typing import Any
+
+import pytest
+from langchain_core.tools import tool
+from langchain_openai import ChatOpenAI
+from langgraph.graph import START, StateGraph
+from langgraph.types import Send
+
+import agentsched as ags
+
+pytestmark = pytest.mark.usefixtures("known_model_runtime", "adapter")
+
+TOOL_S = 0.15
+
+
+def test_a_tools_time_is_seen(ended_calls) -> None:
+    agents = pytest.importorskip("langchain.agents")
+
+    @tool
+    def look() -> str:
+        """Look it up."""
+        time.sleep(TOOL_S)
+        return "seen"
+
+    agent = agents.create_agent(ChatOpenAI(model="gpt-4o-mini", max_tokens=4), [look])
+    ags.workflow(slo="30s")(agent.invoke)({"messages": [("user", "[[tool=look]]")]})
+    first, second = ended_calls()
+    assert second.call.parents == (first.call.call_id,)
+    assert second.call.tool_s >= TOOL_S
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+async def test_a_node_that_joins_others_has_them_for_parents(state_type: type, ended_calls, way: str) -> None:
+    model = ChatOpenAI(model="gpt-4o-mini", max_tokens=4)
+
+    def call(state: Any) -> dict[str, Any]:
+        model.invoke("hi")
+        return {}
+
+    async def acall(state: Any) -> dict[str, Any]:
+        await model.ainvoke("hi")
+        return {}
+
+    graph = StateGraph(state_type)
+    for name in ("plan", "research", "write"):
+        graph.add_node(name, acall if way == "ainvoke" else call)
+    graph.add_edge(START, "plan")
+    graph.add_conditional_edges("plan", lambda state: [Send("research", {}) for _ in range(3)], ["research"])
+    graph.add_edge("research", "write")
+    compiled = graph.compile()
+    if way == "ainvoke":
+        await ags.workflow(slo="30s")(compiled.ainvoke)({"seen": []})
+    else:
+        ags.workflow(slo="30s")(compiled.invoke)({"seen": []})
+    first, *branches, join = ended_calls()
+    assert [record.call.step for record in branches] == ["research"] * 3
+    assert all(record.call.parents == (first.call.call_id,) for record in branches)
+    assert set(join.call.parents) == {record.call.call_id for record in branches}
