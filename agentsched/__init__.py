@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agentsched.api import attach as attach
+    from agentsched.api import best_so_far as best_so_far
     from agentsched.api import carry as carry
     from agentsched.api import check as check
     from agentsched.api import configure as configure
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from agentsched.errors import EndpointsUnavailable as EndpointsUnavailable
     from agentsched.errors import InvariantViolated as InvariantViolated
     from agentsched.errors import NoCapableEndpoint as NoCapableEndpoint
+    from agentsched.errors import StateUnavailable as StateUnavailable
     from agentsched.errors import StreamBroken as StreamBroken
     from agentsched.intercept.clients import AsyncOpenAI as AsyncOpenAI
     from agentsched.intercept.clients import OpenAI as OpenAI
@@ -54,15 +56,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "api": (
-        "attach carry check configure current deadline feedback hint instrument propagate propagate_env step "
-        "uninstrument workflow"
+        "attach best_so_far carry check configure current deadline feedback hint instrument propagate "
+        "propagate_env step uninstrument workflow"
     ),
     "asgi": "AgentschedMiddleware",
     "core.endpoint": "Endpoint Group Pool Price Profile",
     "core.slo": "SLO Budget Deadline",
     "errors": (
         "AdapterError AgentschedError CallFailed CallTimedOut ConfigError CostExceeded DeadlineExceeded "
-        "EndpointsSaturated EndpointsUnavailable InvariantViolated NoCapableEndpoint StreamBroken"
+        "EndpointsSaturated EndpointsUnavailable InvariantViolated NoCapableEndpoint StateUnavailable StreamBroken"
     ),
     "intercept.clients": "AsyncOpenAI OpenAI",
     "workflow.retrying": "stop_at_deadline wait_within_deadline",

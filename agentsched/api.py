@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "attach",
+    "best_so_far",
     "carry",
     "check",
     "configure",
@@ -261,6 +262,21 @@ def check() -> None:
     at = effective_deadline(run, run.step, now)
     if at is not None and now >= at:
         raise_alone(deadline_error(run, now))
+
+
+def best_so_far(value: object) -> None:
+    """Name what the run should return if its time is up now; the newest value named counts.
+
+    With ``SLO(on_late="partial")`` the workflow function then returns it at the deadline instead of raising; whatever
+    else ``on_late`` says, and outside a run, it changes nothing. A generator has handed out its best already: it just
+    ends, and a generator function returns this value.
+
+    Args:
+        value: what the workflow function would return, e.g. the draft, or a framework's state, as it stands.
+    """
+    run = current_run()
+    if run is not None:
+        run.keep_best(value)
 
 
 def step(name: str) -> FrameChange:

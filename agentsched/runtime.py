@@ -182,6 +182,19 @@ class Runtime:
         waited = run.clock() - since
         return known.above(waited).shift(-waited)
 
+    def fastest(self, model: str) -> tuple[float, float]:
+        """Seconds to the first token when idle, and per token as things are now, of that endpoint which writes fastest
+        among those that may answer for ``model``; there is one at least."""
+        rows = list(self.settings.pool.serving(model))
+
+        def read(scheduler: Scheduler, now: float) -> tuple[float, float]:
+            table = scheduler.ledger.table
+            pace = table.pace(now)[rows]
+            best = int(pace.argmin())
+            return float(table.ttft_idle_s[rows[best]]), float(pace[best])
+
+        return self.dispatcher.look(read)
+
     # -- life --------------------------------------------------------------------------------------------------------
 
     def flush(self) -> None:

@@ -21,13 +21,17 @@ import numpy as np
 from numpy.random import Generator
 
 from agentsched.bench.sharing_client import Order, Planned
-from agentsched.demo.pool import MODEL, PROFILES
 from agentsched.emulator.config import EmulatedEndpoint, EmulatorConfig
 from agentsched.emulator.process import PoolProcess, start_pool
+from agentsched.engine.profile import HardwareProfile
+from agentsched.engine.profiles import load_profile
 from agentsched.errors import AgentschedError, ConfigError
 from agentsched.settings.dump import yaml_text
 
 __all__ = ["Arm", "Options", "Outcome", "Sharing", "arms_of", "measure"]
+
+_MODEL, _GPUS = "llama3-70b", ("h200", "h100", "a100", "rtx6000")
+"""One model on four kinds of GPU, four of each."""
 
 _SLOTS = 5
 """Of each endpoint."""
@@ -142,11 +146,13 @@ def measure(options: Options, tell: Callable[[str, int, int], None]) -> Sharing:
 
 
 def _pool() -> EmulatorConfig:
-    endpoints = tuple(
-        EmulatedEndpoint(name=name, profile=replace(profile, max_slots=_SLOTS), model=MODEL, seed=number)
-        for number, (name, profile) in enumerate(PROFILES.items())
-    )
-    return EmulatorConfig(endpoints=endpoints)
+    endpoints = []
+    for number, gpu in enumerate(_GPUS):
+        profile = load_profile(f"{_MODEL}-{gpu}-tp4")
+        assert isinstance(profile, HardwareProfile), f"{gpu} is no GPU but a hosted API"
+        narrow = replace(profile, max_slots=_SLOTS)
+        endpoints.append(EmulatedEndpoint(name=gpu, profile=narrow, model=_MODEL, seed=number))
+    return EmulatorConfig(endpoints=tuple(endpoints))
 
 
 def _draw(rng: Generator, options: Options) -> list[Planned]:
@@ -243,7 +249,7 @@ class _Trial:
             text=True,
         )
         try:
-            _write(process, json.dumps(asdict(Order(self._pool_file(), MODEL, self._options.deadline_s, share))))
+            _write(process, json.dumps(asdict(Order(self._pool_file(), _MODEL, self._options.deadline_s, share))))
             yield process
         finally:
             process.kill()

@@ -27,7 +27,10 @@ class SLO:
         tenant: whose run it is, for fairness and reports.
         reserve: time kept back for named steps, e.g. ``{"final": "3s"}``: earlier steps see that much less.
         on_late: ``raise`` a DeadlineExceeded at the deadline; ``ignore`` it and run on (the deadline then only guides
-            decisions); ``degrade``, ``wrap_up`` and ``partial`` end like ``raise``.
+            decisions); ``partial``: return the best result so far (``agentsched.best_so_far``), raise if there is none.
+            Two act before the deadline, once time is short, and raise at it: ``degrade`` lets endpoints below
+            ``min_quality`` answer; ``wrap_up`` asks the model to finish and caps its answers by what there is time for.
+            Time is short in the last quarter of it, and from half of it on if the run is forecast to be late.
 
     Raises:
         ConfigError: a value is not usable; it names the field.

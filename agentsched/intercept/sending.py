@@ -22,8 +22,10 @@ from agentsched.intercept.passthrough import Bounded, Options, pass_through, pas
 from agentsched.intercept.reading import api_of, model_of, patience_s, read_exchange
 from agentsched.intercept.site import Site
 from agentsched.intercept.transports import is_custom_transport
+from agentsched.intercept.wrapping_up import tokens_in, wrapped_up
 from agentsched.workflow.frame import current_frame
 from agentsched.workflow.scope import Run, abandoned_run, current_run, effective_deadline
+from agentsched.workflow.shortage import short_of_time
 from agentsched.workflow.steps import current_step
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ __all__ = ["send", "send_blocking"]
 _log = logging.getLogger("agentsched")
 
 _PROMPT_HEAD = 500
+_ACTS_BEFORE = ("degrade", "wrap_up")
+"""What of ``on_late`` acts before the deadline."""
+
 _MAX_REPORTS = 256
 
 _reported: set[str] = set()
@@ -51,12 +56,14 @@ class Scheduled(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where a call stands in its run: number, step, instant of arrival, instant by which it must be answered."""
+    """Where a call stands in its run: number, step, instant of arrival, instant by which it must be answered, and
+    whether by now a lesser answer in time is preferred to a better one that is late."""
 
     number: int
     step: str
     now: float
     deadline_at: float | None
+    degraded: bool
 
 
 async def send(
@@ -183,13 +190,17 @@ def _plan(site: Site) -> "Scheduled | Bounded | httpx2.Response | None":
     deadline_at = effective_deadline(run, step, now)
     if deadline_at is not None and deadline_at <= now:
         return site.fail(site.late())
-    place = _Place(run.next_call_index(), step, now, deadline_at)
-    run.open_call(place.number, step, now)
     runtime = cast("Runtime | None", run.runtime)
     model = model_of(site.request, exchange.body)
+    short = run.slo.on_late in _ACTS_BEFORE and short_of_time(run, now)
+    place = _Place(run.next_call_index(), step, now, deadline_at, short and run.slo.on_late == "degrade")
+    run.open_call(place.number, step, now)
     home = homes_of(runtime).find(about.continues) if runtime is not None and about.continues else None
     if runtime is None or model is None or not _may_schedule(site, runtime, model, about, home):
         return Bounded(site, deadline_at, step, place.number)
+    if short and run.slo.on_late == "wrap_up" and deadline_at is not None:
+        exchange = wrapped_up(exchange, tokens_in(deadline_at - now, *runtime.fastest(model)))
+        about = describe(exchange)
     return Scheduled(site, runtime, _call(site, runtime, exchange, about, place, model, home), exchange)
 
 
@@ -236,7 +247,7 @@ def _call(
         deadline_at=place.deadline_at,
         due_at=_due_at(run, place),
         patience_s=patience_s(site.request, site.client),
-        min_quality=run.slo.min_quality,
+        min_quality=0.0 if place.degraded else run.slo.min_quality,
         priority=run.slo.priority,
         tenant=run.slo.tenant,
         parents=parents,

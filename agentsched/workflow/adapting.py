@@ -97,7 +97,7 @@ class NamedPlace:
     def done(self) -> None:
         """See `drivers.Lifetime`."""
 
-    def fail(self, error: BaseException, *, cut: bool = False) -> None:
+    def fail(self, error: BaseException, *, cut: bool = False, yielded: bool = False) -> None:
         """See `drivers.Lifetime`."""
 
     @contextmanager

@@ -102,7 +102,7 @@ class _CarriedLifetime:
     def keep(self, value: R) -> R:
         return value
 
-    def fail(self, error: BaseException, *, cut: bool = False) -> None:
+    def fail(self, error: BaseException, *, cut: bool = False, yielded: bool = False) -> None:
         """The error is for the run's own scope to judge."""
 
 

@@ -6,7 +6,7 @@ A generator's consumer, between two items, is outside the scope; a coroutine's c
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from functools import partial
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar, cast
 
 from agentsched.workflow.cutoff import Cutoff
 
@@ -33,12 +33,16 @@ class Lifetime(Protocol):
     def done(self) -> None:
         """The body has returned a value that is of no interest."""
 
-    def fail(self, error: BaseException, *, cut: bool = False) -> None:
+    def fail(self, error: BaseException, *, cut: bool = False, yielded: bool = False) -> tuple[object] | None:
         """The body has raised ``error``.
 
         Args:
             error: what it raised.
             cut: whether that is the cancellation by `cutoff`.
+            yielded: whether the body has handed out a part of its result already.
+
+        Returns:
+            What the body is to return instead, in a tuple; None: ``error`` is to be raised.
 
         Raises:
             DeadlineExceeded: it replaces ``error``, which the scope's end has caused.
@@ -61,7 +65,9 @@ async def drive_coroutine(life: BodyLifetime, body: Coroutine[object, object, T]
     except BaseException as error:
         cut = cutoff.disarm(error)
         life.suspend()
-        life.fail(error, cut=cut)
+        instead = life.fail(error, cut=cut)
+        if instead is not None:
+            return cast(T, instead[0])
         raise
     cutoff.disarm(None)
     life.suspend()
@@ -71,6 +77,7 @@ async def drive_coroutine(life: BodyLifetime, body: Coroutine[object, object, T]
 def drive_generator(life: BodyLifetime, body: Generator[Item, Sent, T]) -> Generator[Item, Sent, T]:
     """Iterate over a generator whose code, but not whose consumer, is inside a scope."""
     move: Callable[[], Item] = body.__next__
+    yielded = False
     while True:
         life.resume()
         try:
@@ -81,9 +88,12 @@ def drive_generator(life: BodyLifetime, body: Generator[Item, Sent, T]) -> Gener
             return life.keep(value)
         except BaseException as error:
             life.suspend()
-            life.fail(error)
+            instead = life.fail(error, yielded=yielded)
+            if instead is not None:
+                return cast(T, instead[0])
             raise
         life.suspend()
+        yielded = True
         try:
             move = partial(body.send, (yield item))
         except GeneratorExit as closing:
@@ -117,12 +127,14 @@ def async_generator_driver(
         body = make(*args, **kwargs)
         life = start()
         move: Callable[[], Awaitable[Item]] = partial(_first_step, body)
+        yielded = False
         while True:
             try:
-                item = await _step(life, move)
+                item = await _step(life, move, yielded)
             except StopAsyncIteration:
-                life.done()
+                life.done()  # does nothing for a run that has ended in part
                 return
+            yielded = True
             try:
                 move = partial(body.asend, (yield item))
             except GeneratorExit as closing:
@@ -148,7 +160,7 @@ def _first_step(body: AsyncGenerator[Item, Sent]) -> Awaitable[Item]:
         sys.set_asyncgen_hooks(*hooks)
 
 
-async def _step(life: Lifetime, move: Callable[[], Awaitable[Item]]) -> Item:
+async def _step(life: Lifetime, move: Callable[[], Awaitable[Item]], yielded: bool) -> Item:
     life.resume()
     cutoff = life.cutoff()
     try:
@@ -160,7 +172,8 @@ async def _step(life: Lifetime, move: Callable[[], Awaitable[Item]]) -> Item:
     except BaseException as error:
         cut = cutoff.disarm(error)
         life.suspend()
-        life.fail(error, cut=cut)
+        if life.fail(error, cut=cut, yielded=yielded) is not None:
+            raise StopAsyncIteration from None
         raise
     cutoff.disarm(None)
     life.suspend()

@@ -84,7 +84,7 @@ class _Held:
         self.release()
         return value
 
-    def fail(self, error: BaseException, *, cut: bool = False) -> None:
+    def fail(self, error: BaseException, *, cut: bool = False, yielded: bool = False) -> None:
         """See `drivers.Lifetime`."""
         late = self._run.error if cut or isinstance(error, Exception) else None
         if late is not None and not self._run.finished:

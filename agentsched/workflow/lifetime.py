@@ -116,11 +116,17 @@ class RunLifetime:
         else:
             self._end(error, cut=False)
 
-    def fail(self, error: BaseException, *, cut: bool = False) -> None:
-        """See `drivers.Lifetime`."""
+    def fail(self, error: BaseException, *, cut: bool = False, yielded: bool = False) -> tuple[object] | None:
+        """See `drivers.Lifetime`; a run that may end in part ends with the best result so far, if there is one."""
         late = self._end(error, cut=cut)
-        if late is not None:
-            raise_alone(late)
+        if late is None:
+            return None
+        if self.run.slo.on_late == "partial":
+            if self.run.best is not None:
+                return self.run.best
+            if yielded:
+                return (None,)
+        raise_alone(late)
 
     def _end(self, error: BaseException, *, cut: bool) -> DeadlineExceeded | None:
         late = self._late_error(error, cut=cut)
@@ -169,8 +175,8 @@ class InnerLifetime:
     def done(self) -> None:
         """See `drivers.Lifetime`; nothing has to be told to anyone."""
 
-    def fail(self, error: BaseException, *, cut: bool = False) -> None:
-        """See `drivers.Lifetime`."""
+    def fail(self, error: BaseException, *, cut: bool = False, yielded: bool = False) -> None:
+        """See `drivers.Lifetime`; a block has no result that it could give in part."""
         late = self._scope.error
         if late is None or not (cut or isinstance(error, Exception)):
             return

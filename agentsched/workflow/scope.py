@@ -86,6 +86,7 @@ class Run:
     __slots__ = (
         "__weakref__",
         "_begun",
+        "_best",
         "_calls",
         "_calls_at_error",
         "_cost_usd",
@@ -161,6 +162,7 @@ class Run:
         self._spent_s: dict[str, float] = {}
         self._open: dict[tuple[str, int], tuple[str, float]] = {}
         self._cost_usd = 0.0
+        self._best: tuple[object] | None = None
         self._on_release: Callable[[], None] | None = None
 
     def _bounds(self, outer_at: float | None) -> tuple[Deadline | None, bool]:
@@ -337,6 +339,15 @@ class Run:
     def ended_early(self) -> bool:
         """Whether it ended because its time was spent or nobody wanted its result any more."""
         return self.outcome in ("deadline", "cancelled")
+
+    def keep_best(self, value: object) -> None:
+        """Note the best result so far: what the run returns if its deadline cuts it and it may end in part."""
+        self._best = (value,)
+
+    @property
+    def best(self) -> tuple[object] | None:
+        """The best result so far, in a tuple; None if none was named."""
+        return self._best
 
     def is_late(self) -> bool:
         """Whether the instant that the SLO names, or the one at which the run is cut, has passed."""

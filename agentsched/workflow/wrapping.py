@@ -43,7 +43,9 @@ def _around_call(fn: Callable[P, R], start: Callable[[], BodyLifetime]) -> Calla
             value = fn(*args, **kwargs)
         except BaseException as error:
             life.suspend()
-            life.fail(error)
+            instead = life.fail(error)
+            if instead is not None:
+                return cast(R, instead[0])
             raise
         life.suspend()
         return life.keep(value)
