@@ -6,6 +6,7 @@ done to others (A. C. Pigou, 1920) makes "just fast enough" the cheapest choice 
 what each part is worth, are in docs/decisions/0006-deadline-aware.md.
 """
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -142,11 +143,15 @@ class DeadlineAware:
     ) -> Choice:
         states = situation.states
         worth = 2.0**situation.call.priority
-        value = worth * (1.0 - np.minimum(states.error_rate, _WORST_ERROR_RATE))
+        value = np.minimum(states.error_rate, _WORST_ERROR_RATE)
+        value *= -worth
+        value += worth
         if self._quality:
             value *= self._value(states)
-        price = fee * self._toll
-        price += self._latency * np.minimum(1.0, expected_s * (1.0 / max(slack, _LEAST_SLACK_S)))
+        price = expected_s * (1.0 / max(slack, _LEAST_SLACK_S))
+        np.minimum(price, 1.0, out=price)
+        price *= self._latency
+        price += fee * self._toll
         self._charge(situation, price)
         lengths, rest = self._lengths(situation), self._rest_s(situation)
         width = smoothing_s(slack)
@@ -165,7 +170,7 @@ class DeadlineAware:
             scores -= price
         best = _best(states.ready_in_s if shortlist is None else states.ready_in_s[shortlist], scores)
         step = slope_step_s(slack)
-        late = p_meet(odds[best] * np.exp(min(60.0, step / width)))
+        late = p_meet(odds[best] * math.exp(min(60.0, step / width)))
         stake = Stake(
             per_s=worth * max(0.0, float(chance[best] - late)) / step,
             output_tokens=situation.output_tokens.mean,
@@ -213,6 +218,8 @@ class DeadlineAware:
     def _charge(self, situation: Situation, price: Array) -> None:
         """Add what the call's money weighs."""
         states = situation.states
+        if not self._cost:
+            return
         money = states.price_input_usd * situation.call.input_tokens
         money += states.price_output_usd * situation.output_tokens.mean
         mean = float(money.sum()) / money.size
@@ -256,7 +263,8 @@ def _rough_chance(expected_s: Array, pace: Array, lengths: Array, rest: Array, s
 
 def _best(ready_in_s: Array, scores: Array) -> int:
     """The best of those that will ever be ready; the scores of the others become -inf."""
-    never = ready_in_s == np.inf
-    if never.any() and not never.all():
-        scores[never] = -np.inf
+    if ready_in_s.max() == np.inf:
+        never = ready_in_s == np.inf
+        if not never.all():
+            scores[never] = -np.inf
     return int(scores.argmax())
