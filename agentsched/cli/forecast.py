@@ -3,8 +3,9 @@
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import numpy as np
@@ -13,13 +14,17 @@ from rich.table import Table
 
 from agentsched.cli.forecast_remainder import command as remainder_command
 from agentsched.cli.output import json_option, people, print_json, progress
+from agentsched.core.duration import parse_duration
 from agentsched.errors import ConfigError
 from agentsched.evaluation.baselines import boosting_package
 from agentsched.evaluation.beliefs import StepBelief, beliefs_of, learned_from
 from agentsched.evaluation.length_report import LengthReport, WorkflowScores
-from agentsched.evaluation.lengths import evaluate_online, evaluate_split
+from agentsched.evaluation.lengths import evaluate_online, evaluate_split, examples_of
 from agentsched.evaluation.scores import Scores
 from agentsched.evaluation.trace import TraceRun, read_trace
+from agentsched.forecast.quantile_net import TrainedLengths
+from agentsched.training.examples import Examples
+from agentsched.training.weight_files import load_weights, save_weights
 
 __all__ = ["command"]
 
@@ -49,8 +54,11 @@ def _data(wrapped: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write reliability plots (SVG) there.")
 @click.option("--limit", type=click.IntRange(1), help="Look at the first so many conversations only.")
 @click.option("--boosting/--no-boosting", default=True, help="Compare with gradient-boosted trees, if installed.")
+@click.option("--networks", is_flag=True, help="Train the quantile network and the gated experts too (needs torch).")
 @json_option
-def evaluate(data: tuple[Path, ...], out: Path | None, limit: int | None, boosting: bool, as_json: bool) -> None:
+def evaluate(
+    data: tuple[Path, ...], out: Path | None, limit: int | None, boosting: bool, networks: bool, as_json: bool
+) -> None:
     """Forecast every output length in DATA from the calls before it, and compare with simple forecasters.
 
     Told are the pinball loss and the coverage at .5, .9 and .99, and the median absolute error: online, each call
@@ -59,6 +67,7 @@ def evaluate(data: tuple[Path, ...], out: Path | None, limit: int | None, boosti
     runs = read_trace(data)[:limit]
     package = boosting_package() if boosting else None
     told = progress()
+    train = _trainer(60.0) if networks else None
     if boosting and package is None:
         told.print("neither lightgbm nor scikit-learn is installed: no comparison with boosted trees")
     with told.status("reading") as status:
@@ -67,7 +76,7 @@ def evaluate(data: tuple[Path, ...], out: Path | None, limit: int | None, boosti
             return lambda done, total: status.update(f"{what}: {done} of {total}")
 
         online = evaluate_online(runs, package, tell("online, calls"))
-        split = evaluate_split(runs, package, tell("held-out conversations"))
+        split = evaluate_split(runs, package, tell("held-out conversations"), train)
     report = LengthReport(online, split, package)
     if as_json:
         print_json(report.document())
@@ -75,6 +84,37 @@ def evaluate(data: tuple[Path, ...], out: Path | None, limit: int | None, boosti
         _show_report(report, runs, people(pipe_width=110))
     for path in [] if out is None else report.write_plots(out):
         told.print(f"wrote {path}")
+
+
+def _fitting() -> Any:
+    """The module that trains.
+
+    Raises:
+        ConfigError: torch is not installed.
+    """
+    try:
+        return import_module("agentsched.training.fitting")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ConfigError(
+            "training needs torch, which is not installed", allowed="pip install 'agentsched[torch]'"
+        ) from error
+
+
+def _trainer(budget_s: float) -> Callable[[Examples], Mapping[str, TrainedLengths]]:
+    fitting = _fitting()
+
+    def train(examples: Examples) -> Mapping[str, TrainedLengths]:
+        if examples.size < fitting.FEWEST:
+            return {}
+        made = {
+            "quantile network": fitting.fit_network(examples, budget_s=budget_s)[0],
+            "gated experts": fitting.fit_experts(examples, budget_s=budget_s)[0],
+        }
+        return cast("Mapping[str, TrainedLengths]", made)
+
+    return train
 
 
 def _show_report(report: LengthReport, runs: list[TraceRun], console: Console) -> None:
@@ -125,6 +165,48 @@ def _switch_table(after: list[WorkflowScores]) -> Table:
             f"{one.uncalibrated.mean_pinball:.2f}",
         )
     return table
+
+
+# -- train -----------------------------------------------------------------------------------------------------------
+
+
+@command.command("train", epilog=_DATA_HELP)
+@_data
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The weights to write.")
+@click.option("--model", type=click.Choice(["network", "experts"]), default="network", show_default=True)
+@click.option("--budget", default="60s", show_default=True, help="No pass over the data begins later than this.")
+@click.option("--start", type=click.Path(dir_okay=False, path_type=Path), help="Weights to go on from.")
+@click.option("--seed", default=0, show_default=True)
+@json_option
+def train(
+    data: tuple[Path, ...], out: Path, model: str, budget: str, start: Path | None, seed: int, as_json: bool
+) -> None:
+    """Train a length forecaster on DATA and write its weights.
+
+    The latest 15 % of the calls are not learned from but judge it. Weights that --start names are kept, and none are
+    written, unless the new ones are better there.
+    """
+    budget_s = parse_duration(budget, field="--budget")
+    fitting = _fitting()
+    known = None if start is None else load_weights(start)
+    if known is not None and known.kind != model:
+        raise ConfigError("weights of another model", file=str(start), given=known.kind, allowed=model)
+    examples = examples_of(read_trace(data))
+    with progress().status(f"training on {examples.size} calls"):
+        fit = fitting.fit_network if model == "network" else fitting.fit_experts
+        made, how = fit(examples, seed=seed, budget_s=budget_s, start=known)
+    _, judged = examples.split()
+    before = None if known is None else judged.loss(known)
+    better = before is None or how.loss < before
+    if better:
+        save_weights(out, made)
+    document = {"model": model, "calls": examples.size, "loss": how.loss, "loss_before": before, "written": better}
+    if as_json:
+        print_json(document | {"passes": how.passes, "seconds": how.seconds})
+        return
+    text = f"{how.passes} passes in {how.seconds:.1f} s: mean pinball loss {how.loss:.2f} tokens on the latest calls"
+    people().print(text if before is None else f"{text}, {before:.2f} before")
+    people().print(f"wrote {out}" if better else "not better than before: nothing written")
 
 
 # -- show and export -------------------------------------------------------------------------------------------------

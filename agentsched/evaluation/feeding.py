@@ -6,6 +6,7 @@ from agentsched.core.call import ModelCall, RunInfo
 from agentsched.core.records import CallEnded, RunClosed
 from agentsched.core.remainder import RunHistory
 from agentsched.evaluation.trace import TraceRun
+from agentsched.forecast.features import packed_features
 from agentsched.forecast.length import EmpiricalLengths
 from agentsched.forecast.length_learner import LengthLearner
 
@@ -33,6 +34,7 @@ def walk(run: TraceRun, number: int) -> Iterator[Moment]:
             model=recorded.model,
             input_tokens=recorded.input_tokens,
             max_tokens=recorded.max_tokens,
+            features=packed_features(recorded.prompt) if recorded.prompt else b"",
         )
         history.arrived(call.step, 0.0)
         yield place, call, history

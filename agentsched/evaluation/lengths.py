@@ -15,14 +15,20 @@ from agentsched.evaluation.feeding import Feeder, walk
 from agentsched.evaluation.scores import LEVELS, Scores, scores_of
 from agentsched.evaluation.trace import TraceRun
 from agentsched.forecast.length import EmpiricalLengths
+from agentsched.forecast.network_inputs import network_inputs
+from agentsched.forecast.quantile_net import TrainedLengths
+from agentsched.training.examples import ExampleBook, Examples
 
-__all__ = ["OURS", "UNCALIBRATED", "ScoredCalls", "evaluate_online", "evaluate_split"]
+__all__ = ["OURS", "UNCALIBRATED", "ScoredCalls", "evaluate_online", "evaluate_split", "examples_of"]
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 """Told now and then: calls done, calls in all."""
 
 OURS, UNCALIBRATED = "agentsched", "agentsched, uncalibrated"
+Train = Callable[[Examples], Mapping[str, TrainedLengths]]
+"""Makes forecasters, by name, from examples."""
+
 _TEST_SHARE = 5
 """One conversation in so many is held out."""
 
@@ -119,10 +125,18 @@ def evaluate_online(runs: Sequence[TraceRun], boosting: str | None, progress: Pr
     return gathered.scored(feeder.drifts)
 
 
-def evaluate_split(runs: Sequence[TraceRun], boosting: str | None, progress: Progress) -> ScoredCalls | None:
+def evaluate_split(
+    runs: Sequence[TraceRun], boosting: str | None, progress: Progress, train: Train | None = None
+) -> ScoredCalls | None:
     """Learn from four conversations in five, in order, and forecast the fifth without learning from it.
 
     None where either part would be empty. A conversation's part follows from its name, not from chance.
+
+    Args:
+        runs: the trace.
+        boosting: the package of the boosted baseline; None: without that baseline.
+        progress: see `Progress`.
+        train: makes further forecasters from the conversations that are learned from; None: without them.
     """
     numbered = list(enumerate(runs))
     tried = [(number, run) for number, run in numbered if zlib.crc32(run.run_id.encode()) % _TEST_SHARE == 0]
@@ -131,8 +145,11 @@ def evaluate_split(runs: Sequence[TraceRun], boosting: str | None, progress: Pro
     chosen = {number for number, _ in tried}
     learned = [(number, run) for number, run in numbered if number not in chosen]
     feeder, gathered, baselines = Feeder(), _Collector(), _baselines(boosting, refit=False)
+    book = ExampleBook()
     for done, (number, run) in enumerate(learned):
-        for place, _, _ in feeder.play(run, number):
+        for place, call, history in feeder.play(run, number):
+            if train is not None:
+                _note(book, call, history, run.calls[place].output_tokens)
             for baseline in baselines.values():
                 baseline.learn(run, place)
         if done % _TELL_EVERY == 0:
@@ -140,10 +157,33 @@ def evaluate_split(runs: Sequence[TraceRun], boosting: str | None, progress: Pro
     for baseline in baselines.values():
         if isinstance(baseline, Boosted):
             baseline.fit()
+    trained = {} if train is None else train(book.examples())
     for number, run in tried:
         for place, call, history in walk(run, number):
-            gathered.add(run, place, _ours(feeder.known, call, history), _asked(baselines, run, place))
+            asked = _asked(baselines, run, place) | _of_trained(trained, call, history)
+            gathered.add(run, place, _ours(feeder.known, call, history), asked)
     return gathered.scored(feeder.drifts)
+
+
+def examples_of(runs: Sequence[TraceRun]) -> Examples:
+    """All calls of a trace as examples to train on, in order."""
+    book = ExampleBook()
+    for number, run in enumerate(runs):
+        for place, call, history in walk(run, number):
+            _note(book, call, history, run.calls[place].output_tokens)
+    return book.examples()
+
+
+def _note(book: ExampleBook, call: ModelCall, history: RunHistory, tokens: int) -> None:
+    book.add(call, tuple(history.answers), history.last_output.get(call.step), tokens)
+
+
+def _of_trained(trained: Mapping[str, TrainedLengths], call: ModelCall, history: RunHistory) -> dict[str, Array]:
+    if not trained:
+        return {}
+    inputs = network_inputs(call, tuple(history.answers), history.last_output.get(call.step))
+    made = {name: _capped(one.predict(inputs), call) for name, one in trained.items()}
+    return {name: np.array([one.quantile(level) for level in LEVELS]) for name, one in made.items()}
 
 
 def _ours(known: EmpiricalLengths, call: ModelCall, history: RunHistory) -> tuple[QuantileForecast, QuantileForecast]:

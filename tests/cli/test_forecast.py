@@ -1,9 +1,11 @@
 """``agentsched forecast``."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from click.testing import Result
 
 Run = Callable[..., Result]
@@ -62,3 +64,28 @@ def test_export_writes_what_was_learned(run: Run, tmp_path: Path) -> None:
     assert json.loads(run("forecast", "export", str(tmp_path / "c.csv"), "--json").stdout) == document
     assert run("forecast", "export", str(tmp_path / "c.csv"), "--out", "no/where.json").exit_code == 2
     assert run("forecast", "export", str(tmp_path / "c.csv")).exit_code == 2
+
+
+def test_train_writes_weights_and_keeps_better_ones(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="training needs torch")
+    path = calls(tmp_path / "c.csv")
+    first = run("forecast", "train", path, "--out", "w.npz", "--budget", "2s", "--json")
+    assert first.exit_code == 0
+    document = json.loads(first.stdout)
+    assert document["written"] is True
+    assert document["loss_before"] is None
+    before = (tmp_path / "w.npz").read_bytes()
+    second = run("forecast", "train", path, "--out", "w2.npz", "--start", "w.npz", "--budget", "1ms", "--json")
+    assert json.loads(second.stdout)["written"] is (tmp_path / "w2.npz").exists()
+    assert (tmp_path / "w.npz").read_bytes() == before
+    other = run("forecast", "train", path, "--out", "x.npz", "--start", "w.npz", "--model", "experts")
+    assert other.exit_code == 2
+    assert "weights of another model (given: 'network'); allowed: experts" in other.stderr
+
+
+def test_training_without_torch_says_what_to_install(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "agentsched.training.fitting", raising=False)
+    result = run("forecast", "train", calls(tmp_path / "c.csv"), "--out", "w.npz")
+    assert result.exit_code == 2
+    assert "pip install 'agentsched[torch]'" in result.stderr
