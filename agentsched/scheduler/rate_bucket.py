@@ -10,6 +10,10 @@ _MINUTE_S = 60.0
 _LEAST_SHARE = 0.05
 """However much others spend, this share of a limit is taken to be left: only a refusal tells that it is not."""
 
+_STALE_SHARE = 0.02
+"""What flows into a bucket while an answer is on its way, generously: 1.2 s worth of its limit. Taking it away at every
+answer that says "none left" would waste most of a limit that is used to the full."""
+
 _ENOUGH = 1e-9
 
 Order = tuple[float, int]
@@ -78,13 +82,15 @@ class RateBucket:
         self._level = min(self._level, max(_LEAST_SHARE * self.limit, self.limit - amount))
 
     def left(self, now: float, amount: float) -> None:
-        """The server says that so much is left."""
+        """The server said that so much was left: believed where the books differ by more than its word is old."""
         self._refill(now)
-        self._level = min(self._level, amount)
+        if self._level > amount + max(1.0, _STALE_SHARE * self.limit):
+            self._level = amount
 
     def refused(self, now: float) -> None:
         """The server refused a call: nothing is left."""
-        self.left(now, 0.0)
+        self._refill(now)
+        self._level = min(self._level, 0.0)
 
     def wait_s(self, now: float, amount: float, order: Order | None = None) -> float:
         """Seconds until ``amount`` may be spent, after what waits and is more urgent than ``order``; 0: now."""

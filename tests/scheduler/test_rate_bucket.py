@@ -76,6 +76,19 @@ def test_a_refusal_and_a_servers_word_count_more_than_the_books():
     assert bucket.wait_s(10.0, 1.0) == pytest.approx(1.0), "what others leave is not ours"
 
 
+def test_a_word_that_was_on_its_way_wastes_nothing():
+    """600 a minute, used to the full: every answer says that none was left when it was sent, 80 ms ago."""
+    bucket, now, sent = RateBucket(600.0), 0.0, 0
+    bucket.spend(now, 600.0)
+    while now < 60.0:
+        now += max(bucket.wait_s(now, 1.0), 1e-6)
+        bucket.spend(now, 1.0)
+        bucket.left(now + 0.08, 0.0)
+        now += 0.08
+        sent += 1
+    assert sent > 590
+
+
 def test_who_is_more_urgent_goes_first():
     """A large call is not starved by small ones that come later."""
     bucket = RateBucket(60.0)
