@@ -169,8 +169,8 @@ class Runtime:
         self.dispatcher.post(ForecastsReplaced(lengths, remainders))
 
     def _coverage_lost(self, drift: Drift[Scope]) -> None:
-        workflow, step = drift.group
-        text = f"output lengths of step {step!r} in workflow {workflow!r} have changed: {drift}"
+        workflow, step, model = drift.group
+        text = f"output lengths of step {step!r} of workflow {workflow!r} by {model!r} have changed: {drift}"
         self.emit(Note(clock.monotonic(), workflow, f"{text}; forecasts widened, older answers forgotten"))
 
     def _rest_of(self, run: Run) -> QuantileForecast | None:

@@ -1,6 +1,7 @@
 """Recorded calls, from the decision log's format or from tables, in one form.
 
-A table has one row per answered call. These columns are read, by either name; only the output's is required:
+A table has one row per answered call; rows without output tokens, or with 0 of them, are left out. These columns are
+read, by either name; only the output's is required:
 
 | column | or | holds |
 |---|---|---|
@@ -109,7 +110,7 @@ def _runs_of_log(path: Path) -> list[TraceRun]:
                 extra=call.extra,
             )
             for call in run.calls
-            if call.status in ("ok", None) and call.output_tokens is not None
+            if call.status in ("ok", None) and call.output_tokens
         )
         if calls:
             found.append(TraceRun(run.run_id, run.workflow or "", calls))
@@ -195,7 +196,7 @@ def _runs_of_table(path: Path) -> list[TraceRun]:
     runs: dict[tuple[str, str], list[tuple[int, TraceCall]]] = {}
     for row in range(table.rows):
         tokens = table.value(row, "output_tokens")
-        if tokens is None:
+        if not tokens:
             continue
         run_id = table.value(row, "run_id") or f"row {row + 1}"
         calls = runs.setdefault((table.value(row, "workflow") or "", run_id), [])

@@ -47,7 +47,10 @@ _TOO_OFTEN = 14
 _SELDOM, _OFTEN, _HURRY = 1, 10, 5.0
 """While so few of the last 40 lay beyond either level (8 should), or so many beyond one (4 should), steps are long."""
 
-_WIDENED = 0.7
+_SETTLED = 40
+"""A group that is younger than so many outcomes is learned still: that its forecasts are wrong is no drift."""
+
+_WIDENED = 0.5
 """After drift the outermost levels stand apart by this many usual errors more on each side, in log(1 + x)."""
 
 _MOST_GROUPS = 4096
@@ -167,7 +170,7 @@ class Calibrator(Generic[Group]):
 
 def _drift(group: Group, state: _State) -> Drift[Group] | None:
     beyond, below = state.sides.count(1), state.sides.count(-1)
-    if max(beyond, below) < _TOO_OFTEN:
+    if max(beyond, below) < _TOO_OFTEN or state.count < _SETTLED:
         return None
     drift = Drift(group, beyond, below, len(state.sides))
     state.sides.clear()

@@ -42,8 +42,8 @@ _HINT_SPREAD = 0.4
 LengthKey = tuple[str, ...]
 """(workflow, step, model), an empty text standing for "any"; then a view's name and what it distinguishes."""
 
-Scope = tuple[str, str]
-"""(workflow, step), an empty text standing for "any"."""
+Scope = tuple[str, str, str]
+"""(workflow, step, model), an empty text standing for "any"."""
 
 Answers = Sequence[tuple[str, int]]
 """Step and output tokens of a run's answers before a call, newest last."""
@@ -63,10 +63,10 @@ def length_keys(workflow: str, step: str, model: str) -> tuple[LengthKey, ...]:
     return keys if workflow and step and model else tuple(dict.fromkeys(keys))
 
 
-def calibration_groups(workflow: str, step: str) -> tuple[Scope, ...]:
+def calibration_groups(workflow: str, step: str, model: str) -> tuple[Scope, ...]:
     """The groups that a forecast is calibrated with, widest first, each once."""
-    groups = (("", ""), (workflow, ""), (workflow, step))
-    return groups if workflow and step else tuple(dict.fromkeys(groups))
+    groups = (("", "", ""), (workflow, "", ""), (workflow, step, ""), (workflow, step, model))
+    return groups if workflow and step and model else tuple(dict.fromkeys(groups))
 
 
 def _half_octave(tokens: int) -> str:
@@ -130,7 +130,7 @@ class EmpiricalLengths:
 
     Attributes:
         groups: the forecast of each known group, shrunk toward the wider ones.
-        views: which view to use, by (workflow, step), (workflow, "") and ("", ""), the narrowest that is there.
+        views: which view to use, by `calibration_groups`, the narrowest that is there.
         offsets: corrections by the same groups, see `agentsched.forecast.calibration`.
     """
 
@@ -145,12 +145,13 @@ class EmpiricalLengths:
         raw = self.uncorrected(self.view_of(call), call, history.answers, history.last_output.get(call.step))
         if not self.offsets:
             return raw
-        return corrected(raw, offset_of(self.offsets, calibration_groups(call.workflow, call.step)))
+        return corrected(raw, offset_of(self.offsets, calibration_groups(call.workflow, call.step, call.model)))
 
     def view_of(self, call: ModelCall) -> str:
         """The view that forecasts this call."""
         views = self.views
-        for scope in ((call.workflow, call.step), (call.workflow, ""), ("", "")):
+        workflow, step = call.workflow, call.step
+        for scope in ((workflow, step, call.model), (workflow, step, ""), (workflow, "", ""), ("", "", "")):
             view = views.get(scope)
             if view is not None:
                 return view

@@ -128,7 +128,7 @@ class LengthLearner:
     def _judge(self, call: ModelCall, answers: list[tuple[str, int]], own: int | None, tokens: int) -> None:
         """Score the views by what they say of this call, and correct the one that is used."""
         known = EmpiricalLengths(self._made)
-        scopes = calibration_groups(call.workflow, call.step)
+        scopes = calibration_groups(call.workflow, call.step, call.model)
         used = self._standings.best(scopes)
         offset = offset_of(self._offsets, scopes)
         losses = []
@@ -140,15 +140,15 @@ class LengthLearner:
                 drift = self._calibrator.update(scopes, _capped(raw, call), float(tokens))
         self._standings.update(scopes, losses)
         if drift is not None:
-            self._forget_old(call.workflow, call.step)
+            self._forget_old(drift.group)
             self._make()
             self._calibrator.widen(drift.group)
             self._drifts.append(drift)
 
-    def _forget_old(self, workflow: str, step: str) -> None:
+    def _forget_old(self, scope: Scope) -> None:
         """Answers of a step from before a change say little of those to come."""
         for key, memory in self._seen.items():
-            if key[0] == workflow and key[1] == step:
+            if key[:3] == scope or key == (*scope[:2], ""):
                 memory.keep(_KEPT_AFTER_DRIFT)
                 self._changed.add(key)
 

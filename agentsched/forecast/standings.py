@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 __all__ = ["Standings"]
 
 Array = NDArray[np.float64]
-Scope = tuple[str, str]
+Scope = tuple[str, str, str]
 
 _MEMORY = 0.99
 """A loss weighs this much less with every later one of its group."""

@@ -80,15 +80,18 @@ def test_the_view_of_the_narrowest_scope_looks_at_the_history():
     groups = {key: QuantileForecast.constant(1.0) for key in length_keys("w", "s", "m")}
     groups |= {narrow: QuantileForecast.constant(2.0), wide: QuantileForecast.constant(3.0)}
     assert EmpiricalLengths(groups).predict(call(), history).mean == 1.0
-    assert EmpiricalLengths(groups, {("", ""): "sequence"}).predict(call(), history).mean == 3.0
-    assert EmpiricalLengths(groups, {("", ""): "sequence", ("w", "s"): "step"}).predict(call(), history).mean == 1.0
+    assert EmpiricalLengths(groups, {("", "", ""): "sequence"}).predict(call(), history).mean == 3.0
+    assert (
+        EmpiricalLengths(groups, {("", "", ""): "sequence", ("w", "s", ""): "step"}).predict(call(), history).mean
+        == 1.0
+    )
     history.answered("plan", 10, 100)
-    assert EmpiricalLengths(groups, {("w", ""): "sequence"}).predict(call(), history).mean == 2.0
+    assert EmpiricalLengths(groups, {("w", "", ""): "sequence"}).predict(call(), history).mean == 2.0
 
 
 def test_offsets_move_the_forecast():
     groups = {("", "", ""): QuantileForecast.constant(99.0)}
-    made = EmpiricalLengths(groups, offsets={("", ""): np.full(32, np.log(2.0)), ("w", "s"): np.full(32, 0.0)})
+    made = EmpiricalLengths(groups, offsets={("", "", ""): np.full(32, np.log(2.0)), ("w", "s", "m"): np.full(32, 0.0)})
     assert made.predict(call(), NEW).mean == pytest.approx(199.0)
     assert made.predict(call("other"), NEW).mean == pytest.approx(199.0)
 
@@ -104,8 +107,9 @@ def test_groups_with_unknown_parts_are_there_once():
     assert length_keys("w", "", "m") == (("", "", ""), ("", "", "m"), ("w", "", ""), ("w", "", "m"))
     assert length_keys("", "", "") == (("", "", ""),)
     assert len(length_keys("w", "s", "m")) == 5
-    assert calibration_groups("w", "") == (("", ""), ("w", ""))
-    assert calibration_groups("", "") == (("", ""),)
+    assert calibration_groups("w", "", "") == (("", "", ""), ("w", "", ""))
+    assert calibration_groups("", "", "") == (("", "", ""),)
+    assert calibration_groups("", "", "m") == (("", "", ""), ("", "", "m"))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +231,7 @@ def test_a_change_of_lengths_is_noticed_and_followed():
             covered.append(tokens <= known.predict(call(), NEW).quantile(0.9))
         learner.call_ended(answered(call(run_id=f"r{k}"), tokens))
         drifts += [(k, drift) for drift in learner.take_drifts()]
-    assert [drift.group for _, drift in drifts] == [("w", "s")]
+    assert [drift.group for _, drift in drifts] == [("w", "s", "m")]
     assert 400 < drifts[0][0] < 450
     assert "of the last" in str(drifts[0][1])
     assert np.mean(covered) > 0.85

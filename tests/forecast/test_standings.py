@@ -3,7 +3,7 @@ import pytest
 from agentsched.forecast import standings as module
 from agentsched.forecast.standings import Standings
 
-SCOPES = (("", ""), ("w", ""), ("w", "s"))
+SCOPES = (("", "", ""), ("w", "", ""), ("w", "s", ""))
 
 
 def test_the_first_leads_until_another_is_better():
@@ -21,16 +21,16 @@ def test_groups_find_their_own_leader():
     standings = Standings(("a", "b"))
     for _ in range(60):
         standings.update(SCOPES, (1.0, 0.5))
-        standings.update((*SCOPES[:2], ("w", "other")), (0.5, 1.0))
+        standings.update((*SCOPES[:2], ("w", "other", "")), (0.5, 1.0))
     assert standings.best(SCOPES) == "b"
-    assert standings.best((*SCOPES[:2], ("w", "other"))) == "a"
+    assert standings.best((*SCOPES[:2], ("w", "other", ""))) == "a"
 
 
 def test_young_groups_lean_on_wide_ones():
     standings = Standings(("a", "b"))
     for _ in range(60):
         standings.update(SCOPES, (1.0, 0.5))
-    young = (*SCOPES[:2], ("w", "young"))
+    young = (*SCOPES[:2], ("w", "young", ""))
     assert standings.best(young) == "b"
     standings.update(young, (0.9, 1.0))
     assert standings.best(young) == "b"
@@ -40,10 +40,10 @@ def test_sizes_of_one_group_do_not_outweigh_another():
     """A step of long answers says which forecaster is better, not how much it matters elsewhere."""
     standings = Standings(("a", "b"))
     for _ in range(50):
-        standings.update((("", ""), ("long", "")), (1000.0, 900.0))
-        standings.update((("", ""), ("short", "")), (0.1, 0.9))
-    assert standings.best((("", ""), ("long", ""))) == "b"
-    assert standings.best((("", ""), ("short", ""))) == "a"
+        standings.update((("", "", ""), ("long", "", "")), (1000.0, 900.0))
+        standings.update((("", "", ""), ("short", "", "")), (0.1, 0.9))
+    assert standings.best((("", "", ""), ("long", "", ""))) == "b"
+    assert standings.best((("", "", ""), ("short", "", ""))) == "a"
 
 
 def test_what_was_good_once_is_forgotten():
@@ -66,6 +66,6 @@ def test_memory_is_bounded(monkeypatch):
     monkeypatch.setattr(module, "_MOST_GROUPS", 10)
     standings = Standings(("a", "b"))
     for k in range(100):
-        standings.update((("", ""), (f"w{k}", "")), (1.0, 0.5))
+        standings.update((("", "", ""), (f"w{k}", "", "")), (1.0, 0.5))
     assert len(standings.chosen()) == 10
-    assert ("", "") in standings.chosen()
+    assert ("", "", "") in standings.chosen()
