@@ -19,6 +19,7 @@ from agentsched.emulator.process import start_pool
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "examples").glob("[0-9]*.py"))
 NEEDS = {
+    "06_langgraph_agent": "langchain",
     "07_crewai": "crewai",
     "08_autogen": "autogen_agentchat",
     "09_asgi_service": "uvicorn",

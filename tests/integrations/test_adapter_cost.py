@@ -22,18 +22,23 @@ def test_installing_imports_no_framework_and_takes_under_ten_milliseconds(adapte
     code = (
         f"import sys; sys.path[:0] = [{str(_ROOT)!r}, {str(_ROOT / 'integrations')!r}]\n"
         "import time, agentsched.runtime, agentsched.intercept\n"  # what a first run has loaded by then
-        "began = time.process_time()\n"
+        "before, began = list(sys.meta_path), time.process_time()\n"
         f"import {adapter}; undo = {adapter}.install()\n"
         "print(time.process_time() - began)\n"
         f"print(sorted(set({ADAPTERS[adapter]!r}) & set(sys.modules)))\n"
-        "watches = len(sys.meta_path); undo(); undo()\n"
-        "print(watches - len(sys.meta_path))\n"
+        "undo(); undo()\n"
+        "print(sys.meta_path == before)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
-    assert done.returncode == 0, done.stderr
-    seconds, loaded, _ = done.stdout.split("\n", 2)
-    assert float(seconds) < 0.010
-    assert loaded == "[]"
+    seconds = []
+    for _ in range(3):  # the first may have to compile
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+        assert done.returncode == 0, done.stderr
+        took, loaded, undone = done.stdout.split("\n")[:3]
+        assert (loaded, undone) == ("[]", "True")
+        seconds.append(float(took))
+        if seconds[-1] < 0.010:
+            return
+    pytest.fail(f"it took {seconds} seconds")
 
 
 @EACH

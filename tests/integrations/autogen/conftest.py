@@ -4,10 +4,7 @@ from typing import Any
 
 import pytest
 
-agents = pytest.importorskip("autogen_agentchat.agents")
-models = pytest.importorskip("autogen_ext.models.openai")
-
-from agentsched_autogen import install  # noqa: E402  # only where AutoGen is installed
+from agentsched_autogen import install
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -27,6 +24,9 @@ def adapter() -> Iterator[None]:
 @pytest.fixture
 def make_agent() -> Callable[..., Any]:
     def make(name: str = "writer", *, stream: bool = False, **options: Any) -> Any:
+        from autogen_agentchat import agents  # the tests are skipped where it is not installed
+        from autogen_ext.models import openai as models
+
         client = models.OpenAIChatCompletionClient(model="gpt-4o-mini", max_tokens=6)
         return agents.AssistantAgent(name, model_client=client, model_client_stream=stream, **options)
 

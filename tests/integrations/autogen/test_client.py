@@ -1,6 +1,10 @@
 """The explicit client: scheduled in a run without instrumentation, an ordinary client otherwise."""
 
 import pytest
+
+pytest.importorskip("autogen_agentchat.agents")
+pytest.importorskip("autogen_ext.models.openai")
+
 from autogen_agentchat.agents import AssistantAgent
 from autogen_core.models import UserMessage
 from autogen_ext.models.openai import OpenAIChatCompletionClient

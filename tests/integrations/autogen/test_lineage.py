@@ -3,6 +3,10 @@
 import asyncio
 
 import pytest
+
+pytest.importorskip("autogen_agentchat.agents")
+pytest.importorskip("autogen_ext.models.openai")
+
 from autogen_agentchat.teams import DiGraphBuilder, GraphFlow
 
 import agentsched as ags

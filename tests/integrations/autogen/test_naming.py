@@ -5,6 +5,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 import pytest
+
+pytest.importorskip("autogen_agentchat.agents")
+pytest.importorskip("autogen_ext.models.openai")
+
 from autogen_agentchat.conditions import MaxMessageTermination
 from autogen_agentchat.teams import DiGraphBuilder, GraphFlow, RoundRobinGroupChat, SelectorGroupChat
 from autogen_agentchat.tools import AgentTool, TeamTool

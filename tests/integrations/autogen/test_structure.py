@@ -1,6 +1,10 @@
 """What a team says of itself, whether it was built before or after the adapter went in."""
 
 import pytest
+
+pytest.importorskip("autogen_agentchat.agents")
+pytest.importorskip("autogen_ext.models.openai")
+
 from autogen_agentchat.agents import BaseChatAgent
 from autogen_agentchat.base import Response
 from autogen_agentchat.messages import TextMessage

@@ -4,9 +4,7 @@ from typing import Any
 
 import pytest
 
-crewai = pytest.importorskip("crewai")
-
-from agentsched_crewai import install  # noqa: E402  # only where CrewAI is installed
+from agentsched_crewai import install
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -26,6 +24,8 @@ def adapter() -> Iterator[None]:
 @pytest.fixture
 def make_agent() -> Callable[..., Any]:
     def make(role: str = "Writer", *, stream: bool = False, **options: Any) -> Any:
+        import crewai  # the tests are skipped where it is not installed
+
         model = crewai.LLM(model="gpt-4o-mini", stream=stream, max_tokens=6)
         return crewai.Agent(role=role, goal="g", backstory="b", llm=model, **options)
 
@@ -35,6 +35,8 @@ def make_agent() -> Callable[..., Any]:
 @pytest.fixture
 def make_task() -> Callable[..., Any]:
     def make(agent: Any, name: str | None = None, **options: Any) -> Any:
+        import crewai
+
         return crewai.Task(description="Do it.", expected_output="text", agent=agent, name=name, **options)
 
     return make

@@ -3,8 +3,11 @@
 import threading
 import time
 
-import crewai
 import pytest
+
+pytest.importorskip("crewai")
+
+import crewai
 from crewai.tools import tool
 
 import agentsched as ags

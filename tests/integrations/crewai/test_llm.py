@@ -2,8 +2,11 @@
 
 import asyncio
 
-import crewai
 import pytest
+
+pytest.importorskip("crewai")
+
+import crewai
 
 import agentsched as ags
 from agentsched import api

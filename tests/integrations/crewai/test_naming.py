@@ -3,8 +3,11 @@
 import asyncio
 from collections import Counter
 
-import crewai
 import pytest
+
+pytest.importorskip("crewai")
+
+import crewai
 from crewai.flow.flow import Flow, listen, start
 from crewai.tools import tool
 

@@ -1,7 +1,10 @@
 """What a crew says of itself, and that the steps of its run are those it said."""
 
-import crewai
 import pytest
+
+pytest.importorskip("crewai")
+
+import crewai
 from crewai.tasks.conditional_task import ConditionalTask
 from pydantic import BaseModel
 

@@ -1,13 +1,17 @@
 """The middleware names an agent's calls, and stops the agent where it would start a tool too late."""
 
+import asyncio
+
 import pytest
+
+pytest.importorskip("langchain")
+
+from langchain import agents
 from langchain_core.tools import tool
 
 import agentsched as ags
 from agentsched.workflow import scope
 from agentsched_langgraph import ChatAgentsched, DeadlineMiddleware
-
-agents = pytest.importorskip("langchain.agents")
 
 
 @pytest.fixture
@@ -44,8 +48,6 @@ async def test_calls_have_the_middlewares_name(model, steps_of, way):
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
 def test_no_tool_starts_when_the_time_is_spent(model, clock, way):
-    import asyncio
-
     started = []
 
     @tool
