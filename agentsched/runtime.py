@@ -13,7 +13,7 @@ from agentsched.core.call import Observation, RunInfo
 from agentsched.core.decision import Decision
 from agentsched.core.endpoint import Pool
 from agentsched.core.forecast import QuantileForecast
-from agentsched.core.records import CallEnded, Note, Recordable, RunClosed, StructureTold
+from agentsched.core.records import CallEnded, Feedback, Note, Recordable, RunClosed, StructureTold
 from agentsched.core.structure import WorkflowStructure
 from agentsched.dispatch.dispatcher import Dispatcher
 from agentsched.dispatch.learning import BackgroundLearner
@@ -23,6 +23,7 @@ from agentsched.dispatch.remembering import Memory
 from agentsched.errors import ConfigError
 from agentsched.forecast.calibration import Drift
 from agentsched.forecast.length import EmpiricalLengths, Scope
+from agentsched.forecast.quality import EmpiricalQualities
 from agentsched.forecast.remainder import WHOLE_RUN, EmpiricalRemainders
 from agentsched.policy.table import make_policy
 from agentsched.scheduler.events import ForecastsReplaced, RunEnded, RunStarted
@@ -70,7 +71,8 @@ class Runtime:
         self._recorder = None if path is None else EventRecorder(path)
         take = None if self._recorder is None else self._recorder.take
         self.dispatcher = Dispatcher(fresh_scheduler(settings), self.emit, take)
-        self._learner = BackgroundLearner(self._learned, self._coverage_lost, self._make_memory())
+        models = {endpoint.name: endpoint.model for endpoint in settings.pool.endpoints}
+        self._learner = BackgroundLearner(self._learned, self._coverage_lost, self._make_memory(), models)
         self._neighbours = self._make_neighbours()
 
     def _make_memory(self) -> Memory | None:
@@ -153,7 +155,7 @@ class Runtime:
                 call, took_s = record.call, record.ended_at - record.arrived_at
                 self._last_ended[run] = (call.step, record.ended_at)
                 run.charge(call.step, took_s, record.cost_usd, number=call.call_index)
-        if isinstance(record, (Observation, CallEnded, RunClosed)):
+        if isinstance(record, (Observation, CallEnded, RunClosed, Feedback)):
             self._learner.take(record)
         if self._log is not None:
             self._log.emit(record)
@@ -165,8 +167,10 @@ class Runtime:
             self.structures[told.workflow] = (*known, told.structure)[-_STRUCTURES:]
             self._learner.take(told)
 
-    def _learned(self, lengths: EmpiricalLengths, remainders: EmpiricalRemainders) -> None:
-        self.dispatcher.post(ForecastsReplaced(lengths, remainders))
+    def _learned(
+        self, lengths: EmpiricalLengths, remainders: EmpiricalRemainders, qualities: EmpiricalQualities
+    ) -> None:
+        self.dispatcher.post(ForecastsReplaced(lengths, remainders, qualities))
 
     def _coverage_lost(self, drift: Drift[Scope]) -> None:
         workflow, step, model = drift.group

@@ -30,7 +30,7 @@ class EndpointStates:
         ttft_idle_s: profile: time to first token of a short prompt on an idle endpoint, seconds.
         ready_in_s: expected wait before a call may be sent there (slot, rate limit, breaker), 0: at once, inf: never.
         price_input_usd, price_output_usd: USD per token.
-        quality: declared quality.
+        quality: as declared, or as forecast from users' scores.
         error_rate: recent share of failed attempts, in [0, 1]; fades while none fails.
         stake_per_s: what the calls running there, own and others', lose per second of delay, in expected goodput (g).
         stake_mean_per_s: the same, averaged over about 20 s (ge).

@@ -1,14 +1,29 @@
 """Every socket of agentsched: what a plug-in implements, and what it may assume."""
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from agentsched.core.call import ModelCall, Observation
 from agentsched.core.decision import Choice, Decision, Situation
 from agentsched.core.forecast import QuantileForecast
+from agentsched.core.quality import QualityForecast
 from agentsched.core.remainder import RemainderForecast, RunHistory
 from agentsched.core.shared import Posting
 
-__all__ = ["LengthPredictor", "Policy", "RemainderPredictor", "RememberingPolicy", "Sink", "StateStore"]
+Array = NDArray[np.float64]
+
+__all__ = [
+    "LengthPredictor",
+    "Policy",
+    "QualityPredictor",
+    "RemainderPredictor",
+    "RememberingPolicy",
+    "Sink",
+    "StateStore",
+]
 
 
 class Policy(Protocol):
@@ -49,6 +64,13 @@ class RemainderPredictor(Protocol):
 
     def predict(self, call: ModelCall, history: RunHistory) -> RemainderForecast | None:
         """The forecast for this call, the last one in its run's ``history``; None: nothing is known."""
+
+
+class QualityPredictor(Protocol):
+    """Forecasts how good answers will be. Predicting changes nothing."""
+
+    def predict(self, call: ModelCall, endpoints: Sequence[str], declared: Array) -> QualityForecast | None:
+        """The quality at each endpoint, from the ``declared`` ones, shape (n,); None: nothing more is known."""
 
 
 class Sink(Protocol):

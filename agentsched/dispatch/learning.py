@@ -3,14 +3,16 @@
 import contextvars
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from agentsched.core.call import Observation
-from agentsched.core.records import CallEnded, RunClosed, StructureTold
+from agentsched.core.records import CallEnded, Feedback, RunClosed, StructureTold
 from agentsched.dispatch.remembering import Memory
 from agentsched.forecast.calibration import Drift
 from agentsched.forecast.length import EmpiricalLengths, Scope
 from agentsched.forecast.length_learner import LengthLearner
+from agentsched.forecast.quality import EmpiricalQualities
+from agentsched.forecast.quality_learner import QualityLearner
 from agentsched.forecast.remainder import EmpiricalRemainders
 from agentsched.forecast.remainder_learner import RemainderLearner
 
@@ -25,7 +27,7 @@ _BREATH_S = 0.001
 
 _FLUSH_S = 10.0
 
-Lesson = Observation | CallEnded | RunClosed | StructureTold
+Lesson = Observation | CallEnded | RunClosed | StructureTold | Feedback
 """The records that teach something."""
 
 
@@ -36,19 +38,22 @@ class BackgroundLearner:
         learned: takes new knowledge, in the learner's thread.
         coverage_lost: is told, there too, when the lengths of a step have changed.
         memory: keeps what was learned for the next process, and knows what earlier ones kept; None: nothing does.
+        models: endpoint -> model, for endpoints whose answers are equally good.
     """
 
     def __init__(
         self,
-        learned: Callable[[EmpiricalLengths, EmpiricalRemainders], None],
+        learned: Callable[[EmpiricalLengths, EmpiricalRemainders, EmpiricalQualities], None],
         coverage_lost: Callable[[Drift[Scope]], None],
         memory: Memory | None = None,
+        models: Mapping[str, str] | None = None,
     ) -> None:
         self._learned, self._coverage_lost = learned, coverage_lost
         self._memory = memory
         self._to_recall = memory is not None
         self._lengths, self._remainders = LengthLearner(), RemainderLearner()
-        self._known = (EmpiricalLengths(), EmpiricalRemainders())
+        self._qualities = QualityLearner(models or {})
+        self._known = (EmpiricalLengths(), EmpiricalRemainders(), EmpiricalQualities())
         self._queue: queue.SimpleQueue[Lesson | threading.Event | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -137,16 +142,23 @@ class BackgroundLearner:
             case CallEnded():
                 self._lengths.call_ended(item)
                 self._remainders.call_ended(item)
+                self._qualities.call_ended(item)
             case RunClosed():
                 self._lengths.run_closed(item)
                 self._remainders.run_closed(item)
             case StructureTold():
                 self._remainders.structure_seen(item.workflow, item.structure)
+            case Feedback():
+                self._qualities.scored(item)
 
     def _hand_out(self) -> None:
-        lengths, remainders = self._lengths.snapshot(), self._remainders.snapshot()
-        if lengths is not None or remainders is not None:
-            self._known = (lengths or self._known[0], remainders or self._known[1])
+        lengths, remainders, qualities = self._known
+        self._known = (
+            self._lengths.snapshot() or lengths,
+            self._remainders.snapshot() or remainders,
+            self._qualities.snapshot() or qualities,
+        )
+        if any(new is not old for new, old in zip(self._known, (lengths, remainders, qualities), strict=True)):
             self._learned(*self._known)
         for drift in self._lengths.take_drifts():
             self._coverage_lost(drift)

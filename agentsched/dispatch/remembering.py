@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from agentsched import clock
 from agentsched.core.call import Observation
 from agentsched.core.endpoint import Endpoint
-from agentsched.core.records import CallEnded, RunClosed, StructureTold
+from agentsched.core.records import CallEnded, Feedback, RunClosed, StructureTold
 from agentsched.core.shared import EndpointKnowledge
 from agentsched.core.structure import WorkflowStructure
 from agentsched.dispatch.dispatcher import Dispatcher
@@ -78,7 +78,7 @@ class Memory:
             if max(one.tpot_count, one.ttft_count) > 0.0
         ]
 
-    def take(self, lesson: Observation | CallEnded | RunClosed | StructureTold) -> None:
+    def take(self, lesson: Observation | CallEnded | RunClosed | StructureTold | Feedback) -> None:
         """Gather what is worth keeping: whole runs and structures."""
         match lesson:
             case CallEnded():

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from agentsched.core.call import Failure, Handed, ModelCall, RunInfo, Usage
 from agentsched.core.load import EndpointLoad
-from agentsched.core.protocols import LengthPredictor, RemainderPredictor
+from agentsched.core.protocols import LengthPredictor, QualityPredictor, RemainderPredictor
 from agentsched.core.shared import EndpointKnowledge
 
 __all__ = [
@@ -109,10 +109,11 @@ class EndpointLimited:
 
 @dataclass(frozen=True, slots=True)
 class ForecastsReplaced:
-    """New knowledge, made outside, takes effect."""
+    """New knowledge, made outside, takes effect; ``qualities`` None: nothing is known beyond what is declared."""
 
     lengths: LengthPredictor
     remainders: RemainderPredictor
+    qualities: QualityPredictor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,14 @@
 """Where a call goes: gathers what is known, asks the policy, and says what it expects."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentsched.core.call import ModelCall, Observation
 from agentsched.core.decision import Choice, Decision, EndpointStates, Situation
-from agentsched.core.protocols import Policy, RememberingPolicy
+from agentsched.core.protocols import Policy, QualityPredictor, RememberingPolicy
 from agentsched.core.remainder import RemainderForecast
 from agentsched.forecast.latency import answer_samples, tpot_if_joined, ttft_if_joined
 from agentsched.scheduler.call_state import CallState, RunState
@@ -110,12 +110,17 @@ class Placement:
 
 
 class Placer:
-    """Asks one policy about the endpoints of one table."""
+    """Asks one policy about the endpoints of one table.
+
+    Attributes:
+        qualities: forecasts how good answers will be; None: as good as declared.
+    """
 
     def __init__(self, table: EndpointTable, policy: Policy) -> None:
         self._table = table
         self._policy = policy
         self.fallback: Policy | None = getattr(policy, "fallback", None)
+        self.qualities: QualityPredictor | None = None
         self._memory = policy if isinstance(policy, RememberingPolicy) else None
         self._index_arrays: dict[tuple[int, ...], tuple[NDArray[np.intp], tuple[str, ...]]] = {}
 
@@ -140,6 +145,10 @@ class Placer:
         if ready is None:
             return None
         states = self._table.states(indices, ready, now)
+        if self.qualities is not None:
+            better_known = self.qualities.predict(call, names, states.quality)
+            if better_known is not None:
+                states = replace(states, quality=better_known.mean)
         cached = self._cached(candidates, call, state.run)
         uncached = np.maximum(0.0, call.input_tokens - cached)
         situation = Situation(

@@ -19,6 +19,7 @@ from agentsched.errors import ConfigError
 from agentsched.forecast.length import EmpiricalLengths
 from agentsched.forecast.outlook import StructureOutlook
 from agentsched.forecast.past_calls import Index, PastCalls
+from agentsched.forecast.quality import EmpiricalQualities, Judged, Prompts
 from agentsched.forecast.remainder import EmpiricalRemainders
 from agentsched.scheduler import actions, events
 from agentsched.scheduler.actions import Action
@@ -36,7 +37,17 @@ _CLASSES: dict[str, type] = {
     if isinstance(value, type) and (is_dataclass(value) or issubclass(value, Enum))
 } | {
     cls.__name__: cls
-    for cls in (EmpiricalLengths, EmpiricalRemainders, PastCalls, Index, StructureOutlook, forecast.QuantileForecast)
+    for cls in (
+        EmpiricalQualities,
+        Judged,
+        Prompts,
+        EmpiricalLengths,
+        EmpiricalRemainders,
+        PastCalls,
+        Index,
+        StructureOutlook,
+        forecast.QuantileForecast,
+    )
 }
 
 

@@ -153,6 +153,7 @@ class Scheduler:
 
     def _forecasts_replaced(self, event: ForecastsReplaced, now: float) -> None:
         self._lengths, self._remainders = event.lengths, event.remainders
+        self._placer.qualities = event.qualities
 
     def _others_seen(self, event: OthersSeen, now: float) -> None:
         self.ledger.table.others_seen(event)

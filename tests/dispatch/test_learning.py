@@ -10,7 +10,7 @@ def answered(k: int, tokens: int) -> CallEnded:
 
 def test_lessons_become_knowledge_and_a_change_is_told():
     known, told = [], []
-    learner = BackgroundLearner(lambda lengths, remainders: known.append(lengths), told.append)
+    learner = BackgroundLearner(lambda lengths, *others: known.append(lengths), told.append)
     try:
         for k in range(120):
             learner.take(answered(k, 100 + k % 7))
@@ -20,6 +20,6 @@ def test_lessons_become_knowledge_and_a_change_is_told():
         for k in range(120, 160):
             learner.take(answered(k, 1000))
         learner.flush()
-        assert [drift.group for drift in told] == [("w", "s")]
+        assert [drift.group for drift in told] == [("w", "s", "m")]
     finally:
         learner.close()

@@ -1,0 +1,18 @@
+"""How good an answer is expected to be, endpoint by endpoint."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["QualityForecast"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QualityForecast:
+    """Expected quality at each endpoint and its standard error, both in [0, 1], shape (n,)."""
+
+    mean: Array
+    error: Array
