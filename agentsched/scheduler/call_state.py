@@ -54,6 +54,8 @@ class AttemptState:
     """Its own time per token, seconds, averaged over its last few samples; 0: not seen yet."""
     longest_lull_s: float = 0.0
     """Longest time between two signs of progress after which it went on, seconds."""
+    slow_since: float | None = None
+    """Since when its tokens have been coming far too slowly."""
     thought_at: float = 0.0
     likely_s: tuple[float, float] = (0.0, math.inf)
     """Its 10th and 90th percentile of the end-to-end time by forecast, seconds."""

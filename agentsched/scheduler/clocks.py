@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from agentsched.core.call import Failure, FailureKind
 from agentsched.core.rules import Rules, StreamRules
 from agentsched.forecast.latency import KNOWN_SPREAD, completion_samples, lognormal_factors
-from agentsched.policy.rectify import SURELY_DEAD, Silence, longest_lull_s, p_dead
+from agentsched.policy.rectify import SLOW, SURELY_DEAD, Silence, longest_lull_s, p_dead
 from agentsched.scheduler.call_state import AttemptState, CallState
 from agentsched.scheduler.endpoint_table import EndpointTable
 from agentsched.scheduler.placing import Placement
 
 __all__ = [
     "call_ends_at",
+    "crawls",
     "is_last_call",
     "next_review",
     "outlasted",
@@ -38,6 +39,9 @@ _SHORTEST_LOOK_S = 0.05
 
 _SHORTEST_LULL_S = 0.25
 """Progress is told every tenth of a second, and networks hiccup: shorter lulls mean nothing, seconds."""
+
+_CRAWL_S = 1.0
+"""For so long a stream must crawl before it is moved, seconds."""
 
 _LULL_TOKENS = 4.0
 """Servers hold tokens back, and prompts of others are read between them: so many token times are no lull."""
@@ -114,6 +118,16 @@ def usual_lull_s(attempt: AttemptState) -> float:
     """Longest lull between tokens that is nothing out of the ordinary: what it has shown already, or a few tokens."""
     pace = max(attempt.pace_s, attempt.predicted_tpot_s)
     return max(_SHORTEST_LULL_S, _LULL_TOKENS * pace, attempt.longest_lull_s)
+
+
+def crawls(attempt: AttemptState, now: float) -> bool:
+    """Whether its tokens have been coming far too slowly for a while, not just while prompts of others were read."""
+    if attempt.pace_s <= SLOW * attempt.predicted_tpot_s:
+        attempt.slow_since = None
+        return False
+    if attempt.slow_since is None:
+        attempt.slow_since = now
+    return now - attempt.slow_since >= _CRAWL_S
 
 
 def _surely_stalled_s(attempt: AttemptState) -> float:

@@ -30,6 +30,14 @@ _CALM = 2.0
 endpoint: under overload everybody is late, and more work is what nobody needs."""
 
 
+_LEAST_OUTLOOK = 0.8
+"""Streams are moved while calls are expected to be in time with at least this probability on average: crawling is then
+the trouble of one endpoint, not of all."""
+
+_OUTLOOK_COUNT = 64.0
+"""Calls over which that average runs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Thought:
     """What to do about an attempt, with the place that would take over, and when to think again at the latest."""
@@ -63,12 +71,17 @@ class Rescue:
         self.hedges = ShareBudget(hedge.max_extra, hedge.reserve)
         self.moves = ShareBudget(hedge.max_moves, hedge.reserve if hedge.max_moves > 0.0 else 0.0)
         self.waste = TokenBudget(hedge.max_waste, hedge.reserve)
+        self._outlook = 1.0
 
     def arrived(self, state: CallState) -> None:
         """A call arrived: budgets are shares of all calls."""
         self.hedges.deposit()
         self.moves.deposit()
         self.waste.deposit(_size(state))
+
+    def placed(self, p_meet: float | None) -> None:
+        """A call was placed for the first time, and expects to be in time with this probability; None: at any time."""
+        self._outlook += ((1.0 if p_meet is None else p_meet) - self._outlook) / _OUTLOOK_COUNT
 
     def think(self, state: CallState, attempt: AttemptState, now: float) -> Thought:
         """Judge the only attempt of a call."""
@@ -121,7 +134,8 @@ class Rescue:
         rival = self._placer.place(state, others, clocks.call_ends_at(state), now) if others else None
         if rival is None or rival.ready_in_s > 0.0:
             return _KEEP
-        may_move = self.moves.available and self.waste.affords(_size(state))
+        crawling = attempt.slow_since is not None and self._outlook >= _LEAST_OUTLOOK and _calm(state, rival)
+        may_move = crawling and self.moves.available and self.waste.affords(_size(state))
         return Thought(judge_running(self._running(state, attempt, rival, now), may_move=may_move), rival)
 
     def leaves(self, state: CallState, attempt: AttemptState, p_dead: float, now: float) -> Failure:

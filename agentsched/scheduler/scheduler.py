@@ -18,7 +18,7 @@ from agentsched.core.protocols import LengthPredictor, Policy, RemainderPredicto
 from agentsched.core.records import Note, RunOpened
 from agentsched.core.rules import Rules
 from agentsched.core.shared import EndpointKnowledge
-from agentsched.policy.rectify import SLOW, Verdict
+from agentsched.policy.rectify import Verdict
 from agentsched.scheduler import clocks
 from agentsched.scheduler.actions import Action, Cancel, Deliver, Fail, Record, ReviewAt, Start
 from agentsched.scheduler.blame import blame
@@ -314,7 +314,10 @@ class Scheduler:
         limits = AttemptLimits(connect_s, remaining)
         keep = resumable(call, self.rules)
         self._actions.append(Start(call.call_id, attempt.attempt_id, placement.name, limits, streams, way, keep))
-        self._tell(placement.decision(state, attempt.attempt_id, why, self._placer.policy.name, now))
+        decision = placement.decision(state, attempt.attempt_id, why, self._placer.policy.name, now)
+        self._tell(decision)
+        if state.made == 1:
+            self._rescue.placed(decision.p_meet)
         state.odds = None
         self._schedule_review(state, now)
 
@@ -342,7 +345,7 @@ class Scheduler:
             self._review_at(state, min(state.review_at, clocks.next_review(state, self.rules, now)), now)
         elif event.paused != was_paused:
             self._schedule_review(state, now)
-        elif attempt.pace_s > SLOW * attempt.predicted_tpot_s and now - attempt.thought_at >= _THINK_EVERY_S:
+        elif clocks.crawls(attempt, now) and now - attempt.thought_at >= _THINK_EVERY_S:
             self._think(state, attempt, now)  # its review stands, unless it was left
 
     def _began_to_stream(self, state: CallState, attempt: AttemptState, now: float) -> None:
