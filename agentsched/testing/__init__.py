@@ -5,5 +5,6 @@ Nothing else in agentsched imports this room.
 
 from agentsched.testing.policies import check_policy
 from agentsched.testing.situations import random_situations, situation
+from agentsched.testing.stores import check_state_store
 
-__all__ = ["check_policy", "random_situations", "situation"]
+__all__ = ["check_policy", "check_state_store", "random_situations", "situation"]
