@@ -1,6 +1,6 @@
 import pytest
 
-from agentsched.core.endpoint import Endpoint, Pool
+from agentsched.core.endpoint import Endpoint, Pool, Profile
 from agentsched.core.remainder import RunHistory
 from agentsched.core.slo import SLO
 from agentsched.errors import ConfigError
@@ -81,3 +81,14 @@ def test_runs_teach_what_follows(emulated, make_runtime):  # noqa: F811 - fixtur
     assert run.spent_s[0][0] == "only"
     known = runtime.dispatcher.scheduler._lengths.predict(call, RunHistory())
     assert known.quantile(0.5) < 150, "20-token answers were seen"
+
+
+def test_the_fastest_endpoint_that_may_answer_is_told(make_runtime):  # noqa: F811 - a fixture
+    def endpoint(name, model, tpot_s):
+        profile = Profile(ttft_s=10 * tpot_s, tpot_s=tpot_s, tpot_per_batch_s=0.0)
+        return Endpoint(name=name, base_url="http://127.0.0.1:9/v1", model=model, profile=profile)
+
+    pool = Pool([endpoint("slow", "m", 0.05), endpoint("fast", "m", 0.02), endpoint("other", "n", 0.001)])
+    runtime = make_runtime(pool)
+    assert runtime.fastest("m") == pytest.approx((0.2, 0.02))
+    assert runtime.fastest("n") == pytest.approx((0.01, 0.001))
