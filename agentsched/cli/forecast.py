@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agentsched.cli.forecast_remainder import command as remainder_command
+from agentsched.cli.forecast_stored import command as stored_command
 from agentsched.cli.output import json_option, people, print_json, progress
 from agentsched.core.duration import parse_duration
 from agentsched.errors import ConfigError
@@ -40,6 +41,7 @@ def command() -> None:
 
 
 command.add_command(remainder_command)
+command.add_command(stored_command)
 
 
 def _data(wrapped: Callable[..., Any]) -> Callable[..., Any]:

@@ -374,10 +374,8 @@ class StateFile(_Section):
     """The path of the SQLite file, or the address of the Redis server (redis://, rediss:// or unix://)."""
     interval: Annotated[Seconds, AfterValidator(_interval)] = _STATE.interval_s
     """How often they tell each other."""
-    profiles: Text | None = None
+    profiles: Text | Literal[False] | None = None
     """The file that keeps what is learned for the next process, or off; by default one in the user's cache folder."""
-    profiles: Text | None = None
-    """The file that keeps what is learned for the next process, or off; a file in the user's cache folder by default."""
 
     @model_validator(mode="after")
     def _has_its_address(self) -> Self:
@@ -405,7 +403,7 @@ class StateFile(_Section):
     def core(self, folder: Path | None) -> StateSettings:
         """As the rest of agentsched knows it; a relative path starts at ``folder``, where there is one."""
         url = str(_path(self.url, folder)) if self.backend == "sqlite" else self.url
-        profiles = self.profiles
+        profiles = self.profiles or (None if self.profiles is None else "off")  # YAML reads off as false
         if profiles not in (None, "off"):
             profiles = str(_path(profiles, folder))
         return StateSettings(self.backend, url, self.interval, profiles)
