@@ -150,8 +150,8 @@ class EndpointFile(_Section):
     api_version: str | None = None
     """Azure's query parameter."""
     priority: Flag = False
-    """Whether its server orders calls by a priority that they carry (`agentsched probe` finds out); other servers refuse
-    such calls."""
+    """Whether its server orders calls by a priority that they carry (`agentsched probe` finds out); other servers
+    refuse such calls."""
     continuation: Continuation = "auto"
     """How it is asked to go on with an unfinished answer; auto: as its kind does."""
 
