@@ -1,8 +1,8 @@
 """One valid stream out of several attempts: what each of them may add to what the caller has.
 
 The first attempt's events pass unchanged, but for tool calls, which are held back until they are whole: half a tool
-call could never be taken back. The events of an attempt that goes on take the identity of the first one's, lose what the
-caller has already, and are refused where they contradict it.
+call could never be taken back. The events of an attempt that goes on take the identity of the first one's, lose what
+the caller has already, and are refused where they contradict it.
 """
 
 from typing import Any

@@ -22,6 +22,7 @@ __all__ = [
     "overdue_attempt",
     "overdue_call",
     "silence",
+    "stalled",
     "surely_dead",
     "usual_lull_s",
 ]
@@ -128,6 +129,11 @@ def crawls(attempt: AttemptState, now: float) -> bool:
     if attempt.slow_since is None:
         attempt.slow_since = now
     return now - attempt.slow_since >= _CRAWL_S
+
+
+def stalled(attempt: AttemptState, now: float) -> bool:
+    """Whether it has stood still for so long that this is no lull."""
+    return now - attempt.progress_at >= longest_lull_s(usual_lull_s(attempt), 0.0)
 
 
 def _surely_stalled_s(attempt: AttemptState) -> float:

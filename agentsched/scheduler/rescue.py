@@ -122,6 +122,8 @@ class Rescue:
 
     def _of_running(self, state: CallState, attempt: AttemptState, now: float) -> Thought:
         """A stream that stands still, or crawls: whether another endpoint would be done sooner."""
+        if not clocks.stalled(attempt, now) and attempt.slow_since is None:
+            return _KEEP
         if attempt.paused or not self._retries.budget.available:
             return _KEEP
         if state.delivered is not None:
