@@ -13,6 +13,7 @@ from agentsched.core.records import CallEnded, Recordable
 from agentsched.dispatch.lane import Lane, Pending
 from agentsched.dispatch.portal import Portal
 from agentsched.endpoints.exchange import Exchange, Reply
+from agentsched.errors import CallFailed
 from agentsched.scheduler.actions import Action, Record
 from agentsched.scheduler.events import CallArrived, CallCancelled, Event, ReviewDue
 from agentsched.scheduler.scheduler import Scheduler
@@ -152,11 +153,16 @@ class Dispatcher:
                 self._abandon(lane)
 
     def _abandon(self, lane: Lane) -> None:
-        orphans = [call_id for call_id, pending in tuple(self._pending.items()) if pending.lane is lane]
+        orphans = [pending for pending in tuple(self._pending.values()) if pending.lane is lane]
         if orphans:
             _log.warning("an event loop was closed with %d model calls open; they are cancelled", len(orphans))
-        for call_id in orphans:
-            self.post(CallCancelled(call_id, loop_closed=True))
+        for pending in orphans:
+            if pending.sync:  # its caller is in a thread that still waits
+                error = CallFailed("its runtime was closed while the call was open")
+                pending.answer(error)
+                if pending.stream is not None:
+                    pending.stream.end(error)
+            self.post(CallCancelled(pending.call.call_id, loop_closed=True))
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -171,8 +177,9 @@ class Dispatcher:
         return len(self._pending)
 
     def close(self) -> None:
-        """End the portal thread; loops of callers close their own connections."""
+        """End the portal thread, whose open calls fail; loops of callers close their own connections."""
         self._portal.close()
+        self.sweep()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

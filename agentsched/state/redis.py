@@ -27,12 +27,13 @@ for i = 1, #fields, 2 do
   local client, value = fields[i], fields[i + 1]
   if client ~= ARGV[1] then
     local first = string.find(value, ' ', 1, true)
-    local second = string.find(value, ' ', first + 1, true)
-    if tonumber(string.sub(value, first + 1, second - 1)) <= now then
+    local second = first and string.find(value, ' ', first + 1, true)
+    local posted = second and tonumber(string.sub(value, 1, first - 1))
+    local expires = second and tonumber(string.sub(value, first + 1, second - 1))
+    if not posted or not expires or expires <= now then
       redis.call('HDEL', KEYS[1], client)
     else
-      local age = now - tonumber(string.sub(value, 1, first - 1))
-      table.insert(others, {client, string.format('%.6f', age), string.sub(value, second + 1)})
+      table.insert(others, {client, string.format('%.6f', now - posted), string.sub(value, second + 1)})
     end
   end
 end
@@ -65,7 +66,7 @@ class RedisStore:
             rows = self._exchange(keys=[_KEY], args=[own.client, own.content, ttl_s])
         except redis.RedisError as error:
             raise self._unavailable(error) from error
-        return [Posting(client.decode(), content, float(age)) for client, age, content in rows]
+        return [Posting(client.decode(errors="replace"), content, float(age)) for client, age, content in rows]
 
     def withdraw(self, client: str) -> None:
         """See `StateStore.withdraw`."""

@@ -10,7 +10,14 @@ import pytest
 from agentsched.core.endpoint import Endpoint, Pool
 from agentsched.core.rules import Rules, StreamRules
 from agentsched.dispatch.body import HOLD_BYTES
-from agentsched.errors import CallTimedOut, DeadlineExceeded, EndpointsUnavailable, NoCapableEndpoint, StreamBroken
+from agentsched.errors import (
+    CallFailed,
+    CallTimedOut,
+    DeadlineExceeded,
+    EndpointsUnavailable,
+    NoCapableEndpoint,
+    StreamBroken,
+)
 from tests.dispatch.conftest import EmulatorThread, a_call, asked
 
 
@@ -232,3 +239,32 @@ async def test_the_safety_clamp_never_waits_while_the_books_are_right(emulated, 
     replies = await asyncio.gather(*(runtime.dispatcher.send(a_call(20), asked()) for _ in range(50)))
     assert [reply.status for reply in replies] == [200] * 50
     assert runtime.dispatcher.clamped == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_waits_in_a_thread_is_told_when_the_runtime_is_closed(emulated, make_runtime, stream):
+    runtime = make_runtime(emulated.pool())
+    ended, begun = [], threading.Event()
+
+    def work():
+        try:
+            reply = runtime.dispatcher.send_blocking(
+                a_call(None, stream=stream), asked("hi [[out=4000]]", stream=stream)
+            )
+            begun.set()
+            list(reply.stream)
+        except CallFailed as error:
+            ended.append(str(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    if stream:
+        assert begun.wait(10)
+    else:
+        while emulated.running("a") + emulated.running("b") == 0:
+            thread.join(0.01)
+    runtime.close()
+    thread.join(10)
+    assert ended == ["its runtime was closed while the call was open"]
+    assert runtime.dispatcher.open_calls == 0
+    assert runtime.dispatcher.send_blocking(a_call(), asked()).status == 200, "it may be used again"

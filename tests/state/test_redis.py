@@ -47,6 +47,16 @@ def test_a_short_lived_client_does_not_shorten_another_ones_life(redis_server: R
     store.close()
 
 
+def test_fields_that_nobody_of_us_wrote_are_thrown_away(redis_server: RedisServer) -> None:
+    store = RedisStore(redis_server.url)
+    with redis.Redis(port=redis_server.port) as client:
+        client.hset("agentsched:postings:1", mapping={"a": "x", "b": "1 2", "c": "x y z", b"\xff": "1 x y"})
+        assert store.exchange(Posting("one", b""), 9.0) == []
+        assert client.hkeys("agentsched:postings:1") == [b"one"]
+    store.withdraw("one")
+    store.close()
+
+
 def test_another_key_of_that_name_is_told(redis_server: RedisServer) -> None:
     store = RedisStore(redis_server.url)
     with redis.Redis(port=redis_server.port) as client:
