@@ -14,6 +14,8 @@ import agentsched as ags
 pytestmark = [pytest.mark.usefixtures("known_model_runtime", "adapter"), pytest.mark.filterwarnings("ignore")]
 
 TOOL_S = 0.15
+LONG = 3000
+"""Output tokens of a branch: it takes long enough for the other one to begin beside it."""
 
 
 async def test_a_tools_time_is_seen(make_agent, ended_calls):
@@ -30,12 +32,14 @@ async def test_a_tools_time_is_seen(make_agent, ended_calls):
 
 
 async def test_an_agent_that_joins_others_has_them_for_parents(make_agent, ended_calls):
-    plan, left, right, write = members = [make_agent(name) for name in ("plan", "left", "right", "write")]
+    plan, write = make_agent("plan"), make_agent("write")
+    left, right = make_agent("left", max_tokens=LONG), make_agent("right", max_tokens=LONG)
+    members = [plan, left, right, write]
     graph = DiGraphBuilder()
     for member in members:
         graph.add_node(member)
     graph.add_edge(plan, left).add_edge(plan, right).add_edge(left, write).add_edge(right, write)
-    await ags.workflow(slo="30s")(GraphFlow(members, graph.build()).run)(task="hi")
+    await ags.workflow(slo="30s")(GraphFlow(members, graph.build()).run)(task=f"hi [[out={LONG}]]")
     first, *branches, join = ended_calls()
     assert [record.call.step for record in (first, join)] == ["plan", "write"]
     assert {record.call.step for record in branches} == {"left", "right"}

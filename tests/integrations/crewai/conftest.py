@@ -23,10 +23,10 @@ def adapter() -> Iterator[None]:
 
 @pytest.fixture
 def make_agent() -> Callable[..., Any]:
-    def make(role: str = "Writer", *, stream: bool = False, **options: Any) -> Any:
+    def make(role: str = "Writer", *, stream: bool = False, max_tokens: int = 6, **options: Any) -> Any:
         import crewai  # the tests are skipped where it is not installed
 
-        model = crewai.LLM(model="gpt-4o-mini", stream=stream, max_tokens=6)
+        model = crewai.LLM(model="gpt-4o-mini", stream=stream, max_tokens=max_tokens)
         return crewai.Agent(role=role, goal="g", backstory="b", llm=model, **options)
 
     return make

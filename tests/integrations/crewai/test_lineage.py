@@ -1,6 +1,5 @@
 """What a run's calls wait for: the time of tools, the branches of a fan-out."""
 
-import threading
 import time
 
 import pytest
@@ -15,6 +14,8 @@ import agentsched as ags
 pytestmark = [pytest.mark.usefixtures("known_model_runtime", "adapter"), pytest.mark.filterwarnings("ignore")]
 
 TOOL_S = 0.15
+LONG = 3000
+"""Output tokens of a branch: it takes long enough for the other one to begin beside it."""
 
 
 def test_a_tools_time_is_seen(make_agent, make_task, ended_calls):
@@ -34,16 +35,10 @@ def test_a_tools_time_is_seen(make_agent, make_task, ended_calls):
 
 
 def test_a_task_that_joins_others_has_them_for_parents(make_agent, make_task, ended_calls):
-    agents = [make_agent(role) for role in ("One", "Two", "Three")]
-    together = threading.Barrier(2)
-    begun = []
-
-    def both(output):
-        together.wait(10)
-        begun.append(output)
-        return True, output
-
-    beside = [make_task(agents[n], f"part{n}", async_execution=True, guardrail=both) for n in range(2)]
+    agents = [make_agent("One", max_tokens=LONG), make_agent("Two", max_tokens=LONG), make_agent("Three")]
+    beside = [make_task(agents[n], f"part{n}", async_execution=True) for n in range(2)]
+    for task in beside:
+        task.description += f" [[out={LONG}]]"
     crew = crewai.Crew(agents=agents, tasks=[*beside, make_task(agents[2], "join")])
     ags.workflow(slo="30s")(crew.kickoff)()
     *branches, join = ended_calls()

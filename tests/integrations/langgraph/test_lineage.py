@@ -14,6 +14,8 @@ import agentsched as ags
 pytestmark = pytest.mark.usefixtures("known_model_runtime", "adapter")
 
 TOOL_S = 0.15
+LONG = 3000
+"""Output tokens of a branch: it takes long enough for the others to begin beside it."""
 
 
 def test_a_tools_time_is_seen(ended_calls) -> None:
@@ -34,21 +36,23 @@ def test_a_tools_time_is_seen(ended_calls) -> None:
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
 async def test_a_node_that_joins_others_has_them_for_parents(state_type: type, ended_calls, way: str) -> None:
-    model = ChatOpenAI(model="gpt-4o-mini", max_tokens=4)
+    model = ChatOpenAI(model="gpt-4o-mini")
 
     def call(state: Any) -> dict[str, Any]:
-        model.invoke("hi")
+        model.invoke(f"hi [[out={state.get('number', 4)}]]")
         return {}
 
     async def acall(state: Any) -> dict[str, Any]:
-        await model.ainvoke("hi")
+        await model.ainvoke(f"hi [[out={state.get('number', 4)}]]")
         return {}
 
     graph = StateGraph(state_type)
     for name in ("plan", "research", "write"):
         graph.add_node(name, acall if way == "ainvoke" else call)
     graph.add_edge(START, "plan")
-    graph.add_conditional_edges("plan", lambda state: [Send("research", {}) for _ in range(3)], ["research"])
+    graph.add_conditional_edges(
+        "plan", lambda state: [Send("research", {"number": LONG}) for _ in range(3)], ["research"]
+    )
     graph.add_edge("research", "write")
     compiled = graph.compile()
     if way == "ainvoke":
