@@ -257,7 +257,7 @@ class _Trial:
 
     def _pool_file(self) -> str:
         url = self._options.url or (self._server.url if self._server is not None else None)
-        state: dict[str, Any] = {"backend": self._arm.backend}
+        state: dict[str, Any] = {"backend": self._arm.backend, "profiles": "off"}
         if self._arm.backend != "memory":
             state["url"] = "state.db" if self._arm.backend == "sqlite" else url
         path = self._folder / "pool.yaml"
