@@ -162,7 +162,7 @@ class LengthLearner:
         for view in VIEWS:
             self._add(view_keys(view, call, answers, own), tokens, cut, plain)
         if self._seen[plain[-1]].count <= _YOUNG:
-            self._make()
+            self._make_one(plain[-1])
         while len(self._seen) > _MAX_GROUPS:
             self._forget(next(iter(self._seen)))
 
@@ -207,9 +207,12 @@ class LengthLearner:
 
     def _make(self) -> None:
         for key in self._changed:
-            chain = [(self._seen[wider], _STRENGTH) for wider in self._chains[key] if wider in self._seen]
-            self._made[key] = shrunk(PRIOR_OUTPUT_TOKENS, chain)
+            self._make_one(key)
         self._changed.clear()
+
+    def _make_one(self, key: LengthKey) -> None:
+        chain = [(self._seen[wider], _STRENGTH) for wider in self._chains[key] if wider in self._seen]
+        self._made[key] = shrunk(PRIOR_OUTPUT_TOKENS, chain)
 
 
 def _capped(forecast: QuantileForecast, call: ModelCall) -> QuantileForecast:
@@ -221,4 +224,4 @@ def _capped(forecast: QuantileForecast, call: ModelCall) -> QuantileForecast:
 def _loss(forecast: QuantileForecast, tokens: int) -> float:
     """The mean pinball loss over all levels, tokens."""
     error = tokens - forecast.values
-    return float(np.maximum(LEVELS * error, (LEVELS - 1.0) * error).mean())
+    return float(np.add.reduce(np.maximum(LEVELS * error, (LEVELS - 1.0) * error))) / LEVELS.size

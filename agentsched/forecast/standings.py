@@ -67,11 +67,11 @@ class Standings:
             tally.weight = tally.weight * _MEMORY + 1.0
             leaned = tally.losses
             if wider is not None:
-                leaned = leaned + wider * (_BORROWED / tally.weight * float(leaned.mean()))
+                leaned = leaned + wider * (_BORROWED / tally.weight * (float(np.add.reduce(leaned)) / leaned.size))
             first = int(leaned.argmin())
             if leaned.item(first) < _LEAD * leaned.item(tally.leader):
                 tally.leader = first
-            wider = leaned / max(float(leaned.mean()), 1e-9)
+            wider = leaned / max(float(np.add.reduce(leaned)) / leaned.size, 1e-9)
         while len(self._tallies) > _MOST_GROUPS:
             del self._tallies[next(iter(self._tallies))]
 
