@@ -202,8 +202,9 @@ class Emulator:
         return total
 
     def pool_config(self) -> dict[str, Any]:
-        """Return a matching ``pool.yaml`` as a dict."""
-        return {"version": 1, "endpoints": [self._pool_entry(endpoint) for endpoint in self.config.endpoints]}
+        """Return a matching ``pool.yaml`` as a dict; nothing learned is kept: the next emulated pool is another one."""
+        entries = [self._pool_entry(endpoint) for endpoint in self.config.endpoints]
+        return {"version": 1, "endpoints": entries, "state": {"profiles": "off"}}
 
     def _listener(self, name: str) -> _Listener:
         try:
