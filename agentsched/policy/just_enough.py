@@ -33,7 +33,7 @@ class JustEnough:
     """
 
     name = "just_enough"
-    space: ClassVar[Space] = {"margin": Between(0.5, 3.0, log=True)}
+    space: ClassVar[Space] = {"margin": Between(0.5, 8.0, log=True)}
 
     def __init__(self, load_aware: bool = False, margin: float = 1.0) -> None:
         self._load_aware = flag("load_aware", load_aware)
