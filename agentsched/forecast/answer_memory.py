@@ -13,6 +13,9 @@ _FIRST_CAPACITY = 8
 _CAPACITY = 256
 """Answers remembered."""
 
+_MOST_TOKENS = 1_000_000_000
+"""What a server that counts more than this says is nonsense, and must not break the memory."""
+
 _REFRESH_AFTER = 1 / 16
 """The quantiles are made anew once this share of the remembered answers is new."""
 
@@ -42,6 +45,7 @@ class AnswerMemory:
                 ring = self._ring = np.concatenate((ring, np.zeros_like(ring)))
             else:
                 self._next = 0
+        tokens = min(tokens, _MOST_TOKENS)
         ring[self._next] = -tokens if cut else tokens
         self._next += 1
         self.count = min(self.count + 1, _CAPACITY)

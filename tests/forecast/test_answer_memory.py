@@ -19,6 +19,10 @@ def test_quantiles_are_those_of_the_answers():
     assert set(remembered(7).quantiles()) == {7.0}
 
 
+def test_absurd_counts_do_no_harm():
+    assert remembered(10**15, -(10**15)).quantiles()[0] <= 1e9
+
+
 def test_the_oldest_answers_make_room():
     memory = remembered(*[5] * 300, *[9] * 256)
     assert set(memory.quantiles()) == {9.0}

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ from agentsched.forecast.length import (
     view_keys,
 )
 from agentsched.forecast.length_learner import LengthLearner
+from agentsched.scheduler.recording import decode, encode
 
 NEW = RunHistory()
 
@@ -251,6 +253,20 @@ def test_a_snapshot_is_made_only_of_news_and_never_changes():
     np.testing.assert_array_equal(first.predict(call(), NEW).values, before)
     with pytest.raises(TypeError):
         first.groups["", "", ""] = PRIOR_OUTPUT_TOKENS
+
+
+def test_a_snapshot_can_be_recorded():
+    learner = LengthLearner()
+    for number in range(5):
+        play(learner, f"r{number}", [("s", 400), ("s", 5)] * 3)
+        learner.snapshot()
+    play(learner, "last", [("s", 400)])
+    made = learner.snapshot()
+    read = decode(json.loads(json.dumps(encode(made))))
+    history = RunHistory()
+    history.answered("s", 10, 400)
+    assert read.views == dict(made.views)
+    np.testing.assert_array_equal(read.predict(call(), history).values, made.predict(call(), history).values)
 
 
 def test_the_past_is_forgotten():
