@@ -28,7 +28,7 @@ _SPEED_HALF_LIFE_S = 86_400.0
 """A speed that was learned this long ago counts as from half as many answers."""
 
 _MOST_CALLS_OF_A_RUN = 1_000
-_MOST_OPEN_CALLS = 50_000
+_MOST_OPEN_CALLS = 20_000
 _MOST_PENDING = 1_000
 """Runs that wait to be written while the file cannot be; beyond it the oldest are dropped."""
 

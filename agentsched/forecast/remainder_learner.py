@@ -31,7 +31,7 @@ _MAX_PARTS = 8
 """Structures remembered of one workflow, the newest."""
 
 _MAX_OPEN_RUNS = 10_000
-_MAX_OPEN_CALLS = 50_000
+_MAX_OPEN_CALLS = 20_000
 _MAX_CALLS_OF_A_RUN = 1_000
 
 _WHOLE = ("ok", "late")

@@ -26,16 +26,20 @@ def learned_path(settings: Settings) -> Path | None:
         chosen = os.environ.get(PROFILES_VARIABLE) or None
         if chosen is None:
             name = blake2b(os.fsencode(settings.source.resolve()), digest_size=6).hexdigest()
-            return cache_folder() / f"profiles-{name}.sqlite"
-    return None if chosen is None or chosen == _OFF else Path(chosen).expanduser()
+            folder = cache_folder()
+            return None if folder is None else folder / f"profiles-{name}.sqlite"
+    return None if chosen is None or chosen == _OFF else Path(chosen)
 
 
-def cache_folder() -> Path:
-    """Where this user's programs keep what they can do without."""
+def cache_folder() -> Path | None:
+    """Where this user's programs keep what they can do without; None: the user has no home."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     elif sys.platform == "darwin":
         base = "~/Library/Caches"
     else:
         base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "agentsched"
+    try:
+        return Path(base).expanduser() / "agentsched"
+    except RuntimeError:
+        return None

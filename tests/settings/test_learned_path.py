@@ -43,6 +43,16 @@ def test_the_environment_says_which(settings, monkeypatch):
     assert learned_path(settings()) == Path("/else/where")
 
 
+def test_a_user_without_a_home_keeps_nothing(settings, monkeypatch):
+    made = settings()
+
+    def homeless(path: Path) -> Path:
+        raise RuntimeError("no home")
+
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    assert learned_path(made) is None
+
+
 def test_a_pool_made_in_code_keeps_nothing(settings):
     assert (
         learned_path(
