@@ -183,6 +183,8 @@ class FailureKind(StrEnum):
     """5xx, 408, 409, 425."""
     CLIENT = "client"
     """4xx that repeating cannot mend: handed to the caller unchanged."""
+    UNSTREAMED = "unstreamed"
+    """4xx that speaks of the stream which was asked for in place of a whole answer: asked plainly it may be given."""
     SLOW = "slow"
     """Its tokens came far too slowly: it was left for another endpoint while it still flowed."""
     DIVERGED = "diverged"

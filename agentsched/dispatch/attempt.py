@@ -45,6 +45,9 @@ _NOT_FORWARDED = frozenset(
         "proxy-authenticate",
     }
 )
+_UNREADABLE = frozenset({400, 404, 415, 422})
+"""Statuses of servers that do not take a request as it is."""
+
 _END_MARK = b"data: [DONE]\n\n"
 
 
@@ -153,6 +156,8 @@ class LiveAttempt:
         kind = refusal_kind(response.status)
         if kind is FailureKind.CLIENT:
             self.answer.content = await _read_bounded(response)
+            if self._assembler is not None and response.status in _UNREADABLE and b"stream" in self.answer.content:
+                kind = FailureKind.UNSTREAMED
         wait = retry_after_s(response.headers, clock.wall())
         self._fail(Failure(kind, f"HTTP {response.status}", response.status, wait))
 

@@ -34,7 +34,14 @@ _SHORTEST_FORECAST_S = 1e-3
 """A forecast below this counts as this where an answer is compared with it, seconds."""
 
 _UNCHARGED = frozenset(
-    {FailureKind.CONNECT, FailureKind.STALE, FailureKind.RATE_LIMITED, FailureKind.CLIENT, FailureKind.SERVER}
+    {
+        FailureKind.CONNECT,
+        FailureKind.STALE,
+        FailureKind.RATE_LIMITED,
+        FailureKind.CLIENT,
+        FailureKind.UNSTREAMED,
+        FailureKind.SERVER,
+    }
 )
 """Failures before which the endpoint did no work."""
 

@@ -444,10 +444,10 @@ class Scheduler:
         elif state.partial is not None and not delivered and not still_able(state, i, failure, self.pool.endpoints):
             self._fail(state, failure, now)
         elif failure.kind is FailureKind.CLIENT and state.partial is None:
-            if self._upgrades.refused(state, attempt, failure):
-                self._try(state, "retry", now)
-            else:
-                self._fail(state, failure, now, refused=attempt)
+            self._fail(state, failure, now, refused=attempt)
+        elif failure.kind is FailureKind.UNSTREAMED:
+            self._upgrades.refused(state, attempt)
+            self._try(state, "retry", now)
         elif at_once:
             state.uncounted += 1
             self._try(state, "retry", now)

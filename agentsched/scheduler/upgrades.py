@@ -1,6 +1,6 @@
 """Whole answers asked for as streams: at which endpoints, and what is learned of those that do not take it well."""
 
-from agentsched.core.call import Failure, Usage
+from agentsched.core.call import Usage
 from agentsched.core.endpoint import Pool
 from agentsched.core.rules import StreamRules
 from agentsched.scheduler.call_state import AttemptState, CallState
@@ -8,9 +8,6 @@ from agentsched.scheduler.call_state import AttemptState, CallState
 __all__ = ["Upgrades"]
 
 _STREAM = frozenset({"stream"})
-
-_UNREADABLE = frozenset({400, 404, 415, 422})
-"""Statuses of servers that do not take a request as it is: asking for a whole answer may be another matter."""
 
 
 class Upgrades:
@@ -32,15 +29,12 @@ class Upgrades:
             return call.stream
         return self._able[i]
 
-    def refused(self, state: CallState, attempt: AttemptState, failure: Failure) -> bool:
-        """Whether it may be the stream that was refused, which the caller did not ask for: then it is asked plainly."""
-        if state.call.stream or not attempt.streams or failure.status not in _UNREADABLE:
-            return False
+    def refused(self, state: CallState, attempt: AttemptState) -> None:
+        """The stream was refused, which the caller did not ask for: the call is asked plainly from now on."""
         state.plain, state.plain_at = True, attempt.endpoint
         state.uncounted += 1
         state.failed_at.pop(attempt.endpoint, None)
         state.not_before.pop(attempt.endpoint, None)
-        return True
 
     def answered(self, state: CallState, attempt: AttemptState, said: Usage) -> str | None:
         """Learn from an answer: where something was lost, whole answers are asked for as such; says so for people."""

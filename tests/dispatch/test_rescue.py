@@ -5,7 +5,10 @@ import json
 from dataclasses import replace
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
+from agentsched.core.endpoint import Endpoint, Pool
 from agentsched.core.rules import Rules, StreamRules
 from agentsched.endpoints.continuation import ways_of
 from agentsched.endpoints.exchange import Exchange
@@ -192,12 +195,21 @@ async def test_a_whole_answer_made_of_a_stream_equals_the_one_given_directly(mak
 
 
 async def test_a_server_that_takes_no_such_stream_is_asked_plainly_and_not_bothered_again(make_runtime):
-    with EmulatorThread("a") as emulated:
-        runtime = make_runtime(emulated.pool())
-        emulated.inject("a", "server_error", status=422, stream=True)
+    whole = {"choices": [{"message": {"role": "assistant", "content": "yes"}}], "usage": {"prompt_tokens": 1}}
+
+    async def answer(request: web.Request) -> web.Response:
+        if (await request.json()).get("stream"):
+            return web.json_response({"error": {"message": "not permitted: stream_options"}}, status=422)
+        return web.json_response(whole)
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", answer)
+    async with TestServer(app) as server:
+        runtime = make_runtime(Pool([Endpoint(name="a", base_url=str(server.make_url("/v1")), model="m")]))
         for _ in range(2):
-            exchange = a_request("say it [[out=10]]")
-            assert (await runtime.dispatcher.send(the_call(exchange), exchange)).status == 200
+            exchange = a_request("say it")
+            reply = await runtime.dispatcher.send(the_call(exchange), exchange)
+            assert (reply.status, json.loads(reply.content)) == (200, whole)
         assert runtime.streamed == [True, False, False]
 
 
@@ -208,4 +220,4 @@ async def test_a_refusal_that_the_stream_had_nothing_to_do_with_is_handed_over(m
         assert (await runtime.dispatcher.send(the_call(exchange), exchange)).status == 400
         exchange = a_request("say it [[out=10]]")
         assert (await runtime.dispatcher.send(the_call(exchange), exchange)).status == 200
-        assert runtime.streamed == [True, False, True]
+        assert runtime.streamed == [True, True]

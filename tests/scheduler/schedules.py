@@ -126,6 +126,8 @@ class Schedule:
         if not faulty:
             output = None if rng.random() < 0.2 else tokens
             yield at, AttemptFinished(attempt_id, Usage(None if output is None else 100, output))
+        elif stream and cut == 0 and not self.bench.calls[start.call_id].call.stream and rng.random() < 0.3:
+            yield at, AttemptFailed(attempt_id, Failure(FailureKind.UNSTREAMED, "by chance", 422))
         elif rng.random() < 0.8:
             yield at, AttemptFailed(attempt_id, self._failure())
 
@@ -219,7 +221,7 @@ class Schedule:
     def _asked_plainly(self, seen: Seen) -> bool:
         """Whether a server refused to stream a whole answer, so that it was asked once more for it as it is."""
         observed = [o for o in self.bench.observations if o.call_id == seen.call.call_id]
-        return not seen.call.stream and seen.call.upgradable and any(o.status == "client" for o in observed[:-1])
+        return any(o.status == "unstreamed" for o in observed)
 
     def _check_spending(self) -> None:
         """What was sent twice on purpose stays within the caps, in calls and in tokens."""
