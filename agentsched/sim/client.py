@@ -18,6 +18,7 @@ from agentsched.scheduler.events import (
     CallCancelled,
     EndpointLimited,
     Event,
+    OthersKnow,
     OthersSeen,
     ReviewDue,
     RunEnded,
@@ -117,7 +118,7 @@ class Client:
         """Have the scheduler look at a call's clocks now."""
         self._post(ReviewDue(call_id))
 
-    def hear(self, event: OthersSeen) -> None:
+    def hear(self, event: OthersSeen | OthersKnow) -> None:
         """News of other clients."""
         self._post(event)
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
 from agentsched.core.load import EndpointLoad, combined_loads
+from agentsched.core.shared import EndpointKnowledge, combined_knowledge
 from agentsched.engine.hosted import HostedApi
-from agentsched.scheduler.events import OthersSeen
+from agentsched.scheduler.events import OthersKnow, OthersSeen
 from agentsched.sim.client import Client
 from agentsched.sim.server import Server
 from agentsched.sim.timeline import Timeline
@@ -22,7 +24,16 @@ class Sharing(StrEnum):
     """Each reads now and again how many requests every server holds, as its ``/metrics`` says; hosted APIs say nothing.
     What these requests have at stake, and how long their prompts are, stays unknown."""
     GOSSIP = "gossip"
-    """Each tells the others now and again what it has at every endpoint, stakes included."""
+    """Each tells the others now and again what it has at every endpoint, stakes included, and what it knows of it:
+    rests, breakers, what it spent of limits, the speed that it learned."""
+
+
+class _Told(NamedTuple):
+    """What a client said, and when."""
+
+    at: float
+    loads: tuple[EndpointLoad, ...]
+    knowledge: tuple[EndpointKnowledge, ...]
 
 
 class Exchange:
@@ -49,7 +60,7 @@ class Exchange:
     ) -> None:
         self._clients, self._timeline, self._every_s, self._delay_s = clients, timeline, every_s, delay_s
         self._servers = [server for server in servers.values() if not isinstance(server.model, HostedApi)]
-        self._told: dict[int, tuple[float, tuple[EndpointLoad, ...]]] = {}
+        self._told: dict[int, _Told] = {}
         take = {Sharing.METRICS: self._read_metrics, Sharing.GOSSIP: self._tell}.get(sharing)
         if take is not None and len(clients) > 1:
             for k in range(len(clients)):
@@ -68,27 +79,22 @@ class Exchange:
             others = held.running + held.waiting - own.get(server.name, 0.0)
             if others > 0.0:
                 loads.append(EndpointLoad(server.name, others))
-        self._later(self._hear, k, self._timeline.now, tuple(loads))
+        now = self._timeline.now
+        self._timeline.in_background(now + self._delay_s, self._hear, k, now, tuple(loads))
 
     def _tell(self, k: int) -> None:
-        """The others can know in a while what this client has in flight; it hears what they have told."""
-        self._later(self._publish, k, self._timeline.now, self._clients[k].scheduler.loads())
+        """The others can know in a while what this client has and knows; it hears what they have told."""
+        now, scheduler = self._timeline.now, self._clients[k].scheduler
+        told = _Told(now, scheduler.loads(), scheduler.knowledge(now))
+        self._timeline.in_background(now + self._delay_s, self._publish, k, told)
         news = [told for other, told in self._told.items() if other != k]
         if news:
-            said_at = sum(at for at, _ in news) / len(news)
-            self._hear(k, said_at, combined_loads(loads for _, loads in news))
+            said_at = sum(told.at for told in news) / len(news)
+            self._hear(k, said_at, combined_loads(told.loads for told in news))
+            self._clients[k].hear(OthersKnow(combined_knowledge(told.knowledge for told in news), said_at))
 
-    def _later(
-        self,
-        action: Callable[[int, float, tuple[EndpointLoad, ...]], None],
-        k: int,
-        at: float,
-        loads: tuple[EndpointLoad, ...],
-    ) -> None:
-        self._timeline.in_background(at + self._delay_s, action, k, at, loads)
-
-    def _publish(self, k: int, at: float, loads: tuple[EndpointLoad, ...]) -> None:
-        self._told[k] = (at, loads)
+    def _publish(self, k: int, told: _Told) -> None:
+        self._told[k] = told
 
     def _hear(self, k: int, at: float, loads: tuple[EndpointLoad, ...]) -> None:
         # News are believed until the next ones should be there, with some patience.
