@@ -32,6 +32,9 @@ class Policy(Protocol):
     ``choose`` gets at least one candidate and answers with one of them, also when none is ready (``ready_in_s`` > 0:
     the call then waits for it and is placed anew when anything changes). Never with one whose ``ready_in_s`` is inf
     while another's is finite.
+
+    A policy that relies on forecasts may have an attribute ``fallback``, another policy or None: that one places calls
+    while the forecasts do not hold, and the log is told.
     """
 
     name: str
