@@ -121,7 +121,7 @@ _CALL_FIELDS = (
     _OUTPUT,
     _CAP,
     Field("queued_s", "number", "Time without an attempt before it was answered, seconds."),
-    Field("ttft_s", "number", "Time from its arrival to the first token, seconds; null: not a stream, or none came."),
+    Field("ttft_s", "number", "Time from its arrival to the first token, seconds; null: none was seen."),
     Field("e2e_s", "number", "Time from its arrival to its end, seconds."),
     Field("status", "text", "ok, or the kind of failure."),
     _DETAIL,

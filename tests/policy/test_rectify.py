@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsched.policy.rectify import Silence, Verdict, judge_silence, p_dead
+from agentsched.policy.rectify import (
+    SURELY_DEAD,
+    Running,
+    Silence,
+    Verdict,
+    judge_running,
+    judge_silence,
+    longest_lull_s,
+    p_dead,
+)
 
 SIGN = np.linspace(0.5, 1.5, 32)
 """A healthy first sign comes between 0.5 and 1.5 s."""
@@ -99,3 +108,63 @@ def test_every_situation_has_a_verdict(samples, waited_s, slack_s, error_rate, l
     )
     assert 0.0 < p_dead(sign, waited_s, error_rate) <= 1.0
     assert may_hedge or verdict is not Verdict.HEDGE
+
+
+# -- attempts whose tokens flow, or flowed ---------------------------------------------------------------------------
+
+RIVAL = np.linspace(1.0, 2.0, 32)
+
+
+def running(may_move: bool = True, **fields) -> Verdict:
+    given = {
+        "lull_s": 0.1,
+        "usual_lull_s": 0.25,
+        "slowness": 1.0,
+        "left_samples": np.linspace(1.0, 3.0, 32),
+        "rival_samples": RIVAL,
+        "slack_s": 5.0,
+        "error_rate": 0.0,
+        "rival_error_rate": 0.0,
+        "begun": True,
+    }
+    return judge_running(Running(**(given | fields)), may_move=may_move).verdict
+
+
+SLOW_ONE = {"slowness": 3.0, "left_samples": np.linspace(4.0, 9.0, 32)}
+
+
+@pytest.mark.parametrize(
+    ("what", "fields", "expected"),
+    [
+        ("flowing", {}, Verdict.KEEP),
+        ("a usual lull", {"lull_s": 0.7}, Verdict.KEEP),
+        ("a long lull", {"lull_s": 3.0}, Verdict.MIGRATE),
+        ("a long lull of a server whose lulls are long", {"lull_s": 3.0, "usual_lull_s": 1.0}, Verdict.KEEP),
+        ("a long lull, nothing handed over", {"lull_s": 3.0, "begun": False}, Verdict.RESTART),
+        ("a long lull, a worse alternative", {"lull_s": 3.0, "degrades": True}, Verdict.DEGRADE),
+        ("a long lull, no deadline", {"lull_s": 3.0, "slack_s": None}, Verdict.MIGRATE),
+        ("a lull in an endpoint that often fails", {"lull_s": 1.8, "error_rate": 0.8}, Verdict.MIGRATE),
+        ("too slow for its deadline", SLOW_ONE, Verdict.MIGRATE),
+        ("slow, but in time", SLOW_ONE | {"slack_s": 20.0}, Verdict.KEEP),
+        ("slow, no deadline", SLOW_ONE | {"slack_s": None}, Verdict.MIGRATE),
+        ("late, but not slow: just long", SLOW_ONE | {"slowness": 1.2}, Verdict.KEEP),
+        ("slow, and the alternative as late", SLOW_ONE | {"rival_samples": RIVAL + 8.0}, Verdict.KEEP),
+        ("slow, what follows leaves no time either way", SLOW_ONE | {"slack_s": np.full(32, -1.0)}, Verdict.KEEP),
+    ],
+)
+def test_a_running_attempt(what, fields, expected):
+    assert running(**fields) is expected, what
+
+
+def test_a_stream_that_flows_is_left_only_within_the_budget():
+    assert running(may_move=False, **SLOW_ONE) is Verdict.KEEP
+    assert running(may_move=False, lull_s=3.0) is Verdict.MIGRATE
+
+
+@pytest.mark.parametrize("error_rate", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("usual_lull_s", [0.25, 2.0])
+def test_the_longest_lull_is_where_death_is_sure(usual_lull_s, error_rate):
+    lull_s = longest_lull_s(usual_lull_s, error_rate)
+    for factor, sure in ((0.99, False), (1.01, True)):
+        told = Running(factor * lull_s, usual_lull_s, 1.0, RIVAL, RIVAL, None, error_rate, 0.0, True)
+        assert (judge_running(told, may_move=True).p_dead >= SURELY_DEAD) is sure
