@@ -9,9 +9,12 @@ from tests.dispatch.conftest import a_call, asked
 
 async def test_a_retry_tells_the_other_server_what_is_left_by_then(make_runtime):
     heard: list[tuple[dict[str, str], dict[str, object]]] = []
-    enough = asyncio.Event()
+    enough, handlers = asyncio.Event(), list[asyncio.Task[None]]()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handler = asyncio.current_task()
+        assert handler is not None
+        handlers.append(handler)
         lines = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")[1:-2]
         headers = dict(line.split(": ", 1) for line in lines)
         heard.append((headers, json.loads(await reader.readexactly(int(headers["content-length"])))))
@@ -33,6 +36,7 @@ async def test_a_retry_tells_the_other_server_what_is_left_by_then(make_runtime)
     call = asyncio.ensure_future(runtime.dispatcher.send(a_call(2.0), asked()))
     await enough.wait()
     call.cancel()
+    await asyncio.wait([call, *handlers])
     server.close()
     left = [int(headers["x-envoy-upstream-rq-timeout-ms"]) for headers, body in heard if body["model"] == "envoy"]
     assert left
