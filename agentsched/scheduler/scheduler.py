@@ -59,6 +59,7 @@ anyway."""
 _THINK_EVERY_S = 0.5
 """A stream that crawls is thought about at most this often, seconds."""
 
+
 class Scheduler:
     """Decides for one pool. Not thread-safe: its owner calls `handle` under one lock.
 
