@@ -12,7 +12,7 @@ import click
 from agentsched.errors import ConfigError
 from agentsched.sim.grid import PolicyChoice
 
-__all__ = ["duration_option", "jobs_option", "loads_of", "policy_choice", "seeds_of"]
+__all__ = ["duration_option", "jobs_option", "load_of", "loads_of", "policy_choice", "seeds_of"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -62,6 +62,14 @@ def loads_of(text: str | None, option: str = "--load") -> list[float | None]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise ConfigError("not a list of numbers", field=option, given=text, allowed="e.g. 1,2.5,3") from None
+
+
+def load_of(text: str | None) -> float | None:
+    """Runs per second, e.g. ``2.5``; None: the scenario's own."""
+    load, *more = loads_of(text)
+    if more:
+        raise ConfigError("more than one", field="--load", given=text, allowed="one number")
+    return load
 
 
 def seeds_of(text: str) -> list[int]:

@@ -6,11 +6,10 @@ from typing import Any
 import click
 
 from agentsched.cli.output import json_option, people, print_json
-from agentsched.cli.sim_arguments import duration_option, jobs_option, loads_of, policy_choice, seeds_of
+from agentsched.cli.sim_arguments import duration_option, jobs_option, load_of, loads_of, policy_choice, seeds_of
 from agentsched.cli.sim_running import simulate_all
 from agentsched.cli.sim_tables import number, percent, plain_table, plots
 from agentsched.core.duration import parse_duration
-from agentsched.errors import ConfigError
 from agentsched.policy.studies import SWEEPS
 from agentsched.sim.comparison import compare
 from agentsched.sim.frontier import Point, swept, with_floor
@@ -59,9 +58,7 @@ def frontier(
     scenarios = [base, *(with_floor(base, floor) for floor in loads_of(floors, "--min-quality") if floor is not None)]
     choices = [one for text in policies or sorted(SWEEPS) for one in swept(policy_choice(text))]
     duration_s = None if duration is None else parse_duration(duration, field="--duration")
-    (only_load, *more) = loads_of(load)
-    if more:
-        raise ConfigError("more than one", field="--load", given=load, allowed="one number")
+    only_load = load_of(load)
     tasks = tasks_of(
         scenarios,
         list(dict.fromkeys(choices)),

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from agentsched.cli.output import json_option, people, print_json, progress
-from agentsched.cli.sim_arguments import duration_option, jobs_option, policy_choice, seeds_of
+from agentsched.cli.sim_arguments import duration_option, jobs_option, load_of, policy_choice, seeds_of
 from agentsched.cli.sim_running import simulate_all
 from agentsched.cli.sim_tables import percent, plain_table
 from agentsched.core.duration import parse_duration
@@ -105,11 +105,14 @@ _KNOWLEDGE = {
 @click.command("ablate")
 @click.argument("names", nargs=-1, metavar="[SCENARIO]...")
 @click.option("--policy", default="deadline_aware", show_default=True, metavar="NAME[:OPTION=VALUE,...]")
+@click.option("--load", help="Runs per second; the scenario's own when left out.")
 @click.option("--seeds", default="11-15", show_default=True, help="E.g. 1-5 or 1,4,7-9.")
 @duration_option
 @jobs_option
 @json_option
-def ablate(names: tuple[str, ...], policy: str, seeds: str, duration: str | None, jobs: int, as_json: bool) -> None:
+def ablate(
+    names: tuple[str, ...], policy: str, load: str | None, seeds: str, duration: str | None, jobs: int, as_json: bool
+) -> None:
     """Switch off each part of a policy, or of what it knows, and tell how many points that costs on the same runs.
 
     SCENARIO is as for `agentsched sim run`; s1 to s4 by default.
@@ -119,9 +122,10 @@ def ablate(names: tuple[str, ...], policy: str, seeds: str, duration: str | None
         allowed = ", ".join(sorted(ABLATIONS))
         raise ConfigError("has no part that can be switched off", field="--policy", given=whole.name, allowed=allowed)
     scenarios = [load_scenario(name) for name in names or _KNEES]
+    only_load = load_of(load)
     duration_s = None if duration is None else parse_duration(duration, field="--duration")
     tasks = [
-        Task(scenario, choice, Setup(seed=seed, duration_s=duration_s, knowledge=knowledge))
+        Task(scenario, choice, Setup(seed=seed, load=only_load, duration_s=duration_s, knowledge=knowledge))
         for scenario in scenarios
         for seed in seeds_of(seeds)
         for choice, knowledge in _variants(whole)

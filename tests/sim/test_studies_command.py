@@ -102,7 +102,7 @@ def test_ablate_switches_off_one_part_after_the_other(run):
 
 
 def test_ablate_for_people(run):
-    result = run("ablate", "small.yaml", "--policy", "just_enough", "--seeds", "1", "--jobs", "1")
+    result = run("ablate", "small.yaml", "--policy", "just_enough", "--load", "3", "--seeds", "1", "--jobs", "1")
     assert result.exit_code == 0, result.stderr
     assert "load-aware" in result.stdout
     assert "nothing (met deadline)" in result.stdout
@@ -182,6 +182,7 @@ def test_a_floor_raises_what_calls_demand(small):
         (("tune", "fused", "--scenario", "none.yaml"), "none.yaml"),
         (("ablate", "--policy", "random"), "has no part that can be switched off"),
         (("ablate", "--seeds", "x"), "--seeds: not a list of seeds"),
+        (("ablate", "--load", "1,2"), "--load: more than one"),
         (("frontier", "small.yaml", "--min-quality", "0.9"), "--min-quality: no endpoint is as good"),
         (("frontier", "small.yaml", "--min-quality", "high"), "--min-quality: not a list of numbers"),
         (("frontier", "small.yaml", "--load", "1,2"), "--load: more than one"),
