@@ -41,6 +41,7 @@ _PROMPT_HEAD = 500
 _ACTS_BEFORE = ("degrade", "wrap_up")
 """What of ``on_late`` acts before the deadline."""
 
+_RESPONSES = frozenset({"responses"})
 _MAX_REPORTS = 256
 
 _reported: set[str] = set()
@@ -211,7 +212,13 @@ def _may_schedule(site: Site, runtime: "Runtime", model: str, about: Description
     settings = runtime.settings
     if not settings.intercept.custom_transports and is_custom_transport(site.client, site.request):
         return False
-    if settings.pool.serving(model):
+    serving = settings.pool.serving(model)
+    if serving and "responses" in about.needs:
+        if any(settings.pool.endpoints[i].can(_RESPONSES) for i in serving):
+            return True
+        _report(f"no endpoint that serves {model!r} declares `responses`: its calls of that API pass through, bounded")
+        return False
+    if serving:
         return True
     _report(f"no endpoint of the pool serves model {model!r}: its calls pass through, bounded in time only")
     return False

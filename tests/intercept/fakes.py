@@ -11,7 +11,7 @@ import httpx2
 import openai
 
 from agentsched.core.call import ModelCall
-from agentsched.core.endpoint import Endpoint, Pool
+from agentsched.core.endpoint import CAPABILITIES, Endpoint, Pool
 from agentsched.endpoints.exchange import Exchange, Reply
 from agentsched.errors import AgentschedError
 from agentsched.settings import InterceptSettings, Settings
@@ -144,7 +144,7 @@ class FakeRuntime:
     """What interception needs of a runtime."""
 
     def __init__(self, *models: str, custom_transports: bool = False) -> None:
-        endpoints = [Endpoint(name=f"e-{model}", base_url=NOWHERE, model=model) for model in models]
+        endpoints = [Endpoint(f"e-{model}", NOWHERE, model, capabilities=CAPABILITIES) for model in models]
         self.settings = Settings(Pool(endpoints), intercept=InterceptSettings(custom_transports=custom_transports))
         self.dispatcher = FakeDispatcher()
         self.ended: list[str] = []

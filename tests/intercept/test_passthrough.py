@@ -5,12 +5,14 @@ import json
 import logging
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import httpx
 import httpx2
 import openai
 import pytest
 
+from agentsched.core.endpoint import Pool
 from agentsched.errors import CallTimedOut, DeadlineExceeded, EndpointsUnavailable
 from tests.intercept.fakes import FAMILY, NOWHERE, FakeRuntime, chat_answer, chat_chunks, inside
 from tests.intercept.upstream import head, ok
@@ -385,3 +387,15 @@ async def test_an_http2_connection_is_not_shut_down(new_run, monkeypatch):
     client = FAMILY.Client(transport=FAMILY.MockTransport(answer))
     with client, inside(run), pytest.raises(DeadlineExceeded):
         client.post("http://h/v1/chat/completions", json=ELSEWHERE)
+
+
+def test_an_api_that_no_endpoint_declares_is_used_at_the_callers_own_address(upstream, dispatcher, new_run, caplog):
+    run = new_run("5s")
+    pool = run.runtime.settings.pool
+    plain = Pool([replace(endpoint, capabilities=None) for endpoint in pool.endpoints])
+    run.runtime.settings = replace(run.runtime.settings, pool=plain)
+    with httpx.Client() as client, inside(run):
+        client.post(f"{upstream.url}/responses", json={"model": "m", "input": "hi", "store": False})
+    assert dispatcher.calls == []
+    assert len(upstream.requests) == 1
+    assert "no endpoint that serves 'm' declares `responses`" in caplog.text
