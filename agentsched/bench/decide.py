@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 _MODEL, _WORKFLOW, _STEPS = "m", "bench", ("plan", "search", "write")
 _PER_RUN, _DEADLINE_S = 12, 60.0
 _WARM_UP = 200
+_TICKS, _TICK_S = 50, 0.6
 _IN_FLIGHT_MOST = 2048
 
 
@@ -81,8 +82,9 @@ class Cost:
         decision: a call arrives: its forecasts, the choice, the books.
         answer: an attempt is finished.
         progress: tokens came.
-        tick: the clocks of one call in flight are looked at.
-        waits: one per rate, for calls that each cost a decision, a report of progress, a tick and an answer.
+        second_thought: the clocks of a call without a first token are looked at, and its best rival.
+        tick: what all calls in flight lose by delay is worked out anew, as every half second; per call in flight.
+        waits: one per rate, for calls that each cost a decision, a report of progress, a second thought and an answer.
     """
 
     endpoints: int
@@ -91,6 +93,7 @@ class Cost:
     decision: Spread
     answer: Spread
     progress: Spread
+    second_thought: Spread
     tick: Spread
     waits: tuple[Wait, ...]
 
@@ -172,7 +175,8 @@ class _Bench:
         while len(self._running) < self._in_flight:
             self._arrive()
         taken = np.array(list(self._steps()))[_WARM_UP:]
-        decision, tick, progress, answer = taken.T
+        decision, second_thought, progress, answer = taken.T
+        ticks = np.array([self._tick() for _ in range(_TICKS)]) - float(np.median(progress))
         return Cost(
             self._endpoints,
             policy,
@@ -180,7 +184,8 @@ class _Bench:
             _spread(decision),
             _spread(answer),
             _spread(progress),
-            _spread(tick),
+            _spread(second_thought),
+            _spread(np.maximum(0.0, ticks) / self._in_flight),
             tuple(_wait(rate, decision, taken.sum(axis=1), self._rng) for rate in self._options.rates),
         )
 
@@ -189,11 +194,16 @@ class _Bench:
             self._now += 1e-3
             decision_s = self._arrive()
             call_id, attempt_id = self._running[len(self._running) // 2]
-            tick_s = self._timed(ReviewDue(call_id))[0]
+            thought_s = self._timed(ReviewDue(call_id))[0]
             progress_s = self._timed(TokensProgressed(attempt_id, int(self._rng.integers(1, 200))))[0]
             _, oldest = self._running.popleft()
             answer_s = self._timed(AttemptFinished(oldest, Usage(900, 120)))[0]
-            yield decision_s, tick_s, progress_s, answer_s
+            yield decision_s, thought_s, progress_s, answer_s
+
+    def _tick(self) -> float:
+        """The first report after a while pays for the tick."""
+        self._now += _TICK_S
+        return self._timed(TokensProgressed(self._running[-1][1], int(self._rng.integers(1, 200))))[0]
 
     def _arrive(self) -> float:
         number = next(self._numbers)

@@ -21,11 +21,12 @@ def decide_sheets(result: Decide) -> list[Sheet]:
             str(cost.endpoints),
             cost.policy,
             str(cost.in_flight),
-            *(_micro(one) for one in (cost.decision, cost.answer, cost.progress, cost.tick)),
+            *(_micro(one) for one in (cost.decision, cost.answer, cost.progress, cost.second_thought)),
+            f"{cost.tick.p50_s * 1e6:.2f} ({cost.tick.p99_s * 1e6:.2f})",
         )
         for cost in result.costs
     )
-    heads = ("endpoints", "policy", "in flight", "decision", "answer", "progress", "tick")
+    heads = ("endpoints", "policy", "in flight", "decision", "answer", "progress", "second thought", "tick per call")
     waits = tuple((str(cost.endpoints), cost.policy, *_waits(cost)) for cost in result.costs)
     rates = tuple(f"{rate:g}/s" for rate in result.options.rates)
     return [

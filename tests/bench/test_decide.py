@@ -21,7 +21,7 @@ def result():
 def test_every_size_is_measured_with_its_calls_in_flight(result):
     assert [(cost.endpoints, cost.in_flight) for cost in result.costs] == [(2, 6), (5, 15)]
     for cost in result.costs:
-        for spread in (cost.decision, cost.answer, cost.progress, cost.tick):
+        for spread in (cost.decision, cost.answer, cost.progress, cost.second_thought, cost.tick):
             assert 0.0 <= spread.p50_s <= spread.p99_s
         assert cost.decision.p50_s > cost.progress.p50_s > 0.0
 
