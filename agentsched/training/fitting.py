@@ -215,7 +215,7 @@ def _one_pass(
         inputs[:, -WORD_BUCKETS:] *= rng.uniform(size=(rows.size, WORD_BUCKETS)) >= _DROPPED
         loss = loss_of(model(_tensor(inputs)), _tensor(learned.tokens[rows]), torch.tensor(learned.cut[rows]))
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
 
