@@ -21,6 +21,10 @@ from agentsched.bench.fronts import FRONTS
 from agentsched.bench.overhead import MODES, measure
 from agentsched.bench.overhead import Options as OverheadOptions
 from agentsched.bench.overhead_report import overhead_bars, overhead_document, overhead_sheet
+from agentsched.bench.promise_report import missed_lines, promise_bars, promise_document, promise_sheet
+from agentsched.bench.promise_rows import ROWS
+from agentsched.bench.promises import Options as PromiseOptions
+from agentsched.bench.promises import run_promises
 from agentsched.bench.sharing import Options as SharingOptions
 from agentsched.bench.sharing import arms_of
 from agentsched.bench.sharing import measure as measure_sharing
@@ -257,6 +261,32 @@ def clients(
     sheets, bars = [sharing_sheet(result)], sharing_bars(result)
     _tell(sheets, bars, [], sharing_document(result) if as_json else None)
     _keep(markdown, "clients", sheets, bars, [])
+    _end(check, bars)
+
+
+@command.command("promises")
+@click.option("--only", callback=_names(tuple(ROWS)), help=f"Some of {','.join(ROWS)}.")
+@click.option(
+    "--patience",
+    type=click.FloatRange(1, 600),
+    default=30.0,
+    show_default=True,
+    help="Seconds after which a program is given up.",
+)
+@_check_option
+@_markdown_option
+@json_option
+def promises(only: tuple[str, ...], patience: float, check: bool, markdown: Path | None, as_json: bool) -> None:
+    """What becomes of the time limits that users set in litellm, the openai SDK, CrewAI, LangGraph and AutoGen.
+
+    Each program runs twice against the same kinds of local endpoints: as it is, and decorated with its limit as the
+    deadline. Rows whose package is not installed are left out, and said. It takes about three minutes.
+    """
+    with progress().status("starting") as status:
+        result = run_promises(PromiseOptions(only, patience), status.update)
+    sheets, bars, notes = [promise_sheet(result)], promise_bars(result), missed_lines(result)
+    _tell(sheets, bars, notes, promise_document(result) if as_json else None)
+    _keep(markdown, "promises", sheets, bars, notes)
     _end(check, bars)
 
 
