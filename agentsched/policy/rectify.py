@@ -14,6 +14,7 @@ __all__ = [
     "Running",
     "Silence",
     "Verdict",
+    "judge_lull",
     "judge_running",
     "judge_silence",
     "longest_lull_s",
@@ -233,6 +234,31 @@ def judge_running(running: Running, *, may_move: bool) -> Judgement:
         running: the situation.
         may_move: whether a stream that still flows may be left: its budget.
     """
+    stay, switch, dead = _odds(running)
+    if dead >= SURELY_DEAD:
+        leaves = switch >= stay
+    else:
+        leaves = may_move and running.slowness >= SLOW and switch - stay >= _MOVE_GAIN
+    verdict = _leaving(running.degrades, begun=running.begun) if leaves else Verdict.KEEP
+    return Judgement(verdict, stay, switch, dead)
+
+
+def judge_lull(running: Running, *, may_hedge: bool) -> Judgement:
+    """The last call of an attempt that stands still, of whose answer nobody has anything yet.
+
+    The lull is too short to call it dead, but the alternative does not fit any more later on: it is tried beside the
+    attempt, or in its place where only one may run and the alternative is clearly likelier.
+    """
+    stay, switch, dead = _odds(running)
+    if may_hedge:
+        verdict = Verdict.HEDGE if switch > 0.0 and stay < 1.0 else Verdict.KEEP
+    else:
+        verdict = _leaving(running.degrades) if switch - stay >= _MOVE_GAIN else Verdict.KEEP
+    return Judgement(verdict, stay, switch, dead)
+
+
+def _odds(running: Running) -> tuple[float, float, float]:
+    """P(whole answer in time) from going on and from the alternative, and P(dead), by Bayes' rule on the lull."""
     prior = _prior(running.error_rate)
     excess = running.lull_s - _USUAL_LULLS * running.usual_lull_s
     alive = math.exp(max(-50.0, -excess / running.usual_lull_s)) if excess > 0.0 else 1.0
@@ -240,12 +266,7 @@ def judge_running(running: Running, *, may_move: bool) -> Judgement:
     slack = 2.0 * float(np.median(running.rival_samples)) if running.slack_s is None else running.slack_s
     stay = (1.0 - dead) * float(np.mean(running.left_samples <= slack))
     switch = _p_rival_healthy(running.rival_error_rate) * float(np.mean(running.rival_samples <= slack))
-    if dead >= SURELY_DEAD:
-        leaves = switch >= stay
-    else:
-        leaves = may_move and running.slowness >= SLOW and switch - stay >= _MOVE_GAIN
-    verdict = _leaving(running.degrades, begun=running.begun) if leaves else Verdict.KEEP
-    return Judgement(verdict, stay, switch, dead)
+    return stay, switch, dead
 
 
 def _prior(error_rate: float) -> float:

@@ -17,6 +17,7 @@ __all__ = [
     "call_ends_at",
     "crawls",
     "is_last_call",
+    "lulls_at_last_call",
     "next_review",
     "outlasted",
     "overdue_attempt",
@@ -109,6 +110,10 @@ def next_review(state: CallState, rules: Rules, now: float) -> float:
         elif not attempt.paused:
             stalled_at = attempt.progress_at + _surely_stalled_s(attempt)
             at = min(at, stalled_at if stalled_at > now else now + _REVIEW_EVERY_S)
+            if state.delivered is None:
+                lulled_at = attempt.progress_at + usual_lull_s(attempt)
+                lulled_at = max(_last_call_at(state, attempt, rules), lulled_at) + 1e-3
+                at = min(at, lulled_at if lulled_at > now else now + _REVIEW_EVERY_S)
     return float(at)
 
 
@@ -134,6 +139,12 @@ def crawls(attempt: AttemptState, now: float) -> bool:
 def stalled(attempt: AttemptState, now: float) -> bool:
     """Whether it has stood still for so long that this is no lull."""
     return now - attempt.progress_at >= longest_lull_s(usual_lull_s(attempt), 0.0)
+
+
+def lulls_at_last_call(state: CallState, attempt: AttemptState, rules: Rules, now: float) -> bool:
+    """Whether nobody has anything of its answer, it stands still, and soon no alternative would fit any more."""
+    still = state.delivered is None and now - attempt.progress_at >= usual_lull_s(attempt)
+    return still and is_last_call(state, attempt, rules, now)
 
 
 def _surely_stalled_s(attempt: AttemptState) -> float:

@@ -9,7 +9,7 @@ from agentsched.core.call import Failure, FailureKind, Way
 from agentsched.core.endpoint import Endpoint
 from agentsched.core.rules import Rules
 from agentsched.forecast.latency import completion_samples, lognormal_factors
-from agentsched.policy.rectify import SURELY_DEAD, Judgement, Running, Verdict, judge_running, judge_silence
+from agentsched.policy.rectify import SURELY_DEAD, Judgement, Running, Verdict, judge_lull, judge_running, judge_silence
 from agentsched.scheduler import clocks
 from agentsched.scheduler.call_state import AttemptState, CallState, Partial
 from agentsched.scheduler.going_on import partial_of, way_at
@@ -122,7 +122,9 @@ class Rescue:
 
     def _of_running(self, state: CallState, attempt: AttemptState, now: float) -> Thought:
         """A stream that stands still, or crawls: whether another endpoint would be done sooner."""
-        if not clocks.stalled(attempt, now) and attempt.slow_since is None:
+        stalled = clocks.stalled(attempt, now)
+        lulls = not stalled and clocks.lulls_at_last_call(state, attempt, self._rules, now)
+        if not stalled and not lulls and attempt.slow_since is None:
             return _KEEP
         if attempt.paused or not self._retries.budget.available:
             return _KEEP
@@ -136,6 +138,9 @@ class Rescue:
         rival = self._placer.place(state, others, clocks.call_ends_at(state), now) if others else None
         if rival is None or rival.ready_in_s > 0.0:
             return _KEEP
+        if lulls:
+            running, may_hedge = self._running(state, attempt, rival, now), self._may_hedge(state, rival)
+            return Thought(judge_lull(running, may_hedge=may_hedge), rival)
         crawling = attempt.slow_since is not None and self._outlook >= _LEAST_OUTLOOK and _calm(state, rival)
         may_move = crawling and self.moves.available and self.waste.affords(_size(state))
         return Thought(judge_running(self._running(state, attempt, rival, now), may_move=may_move), rival)
@@ -144,7 +149,7 @@ class Rescue:
         """The attempt is left: why, as its failure; leaving a stream that still flows is paid for."""
         if attempt.first_at is None:
             return Failure(FailureKind.SILENT, f"no sign of life for {now - attempt.started_at:.2f} s")
-        if p_dead >= SURELY_DEAD:
+        if p_dead >= SURELY_DEAD or clocks.lulls_at_last_call(state, attempt, self._rules, now):
             return Failure(FailureKind.STALLED, f"no further token for {now - attempt.progress_at:.2f} s")
         self.moves.take()
         self.waste.take(_size(state))
