@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PLAIN", "Caller", "caller_of", "reader_of"]
 
-_FRAMEWORKS = frozenset({"langchain_openai", "crewai", "llama_index"})
+_FRAMEWORKS = frozenset({"langchain_openai", "crewai", "llama_index", "litellm"})
 """Packages that repeat a call, or wrap its error in one that is repeated, when the SDK's timeout or connection error
-comes out of it, but not when another error of the SDK does."""
+comes out of it, but not when another error of the SDK does (litellm: when its status says so)."""
 
 _RERAISES_SINCE = (2, 36)
 """The openai SDK hands errors of its own kind through ``send`` without a retry since this version."""

@@ -6,12 +6,14 @@
     plain httpx(2)             + ReadTimeout                                  + ConnectError, once streaming ReadError
 
 The scheduler has tried what could be tried, so nobody above shall try again. Seen with langchain-openai 1.7, LangGraph
-1.2, CrewAI 1.15 and llama-index 0.14:
+1.2, CrewAI 1.15, llama-index 0.14 and litellm 1.106:
 
 - langchain-openai turns the SDK's timeout and connection errors into retryable errors of its own, CrewAI into a
   ConnectionError that it repeats, llama-index repeats them; each lets other errors of the SDK pass.
 - LangChain's retry middleware asks langchain-core's ``ModelError.is_retryable``: where that class is loaded, the error
   is one, and it is False.
+- litellm 1.106 makes an error of its own by the status, 500 where there is none, and its router repeats that after a
+  sleep that knows no deadline.
 - LangGraph's default retry policy repeats neither an OSError (a TimeoutError is one) nor a RuntimeError; CrewAI repeats
   everything but a TimeoutError. An error without an answer, no TimeoutError by nature, is what its caller lets pass.
 - langchain-openai waits for each chunk of an asynchronous stream with a timeout and takes every TimeoutError for its
@@ -38,6 +40,9 @@ _RETRY_WORDS = re.compile(
     r"rate[\s_-]*limit\w*|throttl\w*|too many requests|resource exhausted|quota\w*|(?<![\d.])429(?!\.?\d)",
     re.IGNORECASE,
 )
+
+_REFUSED = 499
+"""A status that nobody repeats: no 408, 409, 429 or 5xx. nginx logs it of a request whose client did not wait."""
 
 _shapes: dict[tuple[type, ...], type[AgentschedError]] = {}
 
@@ -74,6 +79,8 @@ def shape(
     foreign.__init__(shaped, **arguments)
     vars(shaped).update(vars(plain), message=text, plain=plain.with_traceback(None))
     shaped.args = (text,)
+    if known.framework == "litellm":
+        vars(shaped)["status_code"] = _REFUSED
     return shaped
 
 

@@ -204,3 +204,15 @@ def test_litellm(dispatcher, new_run, error, monkeypatch):
         litellm.completion(model="openai/gpt-4o-mini", messages=[{"role": "user", "content": "hi"}])
     assert isinstance(caught.value.__cause__ or caught.value.__context__, Exception)
     assert len(dispatcher.calls) == 1
+
+
+@EACH_ERROR
+def test_litellm_router(dispatcher, new_run, error):
+    """It repeats a timeout or a connection error after sleeping, whatever is left of the run; a refusal it does not."""
+    litellm = pytest.importorskip("litellm")
+    dispatcher.answer = error
+    named = {"model": "openai/gpt-4o-mini", "api_base": "http://127.0.0.1:9/v1", "api_key": "k"}
+    router = litellm.Router(model_list=[{"model_name": "any", "litellm_params": named}], num_retries=2)
+    with inside(new_run()), pytest.raises(openai.APIError):
+        router.completion(model="any", messages=[{"role": "user", "content": "hi"}])
+    assert len(dispatcher.calls) == 1
