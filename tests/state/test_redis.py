@@ -43,7 +43,8 @@ def test_a_short_lived_client_does_not_shorten_another_ones_life(redis_server: R
     store.exchange(Posting("short", b""), 0.01)
     time.sleep(0.05)
     assert [heard.client for heard in store.exchange(Posting("watcher", b""), 0.01)] == ["long"]
-    store.withdraw("long")
+    for client in ("long", "watcher"):
+        store.withdraw(client)
     store.close()
 
 

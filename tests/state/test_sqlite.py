@@ -75,6 +75,7 @@ def test_a_child_forked_in_the_middle_of_an_exchange_can_use_the_file(path: Path
     def work() -> None:
         while not over.is_set():
             busy.exchange(Posting("parent", b"x"), 60.0)
+            over.wait(0.002)  # a writer without a pause would starve all others
 
     thread = threading.Thread(target=work)
     thread.start()
