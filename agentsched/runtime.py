@@ -1,6 +1,7 @@
 """The composition root: settings become a scheduler, a dispatcher, a log and a learner, once per process and pool."""
 
 import atexit
+import logging
 import os
 import threading
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ from agentsched.forecast.remainder import WHOLE_RUN, EmpiricalRemainders
 from agentsched.policy.table import make_policy
 from agentsched.scheduler.events import ForecastsReplaced, RunEnded, RunStarted
 from agentsched.scheduler.scheduler import Scheduler
-from agentsched.settings import Settings, from_environment, load_settings
+from agentsched.settings import CONFIG_VARIABLE, DEFAULT_FILE, Settings, from_environment, load_settings
 from agentsched.settings.learned_path import learned_path
 from agentsched.state.profiles import ProfileFile
 from agentsched.state.stores import open_store
@@ -36,6 +37,9 @@ from agentsched.telemetry.decision_log import DecisionLog
 from agentsched.workflow.scope import Run
 
 __all__ = ["PoolSource", "Runtime", "configure", "fresh_scheduler", "runtime_for", "shutdown"]
+
+
+_logger = logging.getLogger("agentsched")
 
 
 def fresh_scheduler(settings: Settings) -> Scheduler:
@@ -290,6 +294,13 @@ def _from_environment() -> Runtime | None:
     with _lock:
         if _default is None and not _asked_environment:
             settings = from_environment()
+            if settings is None and DEFAULT_FILE.exists():
+                _logger.warning(
+                    "%s lies here but nothing names it: calls are bounded in time, not scheduled "
+                    "(set %s, or call agentsched.configure)",
+                    DEFAULT_FILE,
+                    CONFIG_VARIABLE,
+                )
             _default = None if settings is None else Runtime(settings)
             _asked_environment = True
         return _default

@@ -23,6 +23,18 @@ def test_nothing_configured_is_no_runtime():
     assert runtime_for(None) is None
 
 
+def test_a_file_that_lies_there_unused_is_told_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    assert runtime_for(None) is None
+    assert not caplog.records
+    shutdown()
+    (tmp_path / "pool.yaml").write_text("not read")
+    assert runtime_for(None) is runtime_for(None) is None
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "pool.yaml lies here but nothing names it"
+    ]
+
+
 def test_configuring_from_nothing_says_what_is_missing():
     with pytest.raises(ConfigError, match="AGENTSCHED_CONFIG"):
         configure(None)

@@ -217,6 +217,15 @@ def _group_table(settings: Settings) -> Table:
     return table
 
 
+def _rule(name: str, value: float | bool | None) -> str:
+    """A rule's value as the file would say it."""
+    if value is None:
+        return "learned"
+    if isinstance(value, bool):
+        return "auto" if value else "never"
+    return f"{value:g}" + (" s" if name.endswith(("_s", "_timeout")) else "")
+
+
 def _rule_table(settings: Settings, state: StateContact | None) -> Table:
     table = Table("rule", "value", box=None, pad_edge=False)
     options = "".join(f", {name} {value}" for name, value in settings.policy.options.items())
@@ -225,9 +234,7 @@ def _rule_table(settings: Settings, state: StateContact | None) -> Table:
         rules = getattr(settings.rules, section.name)
         for item in fields(rules):
             value = getattr(rules, item.name)
-            timed = item.name.endswith(("_s", "_timeout"))
-            text = "learned" if value is None else f"{value:g}" + (" s" if timed else "")
-            table.add_row(f"{section.name}.{item.name.removesuffix('_s')}", text)
+            table.add_row(f"{section.name}.{item.name.removesuffix('_s')}", _rule(item.name, value))
     table.add_row("log.path", str(settings.log.path or "no log"))
     shared = f"{settings.state.backend}, every {settings.state.interval_s:g} s"
     if state is not None and state.took_s is not None:

@@ -1,10 +1,11 @@
 """Which decision logs the commands read that look back."""
 
+import os
 from pathlib import Path
 
-from agentsched.cli.output import DEFAULT_FILE
 from agentsched.errors import ConfigError
-from agentsched.settings import from_environment, load_settings
+from agentsched.settings import CONFIG_VARIABLE, DEFAULT_FILE
+from agentsched.settings.load import parse_settings, text_of
 
 __all__ = ["decision_logs"]
 
@@ -19,8 +20,7 @@ def decision_logs(named: tuple[str, ...]) -> tuple[str, ...]:
     """
     if named:
         return named
-    settings = from_environment() or (load_settings(DEFAULT_FILE) if DEFAULT_FILE.exists() else None)
-    path: Path | None = None if settings is None else settings.log.path
+    path = _configured_log()
     if path is None:
         raise ConfigError(
             "no decision log was named, and no configuration names one",
@@ -28,3 +28,13 @@ def decision_logs(named: tuple[str, ...]) -> tuple[str, ...]:
             allowed="a log file or a directory of them; or log.path in pool.yaml",
         )
     return (str(path),)
+
+
+def _configured_log() -> Path | None:
+    """The log of the configuration, of which no key need be set: nothing is called."""
+    name = os.environ.get(CONFIG_VARIABLE)
+    file = Path(name).expanduser() if name else DEFAULT_FILE
+    if not name and not file.exists():
+        return None
+    text = text_of(file, named_by=CONFIG_VARIABLE if name else None)
+    return parse_settings(text, path=file, unset_ok=True).log.path

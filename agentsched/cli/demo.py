@@ -12,7 +12,7 @@ import click
 from agentsched.cli.output import json_option, people, print_json, progress
 from agentsched.demo.arms import LOG_FILE
 from agentsched.demo.comparison import compare, document, require_packages
-from agentsched.demo.plan import Plan, make_plan
+from agentsched.demo.plan import DEADLINE, LOAD, Plan, make_plan
 from agentsched.demo.results import ArmResult
 from agentsched.demo.screen import live_arms, show_comparison, show_plan
 
@@ -24,8 +24,14 @@ _PAGE, _DOCUMENT = "demo.html", "demo.json"
 @click.command("demo")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of questions and arrivals.")
 @click.option("--workflows", type=click.IntRange(1, 2000), help="How many arrive; by default, half a minute's worth.")
-@click.option("--rate", type=click.FloatRange(0.01, 50), help="Workflows per second; by default 60 % of the capacity.")
-@click.option("--deadline", type=click.FloatRange(0.1, 600), help="Seconds; by default twice the idle time.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.01, 50),
+    help=f"Workflows per second; by default {LOAD:.0%} of what the pool can do.",
+)
+@click.option(
+    "--deadline", type=click.FloatRange(0.1, 600), help=f"Seconds; by default {DEADLINE:g} times the idle median."
+)
 @click.option("--quick", is_flag=True, help="Fewer workflows: for a first look, not for figures.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Keep page, JSON, pool.yaml and log here."

@@ -10,6 +10,7 @@ from rich.text import Text
 from agentsched.cli.decision_logs import decision_logs
 from agentsched.cli.output import json_option, people, print_json
 from agentsched.telemetry.explain import Explanation, explain, find_run
+from agentsched.telemetry.report_rows import short
 from agentsched.telemetry.run_log import AttemptLog
 from agentsched.telemetry.timeline import KINDS, CallSpan, Kind, Segment
 
@@ -113,7 +114,7 @@ class _Screen:
             f"{tokens_in:,} + {tokens_out:,} tokens",
         ]
         if line is not None and line.cost_usd:
-            facts.append(f"{line.cost_usd:.4f} USD")
+            facts.append(f"{short(line.cost_usd)} USD")
         if run.scores:
             facts.append(f"feedback {run.scores[-1]:g}")
         if run.arrival_s is not None:
@@ -197,7 +198,8 @@ class _Screen:
         if total_s <= 0:
             return
         text = Text("* critical path: ")
-        shown = sorted((kind for kind in KINDS if spent[kind] >= 0.005), key=lambda kind: -spent[kind])
+        least_s = min(0.005, max(spent.values()))
+        shown = sorted((kind for kind in KINDS if spent[kind] >= least_s), key=lambda kind: -spent[kind])
         for number, kind in enumerate(shown):
             text.append(", " if number else "")
             text.append(_GLYPHS[kind][self._plain], _COLOURS[kind])

@@ -25,10 +25,12 @@ def command(path: Path | None, file: Path | None, as_json: bool) -> None:
     chosen = learned_path(configured(path)) if file is None else file
     if chosen is None:
         raise ConfigError("nothing is kept", field="state.profiles", given="off", allowed="the path of a file")
+    if not chosen.exists():
+        raise ConfigError("nothing was learned yet: no such file", file=str(chosen))
     try:
         summary = ProfileFile(chosen, lambda text: None).summary()
     except StateUnavailable as error:
-        raise ConfigError(f"cannot be shown: {error}", file=str(chosen)) from error
+        raise ConfigError(f"cannot be shown: {error}") from error
     if as_json:
         print_json(dataclasses.asdict(summary))
     else:

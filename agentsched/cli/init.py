@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from agentsched.cli.output import DEFAULT_FILE, json_option, print_json
+from agentsched.cli.output import json_option, print_json
 from agentsched.cli.pool import FIRST_PORT, embedded_config
 from agentsched.errors import ConfigError
-from agentsched.settings import settings_schema
+from agentsched.settings import DEFAULT_FILE, settings_schema
 from agentsched.settings.edit import write_safely
 from agentsched.settings.migration import migrate_litellm
 

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from agentsched.settings import CONFIG_VARIABLE, Settings, from_environment, load_settings
+from agentsched.errors import ConfigError
+from agentsched.settings import CONFIG_VARIABLE, DEFAULT_FILE, Settings, from_environment, load_settings
 
 __all__ = [
     "CONFIGURATION_HELP",
-    "DEFAULT_FILE",
     "configured",
     "json_option",
     "path_argument",
@@ -23,8 +23,6 @@ __all__ = [
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-DEFAULT_FILE = Path("pool.yaml")
 
 
 def json_option(command: Command) -> Command:
@@ -45,7 +43,11 @@ def configured(path: Path | None) -> Settings:
     """
     if path is not None:
         return load_settings(path)
-    return from_environment() or load_settings(DEFAULT_FILE)
+    settings = from_environment()
+    if settings is None and not DEFAULT_FILE.exists():
+        allowed = f"a path, {CONFIG_VARIABLE}, or one that agentsched init writes"
+        raise ConfigError(f"no configuration is named, and no {DEFAULT_FILE} is here", allowed=allowed)
+    return settings or load_settings(DEFAULT_FILE)
 
 
 def print_json(document: object) -> None:

@@ -201,7 +201,7 @@ def _predictions(one: Predictions) -> list[str]:
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="dim", pad_edge=False)
     for number, title in enumerate(head):
-        table.add_column(title if number else f"  {title}", justify="right" if number else "left")
+        table.add_column(title if number else f"  {title}", justify="right" if number else "left", no_wrap=number > 0)
     for row in rows:
         table.add_row(f"  {row[0]}", *row[1:])
     return table

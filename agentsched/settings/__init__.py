@@ -2,7 +2,7 @@
 
 from agentsched.settings.dump import dump_settings
 from agentsched.settings.json_schema import settings_schema
-from agentsched.settings.load import CONFIG_VARIABLE, from_environment, load_settings
+from agentsched.settings.load import CONFIG_VARIABLE, DEFAULT_FILE, from_environment, load_settings
 from agentsched.settings.problems import SettingsError
 from agentsched.settings.values import (
     InterceptSettings,
@@ -15,6 +15,7 @@ from agentsched.settings.values import (
 
 __all__ = [
     "CONFIG_VARIABLE",
+    "DEFAULT_FILE",
     "InterceptSettings",
     "LogSettings",
     "OptionValue",

@@ -16,10 +16,21 @@ from agentsched.settings.problems import SettingsError
 from agentsched.settings.validation import Problem, validate
 from agentsched.settings.values import Settings
 
-__all__ = ["CONFIG_VARIABLE", "from_environment", "in_order", "load_settings", "parse_settings", "text_of"]
+__all__ = [
+    "CONFIG_VARIABLE",
+    "DEFAULT_FILE",
+    "from_environment",
+    "in_order",
+    "load_settings",
+    "parse_settings",
+    "text_of",
+]
 
 CONFIG_VARIABLE = "AGENTSCHED_CONFIG"
 """The environment variable that names the configuration file."""
+
+DEFAULT_FILE = Path("pool.yaml")
+"""What the commands read when nothing names a configuration. Programs do not: where one runs is chance."""
 
 _log = logging.getLogger("agentsched")
 
@@ -70,21 +81,29 @@ def from_environment() -> Settings | None:
     Raises:
         ConfigError: see `load_settings`.
     """
-    path = os.environ.get(CONFIG_VARIABLE)
-    return load_settings(path) if path else None
+    named = os.environ.get(CONFIG_VARIABLE)
+    if not named:
+        return None
+    path = Path(named).expanduser()
+    return parse_settings(text_of(path, named_by=CONFIG_VARIABLE), path=path)
 
 
-def parse_settings(text: str, *, path: Path) -> Settings:
-    """Read the text of a configuration file; ``path`` names it in errors and anchors relative paths in it.
+def parse_settings(text: str, *, path: Path, unset_ok: bool = False) -> Settings:
+    """Read the text of a configuration file.
+
+    Args:
+        text: its content.
+        path: names it in errors and anchors relative paths in it.
+        unset_ok: whether variables may be unset that are nothing but texts, such as keys: for those who call nothing.
 
     Raises:
         SettingsError: see `load_settings`.
     """
-    return _settings_of(read_document(text, file=str(path)), path)
+    return _settings_of(read_document(text, file=str(path)), path, unset_ok)
 
 
-def text_of(path: Path) -> str:
-    """The text of a configuration file.
+def text_of(path: Path, *, named_by: str | None = None) -> str:
+    """The text of a configuration file; ``named_by`` is the environment variable that names it, for the error.
 
     Raises:
         ConfigError: it is not there, not readable, or not UTF-8.
@@ -96,17 +115,19 @@ def text_of(path: Path) -> str:
         reason = "not UTF-8 text"
     except OSError as error:
         reason = error.strerror or type(error).__name__
-    raise ConfigError(f"cannot be read: {reason}", file=str(path))
+    origin = f" ({named_by} names it)" if named_by else ""
+    raise ConfigError(f"cannot be read: {reason}{origin}", file=str(path))
 
 
-def _settings_of(document: Document, path: Path | None) -> Settings:
+def _settings_of(document: Document, path: Path | None, unset_ok: bool = False) -> Settings:
     warnings: tuple[str, ...] = ()
     if is_litellm(document.data):
         document, warnings = from_litellm(document)
     data, missing = resolve(document.data, os.environ)
     document = Document(data, document.file, document.root, document.origins)
     content, problems = validate(document, frozenset(lack.loc for lack in missing))
-    problems += [(lack.loc, _not_set(document, lack)) for lack in missing]
+    if content is None or not unset_ok:
+        problems += [(lack.loc, _not_set(document, lack)) for lack in missing]
     if content is None or problems:
         raise SettingsError(in_order(document, problems))
     for warning in warnings:

@@ -170,11 +170,12 @@ def _from_core(document: Document, loc: Loc, error: ConfigError, form: Format) -
     message = error.message
     allowed = error.allowed
     if message.startswith("unknown") and allowed:
-        names = allowed.split(", ")
+        listed, alternative, further = allowed.partition(", or ")
+        names = listed.split(", ")
         message += _suggestion(str(given), names)
         if len(names) > _MOST_NAMES:
             near = difflib.get_close_matches(str(given), names, n=_MOST_NAMES, cutoff=0.0)
-            allowed = f"{', '.join(near)}, ... ({len(names)} in all: agentsched schema pool)"
+            allowed = f"{', '.join(near)}, ... ({len(names)} in all: agentsched schema pool){alternative}{further}"
     return loc, document.problem(loc, message, given=given, allowed=allowed)
 
 

@@ -15,7 +15,8 @@ VERDICTS = {"met": "goal met", "missed": "goal missed", "open": "too few runs to
 def endpoint_row(row: EndpointReport) -> tuple[str, ...]:
     """The cells under `ENDPOINT_HEAD`."""
     counted = (row.endpoint, str(row.attempts), f"{row.share:.0%}", f"{row.error_rate:.1%}")
-    return (*counted, *_middle_and_tail(row.ttft_s), *_middle_and_tail(row.tpot_s, 1000.0), f"{row.cost_usd:.4g}")
+    money = f"{row.cost_usd:.2g}" if row.cost_usd < 0.01 else short(row.cost_usd)  # two digits keep the table narrow
+    return (*counted, *_middle_and_tail(row.ttft_s), *_middle_and_tail(row.tpot_s, 1000.0), money)
 
 
 def step_row(row: StepReport) -> tuple[str, ...]:

@@ -65,6 +65,18 @@ def test_json(run: Run) -> None:
     assert [warning["subject"] for warning in told["warnings"]] == ["endpoint cloud", "group gpt"]
 
 
+def test_rules_are_shown_as_the_file_says_them(run: Run) -> None:
+    write(TEXT + "stream: {upgrade: never, idle_timeout: 7s}\n")
+    rules = dict(row.split(maxsplit=1) for row in run("check").stdout.splitlines() if row.startswith("stream."))
+    assert {name: text.strip() for name, text in rules.items()} == {
+        "stream.connect_timeout": "5 s",
+        "stream.first_token_timeout": "learned",
+        "stream.idle_timeout": "7 s",
+        "stream.upgrade": "never",
+        "stream.continuation": "auto",
+    }
+
+
 def test_strict_turns_warnings_into_a_status(run: Run) -> None:
     write(TEXT)
     assert run("check", "--strict").exit_code == 1
@@ -85,7 +97,11 @@ def test_mistakes_go_to_stderr_with_status_2(run: Run) -> None:
 
 
 def test_which_file_is_checked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "pool.yaml: cannot be read: No such file" in run("check").stderr
+    lost = run("check")
+    assert (lost.exit_code, "no pool.yaml is here" in lost.stderr) == (2, True)
+    assert "agentsched init" in lost.stderr
+    monkeypatch.setenv("AGENTSCHED_CONFIG", "gone.yaml")
+    assert "gone.yaml: cannot be read: No such file or directory (AGENTSCHED_CONFIG names it)" in run("check").stderr
     Path("named.yaml").write_text(TEXT, encoding="utf-8")
     monkeypatch.setenv("AGENTSCHED_CONFIG", "named.yaml")
     assert json.loads(run("check", "--json").stdout)["path"] == "named.yaml"

@@ -215,6 +215,19 @@ def test_the_log_may_come_from_the_configuration(late_log, tmp_path):
     assert result.output.startswith("run r-7f3a")
 
 
+def test_no_key_need_be_set_to_read_a_log(late_log, tmp_path, monkeypatch):
+    monkeypatch.delenv("UNSET_KEY", raising=False)
+    pool = tmp_path / "pool.yaml"
+    endpoint = "{name: a, base_url: 'http://127.0.0.1:9/v1', model: m, api_key: '${UNSET_KEY}'}"
+    pool.write_text(f"version: 1\nendpoints: [{endpoint}]\nlog: {{path: log.jsonl}}\n")
+    asked = {"AGENTSCHED_CONFIG": str(pool)}
+    assert CliRunner().invoke(command, ["last"], env=asked).output.startswith("run r-7f3a")
+    pool.write_text(f"version: 1\nendpoints: [{endpoint}]\nlog: {{path: log.jsonl, backups: many}}\n")
+    told = CliRunner().invoke(command, ["last"], env=asked).exception
+    assert isinstance(told, ConfigError)
+    assert "log.backups" in str(told)
+
+
 def test_without_any_log_it_says_how_to_name_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("AGENTSCHED_CONFIG", raising=False)

@@ -104,6 +104,14 @@ def test_it_fits_the_screen_it_is_given(log, width):
     assert max(map(len, report(log, width=width).stdout.splitlines())) <= width
 
 
+def test_endpoints_and_costs_are_whole_on_80_columns(tmp_path):
+    path = tmp_path / "log.jsonl"
+    lines = [call(0, "plan", 0.5, 3.0), attempt(0, "plan", 1.0, 2.5, "a100-tp2", cost_usd=9.2668e-06), run(0, 5.0)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    row = next(row for row in report(path, width=80).stdout.splitlines() if row.startswith("  a100"))
+    assert (row.split()[0], row.split()[-1]) == ("a100-tp2", "9.3e-06")
+
+
 def test_json_holds_the_same_figures(log):
     told = json.loads(report(log, "--json").stdout)
     (workflow,) = told["workflows"]

@@ -85,6 +85,7 @@ TABLE = [
     ("empty group", GOOD + "groups: {x: []}\n", (6, "groups.x.endpoints", "empty")),
     ("group is text", GOOD + "groups: {x: a}\n", (6, "groups.x", "not a mapping (given: 'a')")),
     ("unknown policy", GOOD + "policy: {name: best}\n", (6, "policy.name", "unknown policy (given: 'best'); allowed:")),
+    ("own policy", GOOD + "policy: {name: best}\n", (6, "policy.name", "schema pool), or my_module.MyPolicy")),
     ("policy option", GOOD + "policy:\n  alpha: 1\n", (7, "policy.alpha", "unknown option")),
     ("policy option's kind", GOOD + "policy:\n  alpha: [1]\n", (7, "policy.alpha", "not an option's value")),
     ("duration", GOOD + "retry:\n  backoff: soon\n", (7, "retry.backoff", "not a usable duration (given: 'soon')")),
