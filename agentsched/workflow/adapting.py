@@ -17,9 +17,41 @@ from agentsched.workflow.cutoff import Cutoff
 from agentsched.workflow.drivers import async_generator_driver
 from agentsched.workflow.replacing import Around, ReplacedMethod
 
-__all__ = ["NamedPlace", "NamedPlaces", "replace_on_import"]
+__all__ = ["NamedPlace", "NamedPlaces", "put_in_once", "replace_on_import"]
 
 _log = logging.getLogger("agentsched")
+
+
+def put_in_once(install: Callable[[], Callable[[], None]]) -> Callable[[], Callable[[], None]]:
+    """Let an adapter's ``install`` be called by several, a run and the user, say: what is in twice would tell twice.
+
+    The first call puts the adapter in, and the last of their undos takes it out.
+    """
+    lock, undos = threading.Lock(), list[Callable[[], None]]()
+    users = 0
+
+    @functools.wraps(install)
+    def install_once() -> Callable[[], None]:
+        nonlocal users
+        with lock:
+            if users == 0:
+                undos.append(install())
+            users += 1
+        left = threading.Event()
+
+        def undo() -> None:
+            nonlocal users
+            with lock:
+                if left.is_set():
+                    return
+                left.set()
+                users -= 1
+                if users == 0:
+                    undos.pop()()
+
+        return undo
+
+    return install_once
 
 
 def replace_on_import(methods: Mapping[str, Callable[[ModuleType], Iterable[ReplacedMethod]]]) -> Callable[[], None]:

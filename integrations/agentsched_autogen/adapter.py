@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from agentsched.workflow.adapting import replace_on_import
+from agentsched.workflow.adapting import put_in_once, replace_on_import
 from agentsched.workflow.replacing import ReplacedMethod
 from agentsched.workflow.steps import register_step_source
 from agentsched.workflow.structure import tell_structure
@@ -18,6 +18,7 @@ __all__ = ["install"]
 _TEAMS = ("GraphFlow", "MagenticOneGroupChat", "RoundRobinGroupChat", "SelectorGroupChat", "Swarm")
 
 
+@put_in_once
 def install() -> Callable[[], None]:
     """Name the steps of runs after AutoGen's agents, let runs travel with messages, tell the structure of teams.
 

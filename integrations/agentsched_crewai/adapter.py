@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from agentsched.workflow.adapting import replace_on_import
+from agentsched.workflow.adapting import put_in_once, replace_on_import
 from agentsched.workflow.holding import held_generator
 from agentsched.workflow.replacing import ReplacedMethod
 from agentsched.workflow.steps import register_step_source
@@ -16,6 +16,7 @@ from agentsched_crewai.structure import crew_structure
 __all__ = ["install"]
 
 
+@put_in_once
 def install() -> Callable[[], None]:
     """Name the steps of runs after CrewAI's tasks and agents, and tell the structure of crews, from now on.
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
-from agentsched.workflow.adapting import replace_on_import
+from agentsched.workflow.adapting import put_in_once, replace_on_import
 from agentsched.workflow.replacing import ReplacedMethod
 from agentsched.workflow.steps import register_step_source
 from agentsched_langgraph.naming import current_node
@@ -12,6 +12,7 @@ from agentsched_langgraph.structure import telling_structure
 __all__ = ["install"]
 
 
+@put_in_once
 def install() -> Callable[[], None]:
     """Name the steps of runs after LangGraph nodes, and tell the structure of graphs, from now on.
 
