@@ -345,9 +345,16 @@ class Scheduler:
             self._beat(state, attempt, now)
             self._review_at(state, min(state.review_at, clocks.next_review(state, self.rules, now)), now)
         elif event.paused != was_paused:
-            self._schedule_review(state, now)
+            self._pause_changed(state, now)
         elif clocks.crawls(attempt, now) and now - attempt.thought_at >= _THINK_EVERY_S:
             self._think(state, attempt, now)  # its review stands, unless it was left
+
+    def _pause_changed(self, state: CallState, now: float) -> None:
+        overdue = clocks.overdue_call(state, now)
+        if overdue is None:
+            self._schedule_review(state, now)
+        else:  # its review is late, and is not put off once more
+            self._fail(state, overdue, now)
 
     def _began_to_stream(self, state: CallState, attempt: AttemptState, now: float) -> None:
         """The first token for the caller, or the first after an attempt that broke off."""
