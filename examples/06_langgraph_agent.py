@@ -1,4 +1,7 @@
-"""A ReAct agent of LangChain: it asks its model and its tools in turn until there is an answer or the time is spent."""
+"""A ReAct agent of LangChain: it asks its model and its tools in turn until there is an answer or the time is spent.
+
+Needs, beside the packages of the demo: pip install langchain
+"""
 
 import time
 

@@ -1,4 +1,7 @@
-"""A CrewAI crew: two tasks side by side, one that waits for both. Every task and agent is a step with a name."""
+"""A CrewAI crew: two tasks side by side, one that waits for both. Every task and agent is a step with a name.
+
+Needs, beside the packages of the demo: pip install -e '.[crewai]'
+"""
 
 import os
 

@@ -1,4 +1,7 @@
-"""AutoGen: a team that takes turns, and a graph whose branches run side by side, under one deadline each."""
+"""AutoGen: a team that takes turns, and a graph whose branches run side by side, under one deadline each.
+
+Needs, beside the packages of the demo: pip install -e '.[autogen]'
+"""
 
 import asyncio
 import logging

@@ -1,6 +1,8 @@
 """A LangGraph program that crashes and is started again: its checkpoints go on, and so does its budget, not a new one.
 
 When it is due is written into the checkpoints, as an instant: the time between crash and restart counts as well.
+
+Needs, beside the packages of the demo: pip install langgraph-checkpoint-sqlite
 """
 
 import os

@@ -136,7 +136,7 @@ ABILITIES: tuple[Ability, ...] = (
     Ability("priority", "chat/completions", _priority, lambda answer: bool(_message(answer))),
     Ability("continuation", "chat/completions", _continuation, lambda answer: bool(_message(answer).get("content"))),
 )
-"""In the order in which they are tried. Priority and continuation are told, but are no part of the configuration."""
+"""In the order in which they are tried. Priority has a key of its own; continuation is told only."""
 
 
 async def find(caller: Caller, ability: Ability, chat_limit: str) -> Finding:
