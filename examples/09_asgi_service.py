@@ -1,7 +1,5 @@
 """A service with one line of middleware: its model calls end with the request's budget, which another process set.
-
-Needs, beside the packages of the demo: pip install uvicorn
-"""
+Needs, beside the packages of the demo: pip install uvicorn"""
 
 import asyncio
 import json
