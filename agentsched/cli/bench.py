@@ -58,31 +58,24 @@ def _names(allowed: Sequence[str]) -> Callable[[click.Context, click.Parameter, 
     return read
 
 
-def _numbers(least: float, most: float) -> Callable[[click.Context, click.Parameter, str], tuple[float, ...]]:
+def _numbers(
+    least: float, most: float, what: str = "numbers"
+) -> Callable[[click.Context, click.Parameter, str], tuple[float, ...]]:
     """What reads an option as numbers within bounds, separated by commas."""
 
     def read(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
         try:
             given = tuple(float(part) for part in value.split(","))
         except ValueError:
-            raise click.BadParameter(f"{value!r} is no list of numbers", ctx, param) from None
+            raise click.BadParameter(f"{value!r} is no list of {what}", ctx, param) from None
         if not all(least <= number <= most for number in given):
-            raise click.BadParameter(f"{value!r} has numbers outside {least:g} to {most:g}", ctx, param)
+            raise click.BadParameter(f"{value!r} has {what} outside {least:g} to {most:g}", ctx, param)
         return given
 
     return read
 
 
-def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
-    """Seconds, separated by commas."""
-    try:
-        given = tuple(float(part) for part in value.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is no list of seconds, e.g. 1,2,10", ctx, param) from None
-    if not all(_SHORTEST_S <= seconds <= _LONGEST_S for seconds in given):
-        raise click.BadParameter(f"{value!r} has seconds outside {_SHORTEST_S:g} to {_LONGEST_S:g}", ctx, param)
-    return given
-
+_seconds = _numbers(_SHORTEST_S, _LONGEST_S, "seconds")
 
 _markdown_option = click.option(
     "--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures into this file as well."

@@ -10,6 +10,7 @@ from agentsched.policy.rectify import (
     Running,
     Silence,
     Verdict,
+    judge_lull,
     judge_running,
     judge_silence,
     longest_lull_s,
@@ -168,3 +169,24 @@ def test_the_longest_lull_is_where_death_is_sure(usual_lull_s, error_rate):
     for factor, sure in ((0.99, False), (1.01, True)):
         told = Running(factor * lull_s, usual_lull_s, 1.0, RIVAL, RIVAL, None, error_rate, 0.0, True)
         assert (judge_running(told, may_move=True).p_dead >= SURELY_DEAD) is sure
+
+
+def test_at_the_last_call_a_lull_is_hedged_or_left_only_for_a_clear_gain():
+    def lull(**over):
+        facts = {
+            "lull_s": 0.4,
+            "usual_lull_s": 0.25,
+            "slowness": 1.0,
+            "left_samples": np.full(32, 0.5),
+            "rival_samples": np.full(32, 0.8),
+            "slack_s": 1.0,
+            "error_rate": 0.0,
+            "rival_error_rate": 0.0,
+            "begun": False,
+        }
+        return Running(**(facts | over))
+
+    assert judge_lull(lull(), may_hedge=True).verdict is Verdict.HEDGE
+    assert judge_lull(lull(rival_samples=np.full(32, 2.0)), may_hedge=True).verdict is Verdict.KEEP
+    assert judge_lull(lull(), may_hedge=False).verdict is Verdict.KEEP
+    assert judge_lull(lull(left_samples=np.full(32, 3.0)), may_hedge=False).verdict is Verdict.RESTART
