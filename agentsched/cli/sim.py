@@ -20,6 +20,7 @@ from agentsched.cli.sim_running import Timed, simulate_all
 from agentsched.cli.sim_tables import number, percent, plain_table, plots
 from agentsched.cli.sim_tune import ablate, tune
 from agentsched.core.duration import parse_duration
+from agentsched.core.rules import Rules
 from agentsched.errors import ConfigError
 from agentsched.policy.table import POLICIES
 from agentsched.sim.comparison import CaseResult, Comparison, compare
@@ -28,7 +29,7 @@ from agentsched.sim.knowledge import Knowledge
 from agentsched.sim.outcome import RunResult
 from agentsched.sim.scenario_files import load_scenario, shipped_scenarios
 from agentsched.sim.sharing import Sharing
-from agentsched.sim.simulation import MOST_CLIENTS, Setup
+from agentsched.sim.simulation import FIRST_CHOICE_ONLY, MOST_CLIENTS, Setup
 from agentsched.sim.tuning import SHIPPED, read_tuned
 
 __all__ = ["command"]
@@ -101,6 +102,12 @@ def _size(scenario: Any) -> int:
     type=click.Choice([one.value for one in Knowledge]),
     help="Where forecasts come from.",
 )
+@click.option(
+    "--rectify/--no-rectify",
+    default=True,
+    show_default=True,
+    help="Whether calls are retried, hedged and moved after the first choice.",
+)
 @duration_option
 @jobs_option
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write results, runs and plots there.")
@@ -116,6 +123,7 @@ def run(
     share_every: str,
     share_delay: str,
     knowledge: str,
+    rectify: bool,
     duration: str | None,
     jobs: int,
     out: Path | None,
@@ -142,6 +150,7 @@ def run(
                 share_every_s=parse_duration(share_every, field="--share-every"),
                 share_delay_s=parse_duration(share_delay, field="--share-delay"),
                 knowledge=Knowledge(knowledge),
+                rules=Rules() if rectify else FIRST_CHOICE_ONLY,
                 duration_s=None if duration is None else parse_duration(duration, field="--duration"),
             )
             for load in loads_of(loads)
@@ -195,6 +204,7 @@ def _document(comparison: Comparison, tasks: Sequence[Task], done: Sequence[tupl
         "clients": setup.clients,
         "share": setup.share.value,
         "knowledge": setup.knowledge.value,
+        "rectify": setup.rules != FIRST_CHOICE_ONLY,
         "duration_s": setup.duration_s,
         **comparison.to_dict(),
         "runs": digests,

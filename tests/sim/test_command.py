@@ -83,6 +83,17 @@ def test_out_holds_results_runs_and_plots(run):
     assert Path("o/goodput-small.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_only_first_choices_count(run):
+    down = {"duration": 2.0, "every": 5.0}
+    content = {**SMALL, "faults": {"failure": down}, "call_retries": 0, "duration": 20.0}
+    Path("failing.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    rescued, alone = (
+        json.loads(run("run", "failing.yaml", *QUICK, "--json", *more).stdout) for more in ((), ("--no-rectify",))
+    )
+    assert (rescued["rectify"], alone["rectify"]) == (True, False)
+    assert alone["cases"][0]["outcomes"]["error"] > rescued["cases"][0]["outcomes"].get("error", 0)
+
+
 def test_without_deadlines_latency_is_all_there_is(run):
     content = {key: value for key, value in SMALL.items() if key != "deadlines"}
     Path("free.yaml").write_text(yaml.safe_dump({**content, "duration": 4.0}), encoding="utf-8")
