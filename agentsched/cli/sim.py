@@ -14,6 +14,7 @@ from rich.table import Table
 from agentsched.cli.output import json_option, people, print_json
 from agentsched.cli.sim_agree import agreement
 from agentsched.cli.sim_arguments import duration_option, jobs_option, loads_of, policy_choice, seeds_of
+from agentsched.cli.sim_capacity import capacity
 from agentsched.cli.sim_frontier import frontier
 from agentsched.cli.sim_paper import paper
 from agentsched.cli.sim_running import Timed, simulate_all
@@ -40,7 +41,7 @@ def command() -> None:
     """Simulate pools and workloads on virtual time, with the scheduler that runs live."""
 
 
-for _other in (tune, ablate, frontier, paper, agreement):
+for _other in (tune, ablate, capacity, frontier, paper, agreement):
     command.add_command(_other)
 
 

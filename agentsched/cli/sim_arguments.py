@@ -64,11 +64,11 @@ def loads_of(text: str | None, option: str = "--load") -> list[float | None]:
         raise ConfigError("not a list of numbers", field=option, given=text, allowed="e.g. 1,2.5,3") from None
 
 
-def load_of(text: str | None) -> float | None:
+def load_of(text: str | None, option: str = "--load") -> float | None:
     """Runs per second, e.g. ``2.5``; None: the scenario's own."""
-    load, *more = loads_of(text)
+    load, *more = loads_of(text, option)
     if more:
-        raise ConfigError("more than one", field="--load", given=text, allowed="one number")
+        raise ConfigError("more than one", field=option, given=text, allowed="one number")
     return load
 
 
