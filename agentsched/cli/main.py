@@ -1,9 +1,13 @@
 """``agentsched``: one table of commands, each loaded when it is called, and what holds for all of them.
 
 Conventions: ``--json`` prints one JSON document on stdout, everything else then goes to stderr. Exit status 0: done;
-1: the command says no, or failed; 2: the command line or the configuration is wrong; 130: interrupted.
+1: the command says no, or failed; 2: the command line or the configuration is wrong; 130: interrupted; 143: terminated.
 """
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -33,6 +37,24 @@ COMMANDS: dict[str, tuple[str, str]] = {
 _EXTRAS = {"demo": "demo", "bench": "bench"}
 
 
+@contextmanager
+def _terminated_in_order() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does: its servers are stopped and its temporary folders removed."""
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 class _Commands(click.Group):
     """A group whose commands are imported when they are called: ``agentsched --help`` loads none of them."""
 
@@ -60,7 +82,8 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _terminated_in_order():
+                return super().invoke(ctx)
         except ConfigError as error:
             click.echo(f"agentsched: {error}", err=True)
             ctx.exit(2)

@@ -95,11 +95,14 @@ def run_tasks(tasks: Sequence[Task], work: Callable[[Task], T], *, processes: in
         return
     # Spawned: a forked child would inherit the threads' locks of whoever shows the progress.
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(min(processes, len(tasks)), mp_context=context) as pool:
         open_tasks = {pool.submit(work, task): task for task in tasks}
         try:
             for future in as_completed(open_tasks):
                 yield open_tasks[future], future.result()
-        finally:
-            for future in open_tasks:
-                future.cancel()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(multiprocessing.active_children()) - others:  # a long simulation is not waited for
+                worker.terminate()
+            raise

@@ -1,9 +1,12 @@
 """The table of commands, and what holds for all of them."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import click
@@ -82,6 +85,22 @@ def test_how_commands_end(
     failing(error)
     result = run("failing")
     assert (result.exit_code, result.stderr, result.stdout) == (status, said, "")
+
+
+def test_a_terminated_command_cleans_up(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    @click.command("long")
+    def command() -> None:
+        with TemporaryDirectory(dir=tmp_path):
+            signal.raise_signal(signal.SIGTERM)
+            raise AssertionError("went on")
+
+    module = ModuleType("agentsched_test_long")
+    module.command = command  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(COMMANDS, "long", (module.__name__, "Take long."))
+    assert run("long").exit_code == 143
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

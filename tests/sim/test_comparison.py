@@ -1,3 +1,6 @@
+import multiprocessing
+import time
+
 import pytest
 
 from agentsched.engine.request import Load
@@ -69,3 +72,12 @@ def test_tasks_are_done_once_each_in_one_process_or_several(small, processes: in
         (task.policy.label, task.setup.seed) for task in tasks
     )
     assert all(task.setup.seed == seed for task, seed in done)
+
+
+def test_who_stops_does_not_wait_for_simulations_under_way():
+    seconds = [60.0, "not a number"]
+    begun = time.monotonic()
+    with pytest.raises(TypeError):
+        list(run_tasks(seconds, time.sleep, processes=2))
+    assert not multiprocessing.active_children()
+    assert time.monotonic() - begun < 50.0
