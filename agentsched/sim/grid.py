@@ -105,4 +105,5 @@ def run_tasks(tasks: Sequence[Task], work: Callable[[Task], T], *, processes: in
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in set(multiprocessing.active_children()) - others:  # a long simulation is not waited for
                 worker.terminate()
+                worker.join()
             raise
