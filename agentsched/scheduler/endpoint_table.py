@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentsched.core.decision import EndpointStates
-from agentsched.core.endpoint import Endpoint
+from agentsched.core.endpoint import Endpoint, Profile
 from agentsched.core.load import EndpointLoad
 from agentsched.core.rules import BreakerRules
 from agentsched.forecast.endpoint_latency import LatencyFactors, aged
 from agentsched.forecast.latency import KNOWN_SPREAD, PACE_MEMORY_S
+from agentsched.scheduler.cold_start import mean_profile, peers, untold
 from agentsched.scheduler.coverage import Coverage
 from agentsched.scheduler.events import OthersSeen
 from agentsched.scheduler.others import Others
@@ -138,6 +139,8 @@ class EndpointTable:
         self._closed_until = self._errors_until = -math.inf
         self._unseen_prefill: list[tuple[float, int, float, int]] = []
         self._emptied = [0] * count
+        self._strangers = untold(self.endpoints)
+        self._take_strangers_for_others()
 
     def states(self, indices: NDArray[np.intp], ready_in_s: Array, now: float) -> EndpointStates:
         """The rows ``indices`` as a policy sees them."""
@@ -423,6 +426,24 @@ class EndpointTable:
     def saw_service(self, i: int, seconds: float) -> None:
         """An answer took ``seconds``: what a waiting call may expect of a full endpoint."""
         self.service_s[i] += 0.1 * (seconds - self.service_s[i])
+        if self._strangers:
+            self._take_strangers_for_others()
+
+    def _take_strangers_for_others(self) -> None:
+        """Who was neither described nor heard of is believed to be as fast as the rest of the pool."""
+        self._strangers = [i for i in self._strangers if not self.heard[i] and self.pace_count[i] <= 1.0]
+        known = [i for i in range(len(self.endpoints)) if i not in self._strangers]
+        for i in self._strangers if known else ():
+            alike = mean_profile([self._profile(k) for k in peers(self.endpoints, i, known)])
+            self._prior_alone_s[i], self._prior_per_batch_s[i] = alike.tpot_s, alike.tpot_per_batch_s
+            self.tpot_s[i], self._prior_ttft_s[i] = alike.tpot_s, max(1e-3, alike.ttft_s)
+            self._scale_pace(i, 1.0)
+            self.prefill_tokens_per_s[i], self.ttft_idle_s[i] = alike.prefill_tokens_per_s, alike.ttft_s
+
+    def _profile(self, i: int) -> Profile:
+        """What is believed of row ``i`` when it is idle."""
+        figures = (self.ttft_idle_s, self.tpot_alone_s, self.tpot_per_batch_s, self.prefill_tokens_per_s)
+        return Profile(*(figure.item(i) for figure in figures))
 
     # -- health ------------------------------------------------------------------------------------------------------
 

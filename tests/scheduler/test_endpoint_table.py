@@ -259,7 +259,7 @@ def test_an_answer_that_nobody_counted_teaches_no_speed(stream):
 
 def test_an_endpoint_that_failed_once_is_used_again():
     """Avoided for ever it could never show that it is well."""
-    bench = Bench(endpoint("a", profile=Profile(tpot_s=0.019)), endpoint("b", profile=Profile(tpot_s=0.02)))
+    bench = Bench(endpoint("a", profile=Profile(tpot_s=0.019)), endpoint("b", profile=Profile(tpot_s=0.0201)))
     bench.fail(bench.call(10.0, pinned="a"))
     places = []
     for _ in range(40):
