@@ -78,7 +78,7 @@ class LiveAttempt:
         proxy: the proxy for this endpoint, or None.
         post: takes events, in this loop.
         assembler: puts a whole answer together that is asked for as a stream; None: what comes is what was asked for.
-        splice: decides what of the stream the caller gets; None: all of it.
+        splice: decides what of the stream the caller gets, and keeps what others may go on from; None: all of it.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class LiveAttempt:
         self.attempt_id = attempt_id
         self.answer = Answer()
         self.splice = splice
-        self._assembler = assembler
+        self.assembler = assembler
         self._added = False
         self._stopped = False
         self._reported_handed = Handed.NOTHING
@@ -156,7 +156,8 @@ class LiveAttempt:
         kind = refusal_kind(response.status)
         if kind is FailureKind.CLIENT:
             self.answer.content = await _read_bounded(response)
-            if self._assembler is not None and response.status in _UNREADABLE and b"stream" in self.answer.content:
+            asked = self.assembler is not None and not self._goes_on
+            if asked and response.status in _UNREADABLE and b"stream" in self.answer.content:
                 kind = FailureKind.UNSTREAMED
         wait = retry_after_s(response.headers, clock.wall())
         self._fail(Failure(kind, f"HTTP {response.status}", response.status, wait))
@@ -177,7 +178,7 @@ class LiveAttempt:
 
     async def _read_stream(self, response: aiohttp.ClientResponse) -> None:
         if "text/event-stream" not in response.headers.get("content-type", "text/event-stream"):
-            if self._assembler is not None:  # the server does not stream, and a whole answer is what was wanted
+            if self.assembler is not None and not self._goes_on:  # no stream, but a whole answer is what was wanted
                 self._take_whole(await response.read())
             else:
                 self._refuse_plain_answer(await _read_bounded(response))
@@ -216,9 +217,13 @@ class LiveAttempt:
 
         This comes before the scheduler hears of it: whoever goes on with the answer goes on after this event.
         """
-        if self._assembler is not None:
-            if chunk.event is not None:
-                self._assembler.take(chunk.event)
+        if self.assembler is not None:
+            event = chunk.event
+            if event is not None and self.splice is not None:
+                event = self.splice.keep(event)
+                self._added = self._added or (event is not None and chunk.content)
+            if event is not None:
+                self.assembler.take(event)
             return False
         if self.splice is not None:
             raw = self.splice.pass_on(raw, chunk.event)
@@ -246,6 +251,10 @@ class LiveAttempt:
         if self.splice is None:
             return Handed.OTHER
         return self.splice.transcript.handed if self._added else Handed.NOTHING
+
+    @property
+    def _goes_on(self) -> bool:
+        return self.splice is not None and self.splice.goes_on
 
     def _report(self, now: float, *, paused: bool = False) -> None:
         handed = self._handed
@@ -297,7 +306,7 @@ class LiveAttempt:
 
     def _broke(self, error: Exception, stale: bool) -> None:
         """The connection broke, or its bytes are no answer: the end of the attempt, if its output was not complete."""
-        alone = self.splice is not None or self._assembler is not None  # with several choices, one may be missing
+        alone = self.splice is not None or self.assembler is not None  # with several choices, one may be missing
         if self._finished_output and alone and isinstance(error, (aiohttp.ClientError, OSError)):
             try:
                 self._finish_unmarked()
@@ -309,13 +318,13 @@ class LiveAttempt:
 
     def _finish_unmarked(self) -> None:
         """The output is complete, but the connection ended before the end mark: the caller shall not miss it."""
-        if self._assembler is None and self._exchange.api != "responses":
+        if self.assembler is None and self._exchange.api != "responses":
             self._emit(_END_MARK if self.splice is None else self.splice.pass_on(_END_MARK, None))
         self._finish(self._usage)
 
     def _finish(self, usage: Usage) -> None:
-        if self._assembler is not None and self.answer.content is None:
-            self.answer.content = self._assembler.body()
+        if self.assembler is not None and self.answer.content is None:
+            self.answer.content = self.assembler.body()
             others = (item for item in self.answer.headers if item[0] != "content-type")
             self.answer.headers = (*others, ("content-type", "application/json"))
         self._finished = True

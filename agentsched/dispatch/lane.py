@@ -18,7 +18,7 @@ from agentsched.core.endpoint import Endpoint
 from agentsched.dispatch.attempt import LiveAttempt
 from agentsched.dispatch.body import AsyncReader, AsyncStream, Reader, Stream
 from agentsched.dispatch.failing import error_for
-from agentsched.endpoints.continuation import continued
+from agentsched.endpoints.continuation import Transcript, continued
 from agentsched.endpoints.dialects import hinted
 from agentsched.endpoints.exchange import Exchange, Reply
 from agentsched.endpoints.request import Address
@@ -36,7 +36,7 @@ _CLAMP_NOTICED_S = 0.001
 class Pending:
     """A call somebody waits for: who asked, in which lane it is worked on, and how it is answered."""
 
-    __slots__ = ("_future", "attempts", "call", "exchange", "lane", "source", "stream", "sync", "timer")
+    __slots__ = ("_future", "attempts", "call", "exchange", "lane", "source", "sources", "stream", "sync", "timer")
 
     def __init__(
         self,
@@ -52,7 +52,9 @@ class Pending:
         self.attempts: dict[str, tuple[LiveAttempt, asyncio.Task[None]]] = {}
         self.stream: AsyncStream | Stream | None = None
         self.source: LiveAttempt | None = None
-        """The attempt whose answer is delivered, also after its end: its transcript is what the caller has."""
+        """The attempt whose answer is delivered, also after its end."""
+        self.sources: dict[str, LiveAttempt] = {}
+        """Attempts that another one may have to go on with, also after their end."""
         self.timer: asyncio.TimerHandle | None = None
 
     def answer(self, reply: Reply | BaseException) -> None:
@@ -185,9 +187,11 @@ class Lane:
             self._session,
             self._proxies[action.endpoint],
             self._post,
-            Assembler(pending.exchange.api) if action.stream and not pending.exchange.stream else None,
+            _assembler(pending, action),
             _splice(pending, action),
         )
+        if action.resumable:
+            pending.sources[action.attempt_id] = attempt
         throttle = self._throttles.get(action.endpoint)
         work = attempt.run() if throttle is None else self._run_clamped(throttle, attempt)
         task = self.loop.create_task(work, name=action.attempt_id, context=self._context)
@@ -196,12 +200,12 @@ class Lane:
         pending.attempts[action.attempt_id] = (attempt, task)
 
     def _asked(self, pending: Pending, action: Start) -> Exchange:
-        """What this endpoint is asked: what the caller asked, as a stream, or from where the caller's text ends."""
-        exchange = pending.exchange
-        if action.way is not None and pending.source is not None and pending.source.splice is not None:
-            dialect = self._addresses[action.endpoint].endpoint.continues_by
-            return continued(exchange, action.way, dialect, pending.source.splice.transcript)
-        return as_stream(exchange) if action.stream and not exchange.stream else exchange
+        """What this endpoint is asked: what the caller asked, as a stream, or from where the text so far ends."""
+        exchange, before = pending.exchange, _transcript(pending, action)
+        asked = as_stream(exchange) if action.stream and not exchange.stream else exchange
+        if action.way is None or before is None:
+            return asked
+        return continued(asked, action.way, self._addresses[action.endpoint].endpoint.continues_by, before)
 
     async def _run_clamped(self, throttle: Throttler, attempt: LiveAttempt) -> None:
         """The safety clamp: never more requests a minute than declared, even if the scheduler's books were wrong."""
@@ -291,11 +295,29 @@ class Lane:
             pending.timer = None
 
 
+def _source(pending: Pending, action: Start) -> LiveAttempt | None:
+    """The attempt with whose answer this one goes on; None: it begins."""
+    return None if action.way is None or action.after is None else pending.sources.get(action.after)
+
+
+def _transcript(pending: Pending, action: Start) -> Transcript | None:
+    source = _source(pending, action)
+    return None if source is None or source.splice is None else source.splice.transcript
+
+
+def _assembler(pending: Pending, action: Start) -> Assembler | None:
+    """What puts a whole answer together that is asked for as a stream; None: what comes is what was asked for."""
+    if not action.stream or pending.exchange.stream:
+        return None
+    source = _source(pending, action)
+    held = None if source is None else source.assembler
+    return Assembler(pending.exchange.api) if held is None else held.copy()
+
+
 def _splice(pending: Pending, action: Start) -> Splice | None:
-    """What decides which of the attempt's events the caller gets; None: the call could not be gone on with anyway."""
-    before = None if pending.source is None or pending.source.splice is None else pending.source.splice.transcript
+    """What keeps track of what comes; None: the call could not be gone on with anyway."""
     if action.way is not None:
-        return Splice(action.way, before, limit_tokens=pending.call.max_tokens)
+        return Splice(action.way, _transcript(pending, action), limit_tokens=pending.call.max_tokens)
     return Splice() if action.resumable else None
 
 

@@ -1,4 +1,4 @@
-"""Going on with a streamed answer elsewhere: which calls allow it, in which ways, and with which request.
+"""Going on with an answer elsewhere: which calls allow it, in which ways, and with which request.
 
 No way changes what the caller has: a continuation either goes on from its last character, or it is refused.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from agentsched.core.call import Handed, Way
 from agentsched.endpoints.exchange import Exchange
 from agentsched.endpoints.request import encoded
-from agentsched.endpoints.upgrade import known_fields_only, tells_logprobs
+from agentsched.endpoints.upgrade import known_fields_only, may_upgrade, tells_logprobs
 
 __all__ = ["Transcript", "continued", "ways_of"]
 
@@ -25,17 +25,20 @@ _MARKS: Mapping[str, Mapping[str, Any]] = {
 
 
 def ways_of(exchange: Exchange) -> frozenset[Way]:
-    """The ways in which this stream may be gone on with once the caller has text of it; none: it may only be begun.
+    """The ways in which this answer may be gone on with once there is text of it; none: it may only be begun.
 
-    A replay is tried where the answer should come out the same again: temperature 0, or a seed. Text is not gone on
-    with where its form is prescribed (a grammar would begin anew), nor where a field of the body is unknown.
+    A replay is tried where the answer should come out the same again: temperature 0, or a seed; never of a whole answer
+    that is asked for as a stream, of which the caller has nothing. Text is not gone on with where its form is
+    prescribed (a grammar would begin anew), nor where a field of the body is unknown.
     """
     body = exchange.body
-    if not exchange.stream or exchange.api == "responses" or body.get("n") not in (None, 1):
+    if exchange.api == "responses" or body.get("n") not in (None, 1):
+        return frozenset()
+    if not exchange.stream and not may_upgrade(exchange):
         return frozenset()
     ways = set()
     seeded = isinstance(body.get("seed"), int)
-    if (seeded or body.get("temperature") == 0) and not tells_logprobs(body):
+    if exchange.stream and (seeded or body.get("temperature") == 0) and not tells_logprobs(body):
         ways.add(Way.REPLAY)
     if known_fields_only(exchange):
         if exchange.api == "completions" and isinstance(body.get("prompt"), str):
@@ -54,14 +57,14 @@ def _may_prefill(body: Mapping[str, Any]) -> bool:
 
 @dataclass(slots=True)
 class Transcript:
-    """What the caller has of a streamed answer.
+    """What there is of a streamed answer: what the caller has, or would have of a whole one if it read a stream.
 
     Attributes:
         head: the fields that every chunk repeats (id, created, model), as they were said first.
         opened: whether the role was said.
         texts: (field, text), in order; neighbours have different fields.
         tools: (name, arguments) of each tool call that was handed over, whole.
-        holding: whether part of a tool call is held back.
+        holding: whether there is part of a tool call, which nobody can go on with.
         tokens: output tokens handed over.
     """
 
@@ -104,10 +107,10 @@ def continued(exchange: Exchange, way: Way, dialect: str, handed: Transcript) ->
     leaves out what of it the server says again.
 
     Args:
-        exchange: the caller's request.
+        exchange: the caller's request, or the same as a stream.
         way: how; a replay is the caller's own request.
         dialect: how the endpoint wants to be told of an unfinished message, see `Endpoint.continuation`.
-        handed: what the caller has.
+        handed: what there is.
     """
     if way is Way.REPLAY:
         return exchange

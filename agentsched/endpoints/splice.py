@@ -25,7 +25,7 @@ class Splice:
 
     Args:
         way: how it goes on with the answer; None: it begins it.
-        before: what the caller has; None: nothing.
+        before: what there is; None: nothing.
         limit_tokens: the caller's cap on output tokens; a text that has reached it gets no further.
     """
 
@@ -60,14 +60,28 @@ class Splice:
         """
         if event is None:
             return self._release() + raw
-        if self._way is not None:
-            changed = self._fitted(event)
-            if changed is None:
-                return b""
-            raw, event = b"data: " + encoded(changed) + b"\n\n", changed
-        elif not self.transcript.head:
-            self.transcript.head = {name: event[name] for name in _IDENTITY if name in event}
-        return self._handed(raw, event)
+        fitted = self._fitted(event)
+        if fitted is None:
+            return b""
+        return self._handed(raw if fitted is event else b"data: " + encoded(fitted) + b"\n\n", fitted)
+
+    def keep(self, event: dict[str, Any]) -> dict[str, Any] | None:
+        """What this event adds to a whole answer, of which nobody has anything yet; None: nothing.
+
+        Nothing is held back, but the transcript tells when a tool call has begun.
+        """
+        fitted = self._fitted(event)
+        choice = None if fitted is None else _only_choice(fitted)
+        if choice is not None:
+            delta = _delta(choice)
+            self.transcript.holding = self.transcript.holding or bool(delta.get("tool_calls"))
+            self._note(delta)
+        return fitted
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether what comes is not the whole answer, but what follows what there is."""
+        return self._way in (Way.PREFILL, Way.PROMPT)
 
     def count(self, tokens: int) -> None:
         """The attempt has come to this many output tokens."""
@@ -85,10 +99,13 @@ class Splice:
             self._hold(raw, event)
             return before + self._release() if choice.get("finish_reason") else before
         released = self._release() if self._held else b""
+        self._note(delta)
+        return released + raw
+
+    def _note(self, delta: dict[str, Any]) -> None:
         self.transcript.opened = self.transcript.opened or "role" in delta
         for name, text in _texts(delta):
             self.transcript.add(name, text)
-        return released + raw
 
     def _held_choice(self) -> dict[str, Any]:
         return _only_choice(self._held[-1][1]) or {}
@@ -116,9 +133,11 @@ class Splice:
 
     def _fitted(self, event: dict[str, Any]) -> dict[str, Any] | None:
         """The event as a part of the stream that the caller reads; None: it says nothing new."""
-        event = {**event, **{name: value for name, value in self.transcript.head.items() if name in event}}
         if not self.transcript.head:
             self.transcript.head = {name: event[name] for name in _IDENTITY if name in event}
+        if self._way is None:
+            return event
+        event = {**event, **{name: value for name, value in self.transcript.head.items() if name in event}}
         usage = event.get("usage")
         if isinstance(usage, dict) and self._known_tokens:
             event["usage"] = self._whole_usage(usage)

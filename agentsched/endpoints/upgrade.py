@@ -5,6 +5,7 @@ no field in its body whose effect on a stream is unknown here.
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,6 +129,10 @@ class Assembler:
         self._usage: Any = None
         self._choice: _Choice | None = None
         self._response: Any = None
+
+    def copy(self) -> "Assembler":
+        """One that begins with what this one has."""
+        return deepcopy(self)
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Add one event's data."""

@@ -21,8 +21,8 @@ class Start:
     """Send the call to this endpoint.
 
     ``stream``: ask for a stream, also where the caller wants a whole answer, which is then put together from it.
-    ``way``: how to go on with what the caller has of the answer; None: it is begun. ``resumable``: keep track of what
-    the caller gets, as another attempt may have to go on with it.
+    ``way``: how to go on with what there is of the answer, which the attempt ``after`` knows; None: it is begun.
+    ``resumable``: keep track of what comes, as another attempt may have to go on with it.
     """
 
     call_id: str
@@ -32,6 +32,7 @@ class Start:
     stream: bool = False
     way: Way | None = None
     resumable: bool = False
+    after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from agentsched.scheduler.call_state import AttemptState, CallState
 from agentsched.scheduler.choosing import Choosing
 from agentsched.scheduler.endings import Endings
 from agentsched.scheduler.events import AttemptFailed, AttemptFinished, ReviewDue, TokensProgressed
-from agentsched.scheduler.going_on import break_off, still_able
+from agentsched.scheduler.going_on import break_off, keep_draft, refused_draft, still_able
 from agentsched.scheduler.ledger import Ledger
 from agentsched.scheduler.outbox import Outbox
 from agentsched.scheduler.placing import Placer
@@ -162,20 +162,21 @@ class Attempts:
         state.only_limits = state.only_limits and failure.kind is FailureKind.RATE_LIMITED
         state.left += failure.kind is FailureKind.SILENT
         state.left_quality = self._pool.endpoints[i].quality
-        at_once = self._retries.avoid(state, attempt, failure, ends_at, now)
+        at_once = self._retries.avoid(state, attempt, failure, ends_at, now) or refused_draft(state, attempt, failure)
+        keep_draft(state, attempt, self._rules, self._pool.endpoints)
         if delivered and not break_off(state, attempt, self._rules, self._pool.endpoints):
             self._endings.fail(state, failure, now)
         elif state.attempts:  # its rival may still answer, also where this one was refused
             self._outbox.schedule_review(state, now)
         elif state.partial is not None and not delivered and not still_able(state, i, failure, self._pool.endpoints):
             self._endings.fail(state, failure, now)
+        elif at_once:
+            state.uncounted += 1
+            self._choosing.choose(state, "retry", now)
         elif failure.kind is FailureKind.CLIENT and state.partial is None:
             self._endings.fail(state, failure, now, refused=attempt)
         elif failure.kind is FailureKind.UNSTREAMED:
             self._upgrades.refused(state, attempt)
-            self._choosing.choose(state, "retry", now)
-        elif at_once:
-            state.uncounted += 1
             self._choosing.choose(state, "retry", now)
         else:
             self._retry(state, failure, now)
@@ -186,8 +187,7 @@ class Attempts:
             self._endings.fail(state, failure, now)
             return
         self._retries.count(state, failure)
-        left = "left" if failure.kind is FailureKind.SILENT else "retry"
-        self._choosing.choose(state, left if state.partial is None else "migrate", now)
+        self._choosing.choose(state, "left" if failure.kind is FailureKind.SILENT else "retry", now)
 
     # -- reviews -----------------------------------------------------------------------------------------------------
 
@@ -232,6 +232,7 @@ class Attempts:
             state.odds = (thought.judgement.p_stay, thought.judgement.p_switch)
         if thought.verdict is Verdict.HEDGE and thought.rival is not None:
             self._rescue.hedged(state)
+            keep_draft(state, attempt, self._rules, self._pool.endpoints)  # of an attempt that stands still
             self._choosing.start(state, thought.rival, "hedge", now)
         elif thought.verdict.leaves and thought.judgement is not None:
             self._leave(state, attempt, self._rescue.leaves(state, attempt, thought.judgement.p_dead, now), now)

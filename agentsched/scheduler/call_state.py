@@ -63,10 +63,11 @@ class AttemptState:
 
 @dataclass(slots=True, eq=False)
 class Partial:
-    """What a caller has of an answer whose attempt is gone, and who may go on with it.
+    """What there is of an answer whose attempt is gone, and who may go on with it.
 
     Attributes:
-        tokens: output tokens handed over.
+        attempt_id: who wrote the end of it, and knows all of it.
+        tokens: output tokens of it.
         handed: what they are.
         model: the model that wrote them.
         progress_at: when the last of them came.
@@ -74,6 +75,7 @@ class Partial:
         candidates: who may go on.
     """
 
+    attempt_id: str
     tokens: int
     handed: Handed
     model: str
@@ -163,6 +165,8 @@ class CallState:
     delivered: str | None = None
     partial: Partial | None = None
     """What the caller has, while no attempt adds to it."""
+    draft: Partial | None = None
+    """What there is of a whole answer, of which the caller has nothing: the most that an attempt came to."""
     first_at: float | None = None
     """When the first token of the answer came."""
     plain: bool = False

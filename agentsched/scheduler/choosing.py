@@ -6,14 +6,14 @@ attempt failed. What is known of the candidates is gathered in `placing`, and th
 
 import numpy as np
 
-from agentsched.core.call import AttemptLimits, Failure, FailureKind
+from agentsched.core.call import AttemptLimits, Failure, FailureKind, Way
 from agentsched.core.endpoint import Pool
 from agentsched.core.rules import Rules
 from agentsched.scheduler import clocks
 from agentsched.scheduler.actions import Start
 from agentsched.scheduler.call_state import CallState
 from agentsched.scheduler.endings import Endings
-from agentsched.scheduler.going_on import resumable, way_at
+from agentsched.scheduler.going_on import beginning, resumable
 from agentsched.scheduler.ledger import Ledger
 from agentsched.scheduler.outbox import Outbox
 from agentsched.scheduler.placing import Placement, Placer
@@ -105,15 +105,16 @@ class Choosing:
     def start(self, state: CallState, placement: Placement, why: str, now: float) -> None:
         """An attempt at this place."""
         call, endpoint = state.call, self._pool.endpoints[placement.endpoint]
-        why = "queued" if why == "first" and state.waiting else why
+        streams = self._upgrades.streams(state, placement.endpoint)
+        source, way = beginning(state, endpoint, streams=streams)
+        known = 0 if source is None or way is Way.REPLAY else source.tokens
+        why = "queued" if why == "first" and state.waiting else "migrate" if way and why != "hedge" else why
         if why in ("left", "migrate") and endpoint.quality < state.left_quality:
             why = "degrade"
-        way = None if state.partial is None else way_at(call, state.partial, endpoint)
-        streams = self._upgrades.streams(state, placement.endpoint)
-        attempt = self._ledger.begin_attempt(state, placement, now, streams=streams, way=way)
-        keep = resumable(call, self._rules)
+        attempt = self._ledger.begin_attempt(state, placement, now, streams=streams, way=way, known_tokens=known)
+        keep, after = streams and resumable(call, self._rules), None if source is None else source.attempt_id
         limits = self._limits(state, now)
-        self._outbox.put(Start(call.call_id, attempt.attempt_id, placement.name, limits, streams, way, keep))
+        self._outbox.put(Start(call.call_id, attempt.attempt_id, placement.name, limits, streams, way, keep, after))
         decision = placement.decision(state, attempt.attempt_id, why, self._placer.policy.name, now)
         self._outbox.tell(decision)
         if state.made == 1:

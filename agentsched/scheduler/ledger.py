@@ -214,7 +214,14 @@ class Ledger:
         return state, state.attempts[attempt_id]
 
     def begin_attempt(
-        self, state: CallState, placement: Placement, now: float, *, streams: bool, way: Way | None = None
+        self,
+        state: CallState,
+        placement: Placement,
+        now: float,
+        *,
+        streams: bool,
+        way: Way | None = None,
+        known_tokens: int = 0,
     ) -> AttemptState:
         """An attempt starts: it takes a slot, its share of the limits, and money that it is expected to cost.
 
@@ -240,7 +247,7 @@ class Ledger:
             progress_at=now,
             streams=streams,
             way=way,
-            known_tokens=0 if state.partial is None or way is Way.REPLAY else state.partial.tokens,
+            known_tokens=known_tokens,
             likely_s=placement.likely_s(),
         )
         if not streams:

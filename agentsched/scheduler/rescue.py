@@ -6,13 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentsched.core.call import Failure, FailureKind, Way
-from agentsched.core.endpoint import Endpoint
 from agentsched.core.rules import Rules
 from agentsched.forecast.latency import completion_samples, lognormal_factors
 from agentsched.policy.rectify import SURELY_DEAD, Judgement, Running, Verdict, judge_lull, judge_running, judge_silence
 from agentsched.scheduler import clocks
-from agentsched.scheduler.call_state import AttemptState, CallState, Partial
-from agentsched.scheduler.going_on import partial_of, way_at
+from agentsched.scheduler.call_state import AttemptState, CallState
+from agentsched.scheduler.going_on import draft_of, draft_way_at, partial_of, so_far, way_at
 from agentsched.scheduler.ledger import Ledger
 from agentsched.scheduler.placing import Placement, Placer
 from agentsched.scheduler.retries import Retries
@@ -163,19 +162,30 @@ class Rescue:
         left = np.maximum(0.0, lengths - tokens)
         spread = lognormal_factors(table.spread(attempt.endpoint))
         pace = max(attempt.pace_s, attempt.predicted_tpot_s)
-        again = lengths if _repeats(state, attempt, endpoints[rival.endpoint], tokens) else left
+        repeats = self._repeats(state, attempt, rival)
         return Running(
             lull_s=now - attempt.progress_at,
             usual_lull_s=clocks.usual_lull_s(attempt),
             slowness=pace / attempt.predicted_tpot_s,
             left_samples=left * pace * spread,
-            rival_samples=completion_samples(rival.ttft_s, rival.tpot_s, again, table.spread(rival.endpoint)),
+            rival_samples=completion_samples(
+                rival.ttft_s, rival.tpot_s, lengths if repeats else left, table.spread(rival.endpoint)
+            ),
             slack_s=_slack_s(state, rival, now),
             error_rate=table.errors(attempt.endpoint, now),
             rival_error_rate=table.errors(rival.endpoint, now),
-            begun=state.delivered is not None,
+            begun=state.delivered is not None or not repeats,
             degrades=endpoints[rival.endpoint].quality < endpoints[attempt.endpoint].quality,
         )
+
+    def _repeats(self, state: CallState, attempt: AttemptState, rival: Placement) -> bool:
+        """Whether the alternative would have to write again what has been written."""
+        endpoints = self._ledger.pool.endpoints
+        place, call = endpoints[rival.endpoint], state.call
+        if state.delivered is None:
+            draft = draft_of(state, attempt, self._rules, endpoints)
+            return draft is None or draft_way_at(call, draft, place) is None
+        return way_at(call, so_far(attempt, endpoints), place) is Way.REPLAY
 
 
 def _size(state: CallState) -> float:
@@ -203,11 +213,3 @@ def _slack_s(state: CallState, rival: Placement, now: float) -> Array | float | 
     left = np.minimum(state.run.run.due_at - now - situation.rest_s, situation.slack_s)
     # Where even nothing left would be late, the run is lost either way: what counts is then the call's own deadline.
     return left if float(left.max()) > 0.0 or call.deadline_at is None else call.deadline_at - now
-
-
-def _repeats(state: CallState, attempt: AttemptState, endpoint: Endpoint, tokens: int) -> bool:
-    """Whether the alternative would have to write again what has been written."""
-    if state.delivered is None:
-        return True
-    partial = Partial(tokens, attempt.handed, endpoint.model, attempt.progress_at)
-    return way_at(state.call, partial, endpoint) is Way.REPLAY

@@ -194,6 +194,80 @@ async def test_a_whole_answer_made_of_a_stream_equals_the_one_given_directly(mak
         assert [seen.streamed for seen in (upgraded, direct)] == [[True], [False]]
 
 
+@pytest.mark.parametrize(("kind", "fields"), FAULTS, ids=[f"{kind} {fields}" for kind, fields in FAULTS])
+async def test_a_whole_answer_goes_on_from_its_text_and_equals_the_unbroken_one(make_runtime, kind, fields):
+    """Every one of 8 answers breaks off once, at different words; nothing of what was written is written again."""
+    with EmulatorThread("a", "b", "c") as emulated:
+        runtime = make_runtime(emulated.pool(kind="vllm"))
+        asks = [a_request(f"question {k} [[out={30 + k}]]") for k in range(8)]
+        unbroken = [await runtime.dispatcher.send(the_call(exchange), exchange) for exchange in asks]
+        for name in "abc":
+            emulated.inject(name, kind, count=4, **fields)
+        broken = await asyncio.gather(*(runtime.dispatcher.send(the_call(exchange), exchange) for exchange in asks))
+        assert [same_answer(reply.content) for reply in broken] == [same_answer(reply.content) for reply in unbroken]
+        told = [decision.why for decision in runtime.told]
+        assert "migrate" in told
+        assert set(told) <= {"first", "migrate", "hedge"}
+        assert all(dict(reply.headers)["content-type"] == "application/json" for reply in broken)
+
+
+@pytest.mark.parametrize(
+    ("fields", "after"),
+    [({"tools": [TOOL], "tool_choice": "required"}, 0), ({"response_format": {"type": "json_object"}}, 1)],
+    ids=["a tool call", "a prescribed form"],
+)
+async def test_what_may_not_be_gone_on_with_is_begun_anew(make_runtime, fields, after):
+    with EmulatorThread("a", "b") as emulated:
+        pool = emulated.pool(kind="vllm", capabilities=frozenset({"stream", "tools", "json_schema"}))
+        runtime = make_runtime(pool)
+        exchange = a_request("call it [[out=40]]", **fields)
+        unbroken = await runtime.dispatcher.send(the_call(exchange), exchange)
+        for name in "ab":
+            emulated.inject(name, "cut", count=1, after=after)
+        reply = await runtime.dispatcher.send(the_call(exchange), exchange)
+        assert same_answer(reply.content) == same_answer(unbroken.content)
+        assert [decision.why for decision in runtime.told][1:3] == ["first", "retry"]
+
+
+@pytest.mark.parametrize("refusal", ["400", "a whole answer", "an error event"])
+async def test_a_server_that_takes_no_draft_gives_the_answer_from_its_beginning(make_runtime, refusal):
+    """What it says to an unfinished message reaches nobody; least of all half an answer as if it were the whole."""
+    asked = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        asked.append(body)
+        if body["messages"][-1]["role"] == "assistant" and refusal == "400":
+            return web.json_response({"error": {"message": "no unfinished messages in a stream"}}, status=400)
+        words = ["one", "two", "three", "four"]
+        if body["messages"][-1]["role"] == "assistant" and refusal == "a whole answer":
+            message = {"role": "assistant", "content": "three four"}
+            return web.json_response({"id": "x", "choices": [{"index": 0, "message": message}], "usage": {}})
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        if body["messages"][-1]["role"] == "assistant":
+            await response.write(b'data: {"error": {"message": "unknown field"}}\n\n')
+            return response
+        cut = len(asked) == 1
+        for word in words[:2] if cut else words:
+            choice = {"index": 0, "delta": {"content": f"{word} "}, "finish_reason": None}
+            await response.write(b"data: " + json.dumps({"id": "x", "choices": [choice]}).encode() + b"\n\n")
+        if not cut:
+            last = {"id": "x", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": {}}
+            await response.write(b"data: " + json.dumps(last).encode() + b"\n\ndata: [DONE]\n\n")
+        return response
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", answer)
+    async with TestServer(app) as server:
+        url = str(server.make_url("/v1"))
+        runtime = make_runtime(Pool([Endpoint(name=n, base_url=url, model="m", kind="vllm") for n in "ab"]))
+        exchange = a_request("count")
+        reply = await runtime.dispatcher.send(the_call(exchange), exchange)
+        assert json.loads(reply.content)["choices"][0]["message"]["content"] == "one two three four "
+        assert [len(body["messages"]) for body in asked] == [1, 2, 1]
+
+
 async def test_a_server_that_takes_no_such_stream_is_asked_plainly_and_not_bothered_again(make_runtime):
     whole = {"choices": [{"message": {"role": "assistant", "content": "yes"}}], "usage": {"prompt_tokens": 1}}
 

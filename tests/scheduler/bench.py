@@ -265,8 +265,11 @@ class Bench:
                 seen.failed = action
 
     def _take_start(self, seen: Seen, start: Start) -> None:
+        assert (start.way is None) == (start.after is None)
+        assert start.after is None or self._owners[start.after] == start.call_id, "another call's answer"
         if seen.delivered is None:
-            assert start.way is None, "nothing was begun that it could go on with"
+            assert start.way is None or not seen.call.stream, "nothing was begun that it could go on with"
+            assert start.way is None or (seen.call.repeatable and start.stream and self._started[start.after].resumable)
         else:
             assert seen.call.stream
             assert seen.delivered.attempt_id not in seen.running, "a start beside the answer"

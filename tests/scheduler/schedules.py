@@ -38,6 +38,8 @@ _FAILURES = [
     FailureKind.DIVERGED,
 ]
 
+_NO_DRAFT_TAKEN = frozenset({"client", "unstreamed", "malformed", "in_band", "diverged"})
+
 
 class Schedule:
     """One seeded schedule; `run` plays it to its end and checks what must hold for every one."""
@@ -208,7 +210,7 @@ class Schedule:
         assert len(bench.observations) == sum(len(seen.starts) for seen in calls) == len(bench.decisions)
         retries = sum(d.why in ("retry", "left", "migrate", "degrade") for d in bench.decisions)
         hedges = sum(d.why == "hedge" for d in bench.decisions)
-        free = sum(o.status in ("limited", "stale") for o in bench.observations) + sum(map(self._asked_plainly, calls))
+        free = sum(o.status in ("limited", "stale") for o in bench.observations) + sum(map(self._asked_anew, calls))
         assert hedges <= hedge.max_extra * len(calls) + hedge.reserve
         assert retries - free <= retry.budget * len(calls) + retry.reserve
         assert {closed.run.run_id for closed in bench.closed_runs} == {"r0", "r1"}
@@ -218,10 +220,14 @@ class Schedule:
             assert np.isfinite(values).all(), name
             assert (values > 0).all(), name
 
-    def _asked_plainly(self, seen: Seen) -> bool:
-        """Whether a server refused to stream a whole answer, so that it was asked once more for it as it is."""
+    def _asked_anew(self, seen: Seen) -> int:
+        """How often a server refused to stream a whole answer, or to go on with one, so that it was asked once more."""
         observed = [o for o in self.bench.observations if o.call_id == seen.call.call_id]
-        return any(o.status == "unstreamed" for o in observed)
+        goes_on = (
+            {start.attempt_id for start in seen.starts if start.way is not None} if not seen.call.stream else set()
+        )
+        refused = sum(o.status in _NO_DRAFT_TAKEN for o in observed if o.attempt_id in goes_on)
+        return refused or any(o.status == "unstreamed" for o in observed)
 
     def _check_spending(self) -> None:
         """What was sent twice on purpose stays within the caps, in calls and in tokens."""
@@ -241,11 +247,11 @@ class Schedule:
         assert (ended.status == "ok") <= (seen.delivered is not None)
         assert ended.attempts == len(seen.starts)
         observed = [o for o in self.bench.observations if o.call_id == call.call_id]
-        free = sum(o.status in ("limited", "stale") for o in observed) + self._asked_plainly(seen)
+        free = sum(o.status in ("limited", "stale") for o in observed) + self._asked_anew(seen)
         assert len(seen.starts) - free <= retry.max_attempts
         if not call.repeatable:
             assert all(o.status in ("connect", "limited") for o in observed[:-1])
-        if not self.rules.stream.continuation or not call.repeatable or not call.stream:
+        if not self.rules.stream.continuation or not call.repeatable or not (call.stream or call.upgradable):
             assert all(start.way is None for start in seen.starts)
         if not self.rules.stream.upgrade or not call.upgradable:
             assert all(start.stream is call.stream for start in seen.starts)

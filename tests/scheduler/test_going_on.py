@@ -3,12 +3,12 @@
 import pytest
 
 from agentsched.core.call import FailureKind, Handed, Usage, Way
-from agentsched.core.endpoint import Price
+from agentsched.core.endpoint import Group, Pool, Price
 from agentsched.core.rules import HedgeRules, RetryRules, Rules, StreamRules
 from agentsched.forecast.length import EmpiricalLengths
 from agentsched.scheduler.actions import Cancel, Deliver, Start
 from agentsched.scheduler.events import AttemptFinished
-from tests.scheduler.bench import Bench, FixedLengths, endpoint
+from tests.scheduler.bench import Bench, FirstReady, FixedLengths, endpoint
 
 PREFILL, REPLAY = frozenset({Way.PREFILL}), frozenset({Way.REPLAY})
 
@@ -188,18 +188,102 @@ def test_the_only_endpoint_is_not_left():
     assert seen.places == ["a"]
 
 
-def test_a_whole_answer_made_of_a_stream_that_stands_still_is_begun_anew():
-    bench = Bench("a", "b")
-    seen = bench.call(60.0, upgradable=True)
+# -- whole answers that are asked for as streams ---------------------------------------------------------------------
+
+
+def whole(bench: Bench, *, tokens: int = 7, handed: Handed = Handed.TEXT, deadline_s: float = 60.0, **fields):
+    """A call of whose whole answer something has been written, which nobody has."""
+    seen = bench.call(deadline_s, **({"upgradable": True, "continuable": PREFILL, "input_tokens": 100} | fields))
     bench.advance(0.2)
-    bench.progress(seen, 1)
+    bench.progress(seen, 1, handed=handed)
     bench.advance(0.1)
-    bench.progress(seen, 7)
-    bench.advance(3.0)
-    assert ways(seen) == [None, None]
-    assert seen.delivered is None
+    bench.progress(seen, tokens, handed=handed)
+    return seen
+
+
+@pytest.mark.parametrize("broken", [FailureKind.RESET, FailureKind.MALFORMED, None], ids=str)
+def test_a_whole_answer_goes_on_from_what_was_written(broken):
+    """It breaks off, or (None) it stands still."""
+    bench = Bench(*vllm("a", "b"))
+    seen = whole(bench)
+    assert [start.resumable for start in seen.starts] == [True]
+    bench.advance(3.0) if broken is None else bench.fail(seen, broken)
+    assert ways(seen) == [None, Way.PREFILL]
+    assert seen.starts[1].after == seen.starts[0].attempt_id
+    assert (seen.delivered, bench.decisions[-1].why) == (None, "migrate")
+    bench.feed(AttemptFinished(seen.starts[1].attempt_id, Usage(107, 13)))
+    assert (seen.ended.status, seen.ended.input_tokens, seen.ended.output_tokens) == ("ok", 100, 20)
+    assert seen.ended.wasted_tokens == 107
+    assert [o.continued_tokens for o in bench.observations] == [0, 7]
+
+
+@pytest.mark.parametrize(
+    ("what", "fields", "endpoints", "handed"),
+    [
+        ("a server that takes no unfinished message", {}, ["a", "b"], Handed.TEXT),
+        ("a tool call", {}, vllm("a", "b"), Handed.OTHER),
+        ("a prescribed form, or fields unknown here", {"continuable": frozenset()}, vllm("a", "b"), Handed.TEXT),
+        ("another model", {}, [*vllm("a"), *vllm("b", model="other")], Handed.TEXT),
+        ("replay only", {"continuable": REPLAY}, vllm("a", "b"), Handed.TEXT),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " in value else None,
+)
+def test_a_whole_answer_that_nobody_can_go_on_with_is_begun_anew(what, fields, endpoints, handed):
+    places = [e if isinstance(e, str) else e.name for e in endpoints]
+    made = [endpoint(e) if isinstance(e, str) else e for e in endpoints]
+    bench = Bench(Pool(made, {"m": Group(tuple(places))}), policy=FirstReady())
+    seen = whole(bench, handed=handed, **fields)
+    bench.fail(seen, FailureKind.RESET)
+    assert (seen.places, ways(seen)) == (["a", "b"], [None, None])
     bench.finish(seen, 20)
-    assert seen.ended.output_tokens == 20
+    assert (seen.ended.output_tokens, seen.ended.wasted_tokens) == (20, 107)
+
+
+@pytest.mark.parametrize("kind", [FailureKind.CLIENT, FailureKind.UNSTREAMED, FailureKind.MALFORMED], ids=str)
+def test_a_server_that_refuses_the_draft_is_no_reason_to_refuse_the_call(kind):
+    bench = Bench(*vllm("a", "b", "c"), rules=Rules(retry=RetryRules(max_attempts=2)))
+    seen = whole(bench)
+    bench.fail(seen, FailureKind.RESET)
+    bench.fail(seen, kind, status=400)
+    assert seen.failed is None
+    assert ways(seen) == [None, Way.PREFILL, None]
+    assert seen.starts[2].stream, "the refusal had nothing to do with the stream"
+    bench.fail(seen, FailureKind.CLIENT, status=400)
+    assert seen.failed.passthrough == seen.starts[2].attempt_id
+
+
+def test_the_attempt_that_came_furthest_is_gone_on_with():
+    bench = Bench(*vllm("a", "b", "c"))
+    seen = whole(bench, tokens=7)
+    bench.fail(seen, FailureKind.RESET)
+    bench.fail(seen, FailureKind.RESET)
+    bench.progress(seen, 4)
+    bench.fail(seen, FailureKind.RESET)
+    bench.advance(1.0)
+    first, second, third, fourth = seen.starts
+    assert [start.after for start in (second, third, fourth)] == [first.attempt_id, first.attempt_id, third.attempt_id]
+    bench.feed(AttemptFinished(fourth.attempt_id, Usage(None, 9)))
+    assert (seen.ended.input_tokens, seen.ended.output_tokens) == (100, 7 + 4 + 9)
+
+
+def test_a_draft_is_not_what_the_caller_has():
+    """Its patience is counted from the call, and its failure is not that of a broken stream."""
+    bench = Bench(*vllm("a"), rules=Rules(retry=RetryRules(max_attempts=1)))
+    seen = whole(bench, patience_s=5.0)
+    bench.fail(seen, FailureKind.RESET)
+    assert not seen.failed.delivered
+
+
+def test_the_last_call_of_a_lull_goes_on_beside_it():
+    """Too short to be a stall, but the alternative would not fit any more: whoever has the rest first wins."""
+    bench = Bench(*vllm("a", "b"), lengths=FixedLengths(200.0))
+    seen = whole(bench, deadline_s=8.0)
+    bench.advance(8.0)
+    hedges = [start for start, decision in zip(seen.starts, bench.decisions, strict=True) if decision.why == "hedge"]
+    assert [(start.way, start.after) for start in hedges] == [(Way.PREFILL, seen.starts[0].attempt_id)]
+
+
+# -- crawls ----------------------------------------------------------------------------------------------------------
 
 
 def crawl(bench: Bench, deadline_s: float | None, *, pace_s: float = 0.2, tokens: int = 40):
