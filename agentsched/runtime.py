@@ -199,7 +199,7 @@ class Runtime:
             table = scheduler.ledger.table
             pace = table.pace(now)[rows]
             best = int(pace.argmin())
-            return float(table.ttft_idle_s[rows[best]]), float(pace[best])
+            return float(table.rows.ttft_idle_s[rows[best]]), float(pace[best])
 
         return self.dispatcher.look(read)
 

@@ -51,7 +51,7 @@ def test_the_next_runtime_begins_with_what_this_one_learned(settings):
         assert scheduler._lengths.predict(call, history).quantile(0.5) < 60, "20-token answers were seen"
         assert sorted(scheduler._remainders.predict(call, history).calls)[16] == 1
         assert run.forecast() is not None
-        assert max(scheduler.ledger.table.pace_count) > 1.0, "speeds were taken over"
+        assert max(scheduler.ledger.table.speeds.pace_count) > 1.0, "speeds were taken over"
     finally:
         second.close()
 

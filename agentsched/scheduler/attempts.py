@@ -133,7 +133,7 @@ class Attempts:
             self._outbox.note(name, lesson, now)
         if self._ledger.saw_answer(state, attempt, usage, now):
             self._note_coverage(now)
-        if self._ledger.table.succeeded(attempt.endpoint):
+        if self._ledger.table.gates.succeeded(attempt.endpoint):
             self._outbox.note(name, "is back", now)
 
     def _note_coverage(self, now: float) -> None:

@@ -22,11 +22,11 @@ _FAULTS = frozenset(
 def blame(table: EndpointTable, i: int, failure: Failure, now: float) -> str | None:
     """Book a failure where it speaks against endpoint ``i``; answers what an operator should know, or None."""
     if failure.kind is FailureKind.RATE_LIMITED:
-        table.limited(i, failure.retry_after_s, now)
+        table.gates.limited(i, failure.retry_after_s, now)
     if failure.kind not in _FAULTS:
         return None
     if failure.retry_after_s is not None:
-        table.rest(i, failure.retry_after_s, now)
-    if not table.failed(i, now):
+        table.gates.rest(i, failure.retry_after_s, now)
+    if not table.gates.failed(i, now):
         return None
-    return f"is left alone for {table.open_until[i] - now:.1f} s ({failure})"
+    return f"is left alone for {table.gates.open_until[i] - now:.1f} s ({failure})"

@@ -99,7 +99,7 @@ class Choosing:
                 continue
             looked += 1
             self.choose_again(state, now, in_turn=True)
-            freed = {i for i in freed if not ledger.table.full(i)}
+            freed = {i for i in freed if not ledger.table.gates.full(i)}
         ledger.freed.clear()
 
     def start(self, state: CallState, placement: Placement, why: str, now: float) -> None:
@@ -118,7 +118,7 @@ class Choosing:
         decision = placement.decision(state, attempt.attempt_id, why, self._placer.policy.name, now)
         self._outbox.tell(decision)
         if state.made == 1:
-            self._rescue.placed(decision.p_meet)
+            self._rescue.placed(state, placement, decision.p_meet)
         state.odds = None
         self._outbox.schedule_review(state, now)
 
@@ -148,7 +148,7 @@ class Choosing:
 
     def _wait(self, state: CallState, placement: Placement, now: float) -> None:
         """Wait for a place that is not ready; it will be in time, as far as limits and breaker are concerned."""
-        full = self._ledger.table.full(placement.endpoint)
+        full = self._ledger.table.gates.full(placement.endpoint)
         stake = placement.choice.stake
         self._ledger.enter_waiting(state, placement.endpoint, now, 0.0 if stake is None else stake.per_s)
         look_at = now + (max(_FULL_LOOK_S, placement.ready_in_s) if full else placement.ready_in_s)
@@ -164,7 +164,7 @@ class Choosing:
         """No place can be had before the budget is spent: say so now rather than at the deadline."""
         failure = state.last_failure
         if failure is None:
-            down = bool((self._ledger.table.open_until[list(state.candidates)] > now).any())
+            down = bool((self._ledger.table.gates.open_until[list(state.candidates)] > now).any())
             failure = (
                 Failure(FailureKind.SERVER, "the endpoints that may serve the call are out of order")
                 if down

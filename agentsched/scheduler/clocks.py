@@ -198,15 +198,15 @@ def _healthy_samples(state: CallState, attempt: AttemptState, table: EndpointTab
     the call has left already, for then it may be the call that takes long. First tokens that others have waited for in
     the meantime are waited for here as well.
     """
-    doubt = state.left + 1.0 / (1.0 + table.heard[attempt.endpoint])
-    spread = table.spread(attempt.endpoint)
+    doubt = state.left + 1.0 / (1.0 + table.speeds.heard[attempt.endpoint])
+    spread = table.speeds.spread(attempt.endpoint)
     sigma = math.hypot(_STRANGER_SPREAD * math.sqrt(doubt), spread)
     whole = lognormal_factors(sigma) * completion_samples(
         attempt.predicted_ttft_s, attempt.predicted_tpot_s, state.lengths.values, KNOWN_SPREAD
     )
     if not attempt.streams:
         return whole, whole
-    sign_s = max(attempt.predicted_ttft_s, attempt.unloaded_ttft_s + table.excess_s(attempt.endpoint, now))
+    sign_s = max(attempt.predicted_ttft_s, attempt.unloaded_ttft_s + table.speeds.excess_s(attempt.endpoint, now))
     return sign_s * lognormal_factors(math.hypot(sigma, _TTFT_SPREAD)), whole
 
 
@@ -225,8 +225,8 @@ def silence(
         completion_samples=whole,
         rival_samples=rival.samples,
         slack_s=slack,
-        error_rate=table.errors(attempt.endpoint, now),
-        rival_error_rate=table.errors(rival.endpoint, now),
+        error_rate=table.gates.errors(attempt.endpoint, now),
+        rival_error_rate=table.gates.errors(rival.endpoint, now),
         last_call=last_call,
         degrades=table.endpoints[rival.endpoint].quality < table.endpoints[attempt.endpoint].quality,
     )
@@ -237,7 +237,7 @@ def surely_dead(state: CallState, attempt: AttemptState, table: EndpointTable, n
     if attempt.first_at is not None:
         return False
     sign, _ = _healthy_samples(state, attempt, table, now)
-    return p_dead(sign, now - attempt.started_at, table.errors(attempt.endpoint, now)) >= SURELY_DEAD
+    return p_dead(sign, now - attempt.started_at, table.gates.errors(attempt.endpoint, now)) >= SURELY_DEAD
 
 
 def outlasted(state: CallState, silent: AttemptState, winner: AttemptState, now: float) -> bool:

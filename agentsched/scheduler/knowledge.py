@@ -26,22 +26,22 @@ def first_hand(table: EndpointTable, now: float) -> tuple[EndpointKnowledge, ...
 
 
 def _used(table: EndpointTable, i: int, now: float) -> bool:
-    closed = max(table.blocked_until.item(i), table.open_until.item(i)) > now
-    return closed or table.heard[i] > 0 or table.spent(i, now) != (0.0, 0.0)
+    closed = max(table.gates.blocked_until.item(i), table.gates.open_until.item(i)) > now
+    return closed or table.speeds.heard[i] > 0 or table.gates.spent(i, now) != (0.0, 0.0)
 
 
 def _of(table: EndpointTable, i: int, now: float) -> EndpointKnowledge:
-    requests, tokens = table.spent(i, now)
+    requests, tokens = table.gates.spent(i, now)
     return EndpointKnowledge(
         table.endpoints[i].name,
-        rest_s=max(0.0, table.blocked_until.item(i) - now),
-        broken_s=max(0.0, table.open_until.item(i) - now),
+        rest_s=max(0.0, table.gates.blocked_until.item(i) - now),
+        broken_s=max(0.0, table.gates.open_until.item(i) - now),
         requests=requests,
         tokens=tokens,
-        tpot_s=table.tpot_alone_s.item(i),
-        tpot_count=min(table.heard[i], table.pace_count[i] - 1.0),
-        ttft_idle_s=table.ttft_idle_s.item(i),
-        ttft_count=min(table.heard[i], table.ttft_count[i] - 1.0),
+        tpot_s=table.rows.tpot_alone_s.item(i),
+        tpot_count=min(table.speeds.heard[i], table.speeds.pace_count[i] - 1.0),
+        ttft_idle_s=table.rows.ttft_idle_s.item(i),
+        ttft_count=min(table.speeds.heard[i], table.speeds.ttft_count[i] - 1.0),
     )
 
 
@@ -51,17 +51,17 @@ def take_over(table: EndpointTable, event: OthersKnow, now: float) -> list[int]:
     opened = []
     for i, endpoint in enumerate(table.endpoints):
         known = told.get(endpoint.name, EndpointKnowledge(endpoint.name))
-        works = now - table.seen_at.item(i) < _SEEN_LATELY_S
+        works = now - table.rows.seen_at.item(i) < _SEEN_LATELY_S
         closed_until = event.at + (known.rest_s if works else max(known.rest_s, known.broken_s))
-        if table.told_until[i] > now >= closed_until:
+        if table.gates.told_until[i] > now >= closed_until:
             opened.append(i)
-        table.told(i, closed_until=closed_until, requests=known.requests, tokens=known.tokens, at=event.at)
+        table.gates.told(i, closed_until=closed_until, requests=known.requests, tokens=known.tokens, at=event.at)
         _take_over_speed(table, i, known)
     return opened
 
 
 def _take_over_speed(table: EndpointTable, i: int, known: EndpointKnowledge) -> None:
-    if table.pace_count[i] < _NEWCOMER <= known.tpot_count and known.tpot_s > 0.0:
-        table.learned_pace(i, known.tpot_s, min(_TRUST, known.tpot_count))
-    if table.ttft_count[i] < _NEWCOMER <= known.ttft_count and known.ttft_idle_s > 0.0:
-        table.learned_ttft(i, known.ttft_idle_s, min(_TRUST, known.ttft_count))
+    if table.speeds.pace_count[i] < _NEWCOMER <= known.tpot_count and known.tpot_s > 0.0:
+        table.speeds.learned_pace(i, known.tpot_s, min(_TRUST, known.tpot_count))
+    if table.speeds.ttft_count[i] < _NEWCOMER <= known.ttft_count and known.ttft_idle_s > 0.0:
+        table.speeds.learned_ttft(i, known.ttft_idle_s, min(_TRUST, known.ttft_count))

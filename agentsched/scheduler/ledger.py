@@ -187,7 +187,7 @@ class Ledger:
 
     def somebody_first(self, state: CallState, endpoint: int) -> bool:
         """Whether a more urgent call waits for ``endpoint``."""
-        if self.table.waiting[endpoint] <= (state.waiting_for == endpoint):
+        if self.table.gates.waiting[endpoint] <= (state.waiting_for == endpoint):
             return False
         for order, call_id in self.waiting:
             if order >= state.order:
@@ -237,12 +237,12 @@ class Ledger:
             started_at=now,
             spend=table.begin(i, uncached, call.input_tokens + state.lengths.mean, now),
             uncached_tokens=uncached,
-            in_flight=int(table.in_flight[i]),
+            in_flight=int(table.rows.in_flight[i]),
             committed_usd=self.expected_cost_usd(i, call, state.lengths),
             predicted_ttft_s=placement.ttft_s,
             predicted_tpot_s=placement.tpot_s,
             predicted_e2e_s=placement.e2e_s,
-            unloaded_ttft_s=float(table.ttft_idle_s[i]) + uncached / float(table.prefill_tokens_per_s[i]),
+            unloaded_ttft_s=float(table.rows.ttft_idle_s[i]) + uncached / float(table.rows.prefill_tokens_per_s[i]),
             rival_q95_s=placement.rival_q95_s(),
             progress_at=now,
             streams=streams,
@@ -316,10 +316,10 @@ class Ledger:
             attempt.paced_tokens = tokens
             self.table.prefill_done(attempt.endpoint, attempt.uncached_tokens)
             ttft_s = now - attempt.started_at
-            self.table.saw_first_token(attempt.endpoint, ttft_s, attempt.unloaded_ttft_s, attempt.in_flight, now)
+            self.table.speeds.saw_first_token(attempt.endpoint, ttft_s, attempt.unloaded_ttft_s, attempt.in_flight, now)
         elif held_up or tokens - attempt.paced_tokens >= _MIN_TOKENS_FOR_PACE:
             if not held_up:
-                self.table.saw_pace(attempt.endpoint, tokens - attempt.paced_tokens, now - attempt.paced_at, now)
+                self.table.speeds.saw_pace(attempt.endpoint, tokens - attempt.paced_tokens, now - attempt.paced_at, now)
                 pace_s = (now - attempt.paced_at) / max(1, tokens - attempt.paced_tokens)
                 attempt.pace_s = pace_s if attempt.pace_s == 0.0 else 0.5 * (attempt.pace_s + pace_s)
                 attempt.longest_lull_s = max(attempt.longest_lull_s, now - attempt.progress_at)
@@ -348,11 +348,11 @@ class Ledger:
         decode_s = max(0, tokens - 1) * attempt.predicted_tpot_s
         factor = elapsed / max(_SHORTEST_FORECAST_S, attempt.predicted_ttft_s + decode_s)
         if factor > 0.0:
-            self.table.saw_misfit(attempt.endpoint, factor)
+            self.table.speeds.saw_misfit(attempt.endpoint, factor)
         if attempt.first_at is None:
             self._saw_whole(attempt, tokens, factor, usage.decode_s, elapsed, now)
         elif attempt.paced_at == attempt.first_at and tokens - attempt.paced_tokens >= _MIN_TOKENS_FOR_PACE:
-            self.table.saw_pace(attempt.endpoint, tokens - attempt.paced_tokens, now - attempt.first_at, now)
+            self.table.speeds.saw_pace(attempt.endpoint, tokens - attempt.paced_tokens, now - attempt.first_at, now)
 
     def _saw_whole(
         self, attempt: AttemptState, tokens: int, factor: float, decode_s: float | None, elapsed: float, now: float
@@ -367,9 +367,9 @@ class Ledger:
             decode_s = factor * (tokens - 1) * attempt.predicted_tpot_s
         else:
             ttft_s = elapsed - decode_s
-        table.saw_first_token(i, ttft_s, attempt.unloaded_ttft_s, attempt.in_flight, now)
+        table.speeds.saw_first_token(i, ttft_s, attempt.unloaded_ttft_s, attempt.in_flight, now)
         if tokens > _MIN_TOKENS_FOR_PACE:
-            table.saw_pace(i, tokens - 1, decode_s, now)
+            table.speeds.saw_pace(i, tokens - 1, decode_s, now)
 
     # -- money and names ---------------------------------------------------------------------------------------------
 
@@ -409,9 +409,11 @@ class Ledger:
                 in_flight[attempt.endpoint] += 1
         table = self.table
         _check(len(self._owner) == int(in_flight.sum()), "attempts without a call")
-        _check(bool((in_flight == table.in_flight).all()), f"slots taken {table.in_flight}, attempts {in_flight}")
-        _check(bool((table.in_flight <= table.slots).all()), "more attempts than slots")
-        _check(bool((table.prefill_tokens >= 0).all()), "negative prefill")
+        _check(
+            bool((in_flight == table.rows.in_flight).all()), f"slots taken {table.rows.in_flight}, attempts {in_flight}"
+        )
+        _check(bool((table.rows.in_flight <= table.rows.slots).all()), "more attempts than slots")
+        _check(bool((table.rows.prefill_tokens >= 0).all()), "negative prefill")
         staked = sum(
             attempt.stake_row is not None for state in self.calls.values() for attempt in state.attempts.values()
         )
@@ -419,7 +421,7 @@ class Ledger:
         _check(self.waiting == sorted(self.waiting), "waiting room out of order")
         waiting = {call_id for call_id, state in self.calls.items() if state.waiting}
         _check({call_id for _, call_id in self.waiting} == waiting, "waiting room differs from the calls")
-        _check(int(table.waiting.sum()) == len(waiting), "waiting counts differ")
+        _check(int(table.gates.waiting.sum()) == len(waiting), "waiting counts differ")
         _check({c for run in self.runs.values() for c in run.calls} == set(self.calls), "runs and calls differ")
         for run_id, run in self.runs.items():
             running = (attempt for call_id in run.calls for attempt in self.calls[call_id].attempts.values())

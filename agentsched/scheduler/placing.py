@@ -177,7 +177,9 @@ class Placer:
             ttft_s=ttft_s,
             tpot_s=tpot_s,
             e2e_s=ttft_s + max(0.0, state.lengths.quantile(0.5) - 1.0) * tpot_s,
-            samples=answer_samples(ttft_s, tpot_s, state.lengths.values, self._table.factors(candidates[position])),
+            samples=answer_samples(
+                ttft_s, tpot_s, state.lengths.values, self._table.speeds.factors(candidates[position])
+            ),
         )
 
     def _ready_in_s(
@@ -187,7 +189,7 @@ class Placer:
 
         None: inf for all of them.
         """
-        ready = self._table.closed_s(indices, state.expected_tokens, now, state.order)
+        ready = self._table.gates.closed_s(indices, state.expected_tokens, now, state.order)
         if ready is not None or state.not_before:
             ready = np.zeros(len(candidates)) if ready is None else ready
             if state.not_before:
@@ -195,7 +197,7 @@ class Placer:
             ready[(ready > 0.0) & (now + ready >= latest)] = np.inf
             if not np.isfinite(ready).any():
                 return None
-        queue = self._table.queue_s(indices)
+        queue = self._table.gates.queue_s(indices)
         if ready is None or queue is None:
             return np.zeros(len(candidates)) if ready is queue is None else queue if ready is None else ready
         return np.maximum(ready, queue)

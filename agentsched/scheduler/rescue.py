@@ -33,8 +33,13 @@ _LEAST_OUTLOOK = 0.8
 """Streams are moved while calls are expected to be in time with at least this probability on average: crawling is then
 the trouble of one endpoint, not of all."""
 
+_CALM_OUTLOOK, _MOST_STRAIN = 0.85, 1.3
+"""A pool is overloaded if its calls expect to be in time with less than that probability, and to take more than that
+multiple of what they would take on idle endpoints: a second attempt would take its place from a first one. Tight
+deadlines alone are no overload, nor is a busy pool that is in time."""
+
 _OUTLOOK_COUNT = 64.0
-"""Calls over which that average runs."""
+"""Calls over which both averages run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ class Rescue:
         self.hedges = ShareBudget(hedge.max_extra, hedge.reserve)
         self.moves = ShareBudget(hedge.max_moves, hedge.reserve if hedge.max_moves > 0.0 else 0.0)
         self.waste = TokenBudget(hedge.max_waste, hedge.reserve)
-        self._outlook = 1.0
+        self._outlook = self._strain = 1.0
 
     def arrived(self, state: CallState) -> None:
         """A call arrived: budgets are shares of all calls."""
@@ -78,9 +83,15 @@ class Rescue:
         self.moves.deposit()
         self.waste.deposit(_size(state))
 
-    def placed(self, p_meet: float | None) -> None:
+    def placed(self, state: CallState, placement: Placement, p_meet: float | None) -> None:
         """A call was placed for the first time, and expects to be in time with this probability; None: at any time."""
         self._outlook += ((1.0 if p_meet is None else p_meet) - self._outlook) / _OUTLOOK_COUNT
+        self._strain += (_strain(state, placement) - self._strain) / _OUTLOOK_COUNT
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether the pool has more work than it can do in time."""
+        return self._outlook < _CALM_OUTLOOK and self._strain > _MOST_STRAIN
 
     def think(self, state: CallState, attempt: AttemptState, now: float) -> Thought:
         """Judge the only attempt of a call."""
@@ -110,7 +121,8 @@ class Rescue:
         return Thought(judgement, rival)
 
     def _may_hedge(self, state: CallState, rival: Placement) -> bool:
-        return self.hedges.available and self.waste.affords(_size(state)) and _calm(state, rival)
+        affordable = self.hedges.available and self.waste.affords(_size(state))
+        return affordable and not self.overloaded and _strain(state, rival) <= _CALM
 
     def hedged(self, state: CallState) -> None:
         """A second attempt was started beside the first."""
@@ -140,7 +152,7 @@ class Rescue:
         if lulls:
             running, may_hedge = self._running(state, attempt, rival, now), self._may_hedge(state, rival)
             return Thought(judge_lull(running, may_hedge=may_hedge), rival)
-        crawling = attempt.slow_since is not None and self._outlook >= _LEAST_OUTLOOK and _calm(state, rival)
+        crawling = attempt.slow_since is not None and self._outlook >= _LEAST_OUTLOOK and _strain(state, rival) <= _CALM
         may_move = crawling and self.moves.available and self.waste.affords(_size(state))
         return Thought(judge_running(self._running(state, attempt, rival, now), may_move=may_move), rival)
 
@@ -160,7 +172,7 @@ class Rescue:
         tokens = attempt.known_tokens + attempt.tokens
         lengths = state.lengths.above(float(tokens)).values
         left = np.maximum(0.0, lengths - tokens)
-        spread = lognormal_factors(table.spread(attempt.endpoint))
+        spread = lognormal_factors(table.speeds.spread(attempt.endpoint))
         pace = max(attempt.pace_s, attempt.predicted_tpot_s)
         repeats = self._repeats(state, attempt, rival)
         return Running(
@@ -169,11 +181,11 @@ class Rescue:
             slowness=pace / attempt.predicted_tpot_s,
             left_samples=left * pace * spread,
             rival_samples=completion_samples(
-                rival.ttft_s, rival.tpot_s, lengths if repeats else left, table.spread(rival.endpoint)
+                rival.ttft_s, rival.tpot_s, lengths if repeats else left, table.speeds.spread(rival.endpoint)
             ),
             slack_s=_slack_s(state, rival, now),
-            error_rate=table.errors(attempt.endpoint, now),
-            rival_error_rate=table.errors(rival.endpoint, now),
+            error_rate=table.gates.errors(attempt.endpoint, now),
+            rival_error_rate=table.gates.errors(rival.endpoint, now),
             begun=state.delivered is not None or not repeats,
             degrades=endpoints[rival.endpoint].quality < endpoints[attempt.endpoint].quality,
         )
@@ -193,14 +205,14 @@ def _size(state: CallState) -> float:
     return state.call.input_tokens + state.lengths.mean
 
 
-def _calm(state: CallState, rival: Placement) -> bool:
-    """Whether the rival is not overloaded itself."""
-    situation, k = rival.situation, rival.position
+def _strain(state: CallState, placement: Placement) -> float:
+    """How long the call would take there, as a multiple of what it would take if the endpoint were idle."""
+    situation, k = placement.situation, placement.position
     states, tokens = situation.states, state.lengths.mean
     uncached = max(0.0, state.call.input_tokens - situation.cached_tokens.item(k))
-    idle = states.ttft_idle_s.item(k) + uncached / states.prefill_tokens_per_s.item(k)
-    idle += tokens * states.tpot_alone_s.item(k)
-    return rival.ttft_s + tokens * rival.tpot_s <= _CALM * idle
+    idle_s = states.ttft_idle_s.item(k) + uncached / states.prefill_tokens_per_s.item(k)
+    idle_s += tokens * states.tpot_alone_s.item(k)
+    return (state.queued_s + placement.ttft_s + tokens * placement.tpot_s) / idle_s
 
 
 def _slack_s(state: CallState, rival: Placement, now: float) -> Array | float | None:

@@ -167,7 +167,7 @@ class Scheduler:
         if i is None:
             return
         limits = ((event.remaining_requests, event.reset_requests_s), (event.remaining_tokens, event.reset_tokens_s))
-        self.ledger.table.told_limits(i, limits, now)
+        self.ledger.table.gates.told_limits(i, limits, now)
 
     def _forecasts_replaced(self, event: ForecastsReplaced, now: float) -> None:
         self._lengths, self._remainders = event.lengths, event.remainders
@@ -200,5 +200,5 @@ class Scheduler:
 
     def __repr__(self) -> str:
         ledger = self.ledger
-        running, waiting = int(ledger.table.in_flight.sum()), len(ledger.waiting)
+        running, waiting = int(ledger.table.rows.in_flight.sum()), len(ledger.waiting)
         return f"<Scheduler runs={len(ledger.runs)} calls={len(ledger.calls)} running={running} waiting={waiting}>"

@@ -37,7 +37,7 @@ def quiet(runtime) -> None:
     assert runtime.dispatcher.open_calls == 0
     assert scheduler.idle
     scheduler.check_invariants()
-    assert scheduler.ledger.table.in_flight.sum() == 0
+    assert scheduler.ledger.table.rows.in_flight.sum() == 0
 
 
 async def test_a_whole_answer(emulated, make_runtime):

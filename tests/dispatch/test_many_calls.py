@@ -46,7 +46,7 @@ async def test_the_crowd(make_runtime, tmp_path):
         scheduler = runtime.dispatcher.scheduler
         assert runtime.dispatcher.open_calls == 0
         scheduler.check_invariants()
-        assert scheduler.ledger.table.in_flight.sum() == 0
+        assert scheduler.ledger.table.rows.in_flight.sum() == 0
         assert len(asyncio.all_tasks()) <= tasks_before
         for name in "abcd":
             assert emulated.running(name) == 0

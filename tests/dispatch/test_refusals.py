@@ -58,7 +58,7 @@ async def test_an_error_body_that_never_ends_does_not_delay_the_next_attempt(mak
         replies = [await runtime.dispatcher.send(a_call(2), asked()) for _ in range(2)]
         assert [reply.content for reply in replies] == [GOOD, GOOD]
         table = runtime.dispatcher.scheduler.ledger.table
-        assert table.failures_in_row[0] >= 1, "the bad one was tried"
+        assert table.gates.failures_in_row[0] >= 1, "the bad one was tried"
         runtime.close()
 
 

@@ -34,4 +34,4 @@ async def test_a_connection_closed_when_reused_costs_nothing(make_runtime):
     for writer in writers:
         writer.transport.abort()  # the last one's handler still waits for a second request
     assert len(writers) == 4
-    assert runtime.dispatcher.scheduler.ledger.table.error_rate.max() == 0
+    assert runtime.dispatcher.scheduler.ledger.table.rows.error_rate.max() == 0

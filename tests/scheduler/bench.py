@@ -343,4 +343,4 @@ class Bench:
 
     def in_flight(self, name: str) -> int:
         """Slots taken at an endpoint."""
-        return int(self.scheduler.ledger.table.in_flight[self.scheduler.ledger.table.index[name]])
+        return int(self.scheduler.ledger.table.rows.in_flight[self.scheduler.ledger.table.index[name]])

@@ -201,9 +201,9 @@ class Schedule:
         table, calls = bench.scheduler.ledger.table, bench.calls.values()
         assert bench.scheduler.idle
         assert bench.scheduler.ledger.runs == {}
-        assert table.in_flight.sum() == 0
-        assert table.waiting.sum() == 0
-        assert table.prefill_tokens.sum() == 0
+        assert table.rows.in_flight.sum() == 0
+        assert table.gates.waiting.sum() == 0
+        assert table.rows.prefill_tokens.sum() == 0
         for seen in calls:
             self._check_call(seen)
         self._check_spending()
@@ -215,8 +215,9 @@ class Schedule:
         assert retries - free <= retry.budget * len(calls) + retry.reserve
         assert {closed.run.run_id for closed in bench.closed_runs} == {"r0", "r1"}
         assert sum(closed.attempts for closed in bench.closed_runs) == len(bench.observations)
-        for name in ("pace_scale", "ttft_idle_s", "tpot_s", "service_s"):
-            values = np.asarray(getattr(table, name))
+        speeds = (table.speeds.pace_scale, table.rows.ttft_idle_s, table.rows.tpot_s, table.gates.service_s)
+        for name, learned in zip(("pace_scale", "ttft_idle_s", "tpot_s", "service_s"), speeds, strict=True):
+            values = np.asarray(learned)
             assert np.isfinite(values).all(), name
             assert (values > 0).all(), name
 

@@ -38,7 +38,7 @@ def test_what_is_not_the_endpoints_fault_does_not_open_it(kind):
         if seen.starts:
             bench.fail(seen, kind)
     assert bench.notes == []
-    assert bench.scheduler.ledger.table.failures_in_row[0] == 0
+    assert bench.scheduler.ledger.table.gates.failures_in_row[0] == 0
 
 
 def test_calls_wait_for_the_cooldown_if_it_fits_the_deadline():

@@ -75,7 +75,7 @@ def test_the_idle_clock_ends_a_stalled_stream():
         bench.progress(seen, k)
     bench.advance(3.01)
     assert seen.failed.failure.kind is FailureKind.STALLED
-    assert bench.scheduler.ledger.table.error_rate[0] > 0
+    assert bench.scheduler.ledger.table.rows.error_rate[0] > 0
 
 
 def test_the_idle_clock_rests_while_the_caller_does_not_read_and_runs_again_afterwards():

@@ -92,10 +92,10 @@ def test_a_recent_pace_is_believed_and_then_forgotten():
     bench = Bench(endpoint("a", profile=PRIOR), lengths=FixedLengths(20))
     table = bench.scheduler.ledger.table
     for k in range(40):
-        table.saw_pace(0, 5.0, 0.1, bench.now + 0.1 * k)
+        table.speeds.saw_pace(0, 5.0, 0.1, bench.now + 0.1 * k)
     now = bench.now + 4.0
     for k in range(20):
-        table.saw_pace(0, 5.0, 0.5, now + 0.5 * k)
+        table.speeds.saw_pace(0, 5.0, 0.5, now + 0.5 * k)
     now += 9.5
     recent = tpot_if_joined(table.states(np.array([0]), np.zeros(1), now))[0]
     later = tpot_if_joined(table.states(np.array([0]), np.zeros(1), now + 100.0))[0]
@@ -113,12 +113,12 @@ def test_an_unseen_endpoint_is_its_profile_not_idle_and_fast():
 def test_a_crowded_first_token_is_load_and_fades():
     bench = Bench(endpoint("a", profile=PRIOR))
     table = bench.scheduler.ledger.table
-    table.saw_first_token(0, 4.3, 0.3, crowd=20.0, now=bench.now)
+    table.speeds.saw_first_token(0, 4.3, 0.3, crowd=20.0, now=bench.now)
     soon = table.states(np.array([0]), np.zeros(1), bench.now).excess_ttft_s[0]
     later = table.states(np.array([0]), np.zeros(1), bench.now + 50.0).excess_ttft_s[0]
     assert soon == pytest.approx(2.0)
     assert later < 0.001
-    assert table.ttft_idle_s[0] == 0.3
+    assert table.rows.ttft_idle_s[0] == 0.3
 
 
 def test_prefill_is_counted_until_the_first_token():
@@ -126,11 +126,11 @@ def test_prefill_is_counted_until_the_first_token():
     table = bench.scheduler.ledger.table
     first = bench.call(stream=True, input_tokens=1000)
     bench.call(stream=True, input_tokens=500)
-    assert table.prefill_tokens[0] == 1500
+    assert table.rows.prefill_tokens[0] == 1500
     bench.progress(first)
-    assert table.prefill_tokens[0] == 500
+    assert table.rows.prefill_tokens[0] == 500
     bench.fail(first, FailureKind.RESET)
-    assert table.prefill_tokens[0] == 500
+    assert table.rows.prefill_tokens[0] == 500
 
 
 def test_prefill_of_whole_answers_is_taken_as_done_when_predicted():
@@ -149,7 +149,7 @@ def test_an_empty_endpoint_has_no_prefill():
     table = bench.scheduler.ledger.table
     for _ in range(3):
         bench.finish(bench.call(input_tokens=8000))
-        assert table.prefill_tokens[0] == 0
+        assert table.rows.prefill_tokens[0] == 0
     bench.call(input_tokens=8000)
     bench.advance(0.0)
     assert table.states(np.array([0]), np.zeros(1), bench.now).prefill_tokens[0] == 8000
@@ -167,8 +167,8 @@ def test_a_stream_that_its_caller_did_not_read_teaches_no_pace():
     bench.advance(0.1)
     bench.progress(seen, 15)
     bench.finish(seen, 15)
-    assert table.tpot_s[0] == pytest.approx(0.02)
-    assert table.pace_scale[0] == pytest.approx(1.0, rel=0.01)
+    assert table.rows.tpot_s[0] == pytest.approx(0.02)
+    assert table.speeds.pace_scale[0] == pytest.approx(1.0, rel=0.01)
 
 
 def test_a_count_that_differs_from_the_stream_teaches_no_impossible_pace():
@@ -180,7 +180,7 @@ def test_a_count_that_differs_from_the_stream_teaches_no_impossible_pace():
         bench.advance(0.1)
         bench.progress(seen, 5 * k)
     bench.finish(seen, 5000)
-    assert table.tpot_s[0] == pytest.approx(0.02)
+    assert table.rows.tpot_s[0] == pytest.approx(0.02)
 
 
 def test_error_rates_rise_and_fall():
@@ -188,14 +188,14 @@ def test_error_rates_rise_and_fall():
     table = bench.scheduler.ledger.table
     rates = []
     for _ in range(4):
-        table.failed(0, bench.now)
-        rates.append(table.error_rate[0])
+        table.gates.failed(0, bench.now)
+        rates.append(table.rows.error_rate[0])
     assert rates == sorted(rates)
     assert 0.3 < rates[-1] < 0.5
     for _ in range(20):
-        table.succeeded(0)
-    assert table.error_rate[0] < 0.05
-    assert table.error_rate[1] == 0.0
+        table.gates.succeeded(0)
+    assert table.rows.error_rate[0] < 0.05
+    assert table.rows.error_rate[1] == 0.0
 
 
 def test_waiting_for_a_slot_is_expected_to_take_longer_in_a_longer_queue():
@@ -203,13 +203,13 @@ def test_waiting_for_a_slot_is_expected_to_take_longer_in_a_longer_queue():
     table, both = bench.scheduler.ledger.table, np.array([0, 1])
     for _ in range(2):
         bench.call(pinned="a")
-    short = table.queue_s(both)[0]
+    short = table.gates.queue_s(both)[0]
     bench.call(pinned="a")
-    assert table.queue_s(both)[0] > short > 0.0
-    assert table.queue_s(both)[1] == 0.0
+    assert table.gates.queue_s(both)[0] > short > 0.0
+    assert table.gates.queue_s(both)[1] == 0.0
     for _ in range(50):
         table.saw_service(0, 10.0)
-    assert table.queue_s(both)[0] == pytest.approx(10.0, rel=0.1)
+    assert table.gates.queue_s(both)[0] == pytest.approx(10.0, rel=0.1)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -232,17 +232,17 @@ def test_a_caller_that_reads_slowly_is_no_misfit():
     bench.progress(seen, 10, paused=True)
     bench.advance(100.0)
     bench.progress(seen, 10)
-    before = table.spread(0)
+    before = table.speeds.spread(0)
     bench.finish(seen, 20)
-    assert table.spread(0) == before
+    assert table.speeds.spread(0) == before
 
 
 def test_the_spread_is_what_forecasts_were_off_by():
     bench = Bench("a")
     table = bench.scheduler.ledger.table
     for factor in (0.5, 2.0) * 100:
-        table.saw_misfit(0, factor)
-    assert table.spread(0) == pytest.approx(np.log(2.0), rel=0.01)
+        table.speeds.saw_misfit(0, factor)
+    assert table.speeds.spread(0) == pytest.approx(np.log(2.0), rel=0.01)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -254,7 +254,7 @@ def test_an_answer_that_nobody_counted_teaches_no_speed(stream):
         bench.advance(10.0)
         bench.finish(seen, None)
     assert believed(bench, 20) == pytest.approx(before)
-    assert bench.scheduler.ledger.table.service_s[0] > 4.0
+    assert bench.scheduler.ledger.table.gates.service_s[0] > 4.0
 
 
 def test_an_endpoint_that_failed_once_is_used_again():
@@ -270,19 +270,19 @@ def test_an_endpoint_that_failed_once_is_used_again():
         bench.advance(2.0)
     assert places[:10] == ["b"] * 10
     assert places[-1] == "a"
-    assert bench.scheduler.ledger.table.errors(0, bench.now) < 0.05
+    assert bench.scheduler.ledger.table.gates.errors(0, bench.now) < 0.05
 
 
 def test_errors_fade():
     bench = Bench("a")
     table = bench.scheduler.ledger.table
     for _ in range(4):
-        table.failed(0, bench.now)
-    at_once, later = table.errors(0, bench.now), table.errors(0, bench.now + 30.0)
+        table.gates.failed(0, bench.now)
+    at_once, later = table.gates.errors(0, bench.now), table.gates.errors(0, bench.now + 30.0)
     assert later == pytest.approx(at_once / 2)
-    assert table.errors(0, bench.now + 60.0) == 0.0
+    assert table.gates.errors(0, bench.now + 60.0) == 0.0
     for now in (bench.now, bench.now + 30.0, bench.now + 61.0):
         shown = table.states(np.array([0]), np.zeros(1), now).error_rate[0]
-        assert shown == pytest.approx(table.errors(0, now))
-    table.failed(0, bench.now + 60.0)
-    assert table.errors(0, bench.now + 60.0) == pytest.approx(1 / 8), "the past is past"
+        assert shown == pytest.approx(table.gates.errors(0, now))
+    table.gates.failed(0, bench.now + 60.0)
+    assert table.gates.errors(0, bench.now + 60.0) == pytest.approx(1 / 8), "the past is past"

@@ -135,7 +135,7 @@ def test_an_answer_that_comes_out_differently_ends_the_replays():
     assert len(seen.starts) == 2
     assert seen.failed.delivered
     assert seen.failed.passthrough is None
-    assert bench.scheduler.ledger.table.error_rate[1] == 0.0, "not the server's fault"
+    assert bench.scheduler.ledger.table.rows.error_rate[1] == 0.0, "not the server's fault"
 
 
 def test_retries_and_their_budget_bound_it():

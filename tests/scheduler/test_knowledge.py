@@ -103,11 +103,11 @@ def test_a_newcomer_takes_over_what_others_have_learned():
     bench = Bench(endpoint("a", profile=PRIOR))
     told(bench, SLOW)
     table = bench.scheduler.ledger.table
-    assert table.tpot_alone_s[0] == pytest.approx(0.08)
-    assert table.tpot_per_batch_s[0] == pytest.approx(0.004), "all of the profile is off by as much"
-    assert table.ttft_idle_s[0] == pytest.approx(1.2)
+    assert table.rows.tpot_alone_s[0] == pytest.approx(0.08)
+    assert table.rows.tpot_per_batch_s[0] == pytest.approx(0.004), "all of the profile is off by as much"
+    assert table.rows.ttft_idle_s[0] == pytest.approx(1.2)
     told(bench, EndpointKnowledge("a", tpot_s=0.5, tpot_count=30.0, ttft_idle_s=9.0, ttft_count=30.0))
-    assert table.tpot_alone_s[0] == pytest.approx(0.08), "it is no newcomer any more"
+    assert table.rows.tpot_alone_s[0] == pytest.approx(0.08), "it is no newcomer any more"
     assert tells(bench) == {}, "hearsay is not passed on"
 
 
@@ -147,6 +147,6 @@ def test_slots_that_others_have_taken_are_a_queue_at_the_server():
         return table.states(indices, np.zeros(3), bench.now).excess_ttft_s.tolist()
 
     bench.feed(OthersSeen((EndpointLoad("a", 7.0), EndpointLoad("b", 3.0), EndpointLoad("c", 99.0)), bench.now))
-    assert excess() == [pytest.approx(4 * table.service_s[0] / 4), 0.0, 0.0]
+    assert excess() == [pytest.approx(4 * table.gates.service_s[0] / 4), 0.0, 0.0]
     assert bench.call(9.0).places != ["a"]
-    assert table.queue_s(indices).tolist() == [0.0, 0.0, 0.0], "it is not waited for here"
+    assert table.gates.queue_s(indices).tolist() == [0.0, 0.0, 0.0], "it is not waited for here"

@@ -17,11 +17,11 @@ def bench() -> Bench:
 
 
 def break_slots(ledger):
-    ledger.table.in_flight[0] = 0.0
+    ledger.table.rows.in_flight[0] = 0.0
 
 
 def break_limit(ledger):
-    ledger.table.slots[0] = 0.0
+    ledger.table.rows.slots[0] = 0.0
 
 
 def break_owner(ledger):
@@ -33,7 +33,7 @@ def break_orphan(ledger):
 
 
 def break_prefill(ledger):
-    ledger.table.prefill_tokens[0] = -1.0
+    ledger.table.rows.prefill_tokens[0] = -1.0
 
 
 def break_waiting_room(ledger):
@@ -45,7 +45,7 @@ def break_waiting_order(ledger):
 
 
 def break_waiting_count(ledger):
-    ledger.table.waiting[0] = 0.0
+    ledger.table.gates.waiting[0] = 0.0
 
 
 def break_both(ledger):

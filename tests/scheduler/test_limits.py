@@ -102,13 +102,13 @@ def test_a_429_that_says_nothing_means_longer_and_longer_rests():
     for _ in range(7):
         seen = bench.call()
         bench.fail(seen, FailureKind.RATE_LIMITED)
-        rests.append(bench.scheduler.ledger.table.blocked_until[0] - bench.now)
+        rests.append(bench.scheduler.ledger.table.gates.blocked_until[0] - bench.now)
         bench.cancel(seen)
         bench.advance(60.0)
     assert rests == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
     bench.finish(bench.call())
     bench.fail(bench.call(), FailureKind.RATE_LIMITED)
-    assert bench.scheduler.ledger.table.blocked_until[0] - bench.now == 1.0
+    assert bench.scheduler.ledger.table.gates.blocked_until[0] - bench.now == 1.0
 
 
 def test_a_burst_of_429_counts_once():
@@ -116,15 +116,15 @@ def test_a_burst_of_429_counts_once():
     calls = [bench.call(100.0) for _ in range(50)]
     for seen in calls:
         bench.fail(seen, FailureKind.RATE_LIMITED)
-    assert bench.scheduler.ledger.table.blocked_until[0] - bench.now == 1.0
+    assert bench.scheduler.ledger.table.gates.blocked_until[0] - bench.now == 1.0
 
 
 def test_429_for_ever_overflows_nothing():
     bench = Bench("a")
     table = bench.scheduler.ledger.table
     for k in range(3000):
-        table.limited(0, None, 1000.0 + 40.0 * k)
-    assert table.blocked_until[0] == 1000.0 + 40.0 * 2999 + 30.0
+        table.gates.limited(0, None, 1000.0 + 40.0 * k)
+    assert table.gates.blocked_until[0] == 1000.0 + 40.0 * 2999 + 30.0
 
 
 def test_a_503_with_retry_after_is_honoured_too():
@@ -132,7 +132,7 @@ def test_a_503_with_retry_after_is_honoured_too():
     seen = bench.call(10.0)
     bench.fail(seen, FailureKind.SERVER, status=503, retry_after_s=8.0)
     assert seen.places == ["a", "b"]
-    assert bench.scheduler.ledger.table.closed_s(np.array([0]), 1.0, bench.now)[0] == pytest.approx(8.0)
+    assert bench.scheduler.ledger.table.gates.closed_s(np.array([0]), 1.0, bench.now)[0] == pytest.approx(8.0)
 
 
 # -- requests and tokens per minute ----------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def test_what_no_server_worked_on_is_refunded_whole():
     seen = bench.call(100.0, input_tokens=500)
     assert seen.places == ["a"]
     bench.fail(seen, FailureKind.CONNECT)
-    assert bench.scheduler.ledger.table.token_buckets[0].used(bench.now) == 0.0
+    assert bench.scheduler.ledger.table.gates.token_buckets[0].used(bench.now) == 0.0
 
 
 def test_a_call_larger_than_the_limit_goes_when_the_window_is_empty():

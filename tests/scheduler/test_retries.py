@@ -40,7 +40,7 @@ def test_a_request_that_is_wrong_is_handed_back_unchanged(status):
     assert seen.failed.passthrough == seen.starts[0].attempt_id
     assert seen.failed.endpoint == "a"
     assert seen.failed.failure.status == status
-    assert bench.scheduler.ledger.table.error_rate.max() == 0.0
+    assert bench.scheduler.ledger.table.rows.error_rate.max() == 0.0
 
 
 def test_the_only_endpoint_is_tried_again_soon_and_then_over_the_time_that_is_left():
@@ -163,7 +163,7 @@ def test_a_stale_connection_is_tried_again_at_once_for_free():
     seen = bench.call(10.0)
     bench.fail(seen, FailureKind.STALE)
     assert seen.places == ["a", "a"]
-    assert bench.scheduler.ledger.table.error_rate[0] == 0.0
+    assert bench.scheduler.ledger.table.rows.error_rate[0] == 0.0
     bench.fail(seen, FailureKind.STALE)
     assert seen.failed.failure.kind is FailureKind.STALE
     assert len(seen.starts) == 2

@@ -261,13 +261,13 @@ def test_a_loser_that_was_silent_for_long_is_blamed():
     bench, seen = hedged()
     bench.advance(0.1)
     bench.finish(seen)
-    assert bench.scheduler.ledger.table.error_rate[0] > 0
+    assert bench.scheduler.ledger.table.rows.error_rate[0] > 0
 
 
 def test_a_loser_that_was_as_slow_as_the_winner_is_not():
     bench, seen = hedged()
     bench.finish(seen, which=0)
-    assert bench.scheduler.ledger.table.error_rate.max() == 0
+    assert bench.scheduler.ledger.table.rows.error_rate.max() == 0
 
 
 def test_an_endpoint_that_stays_silent_to_the_deadline_is_blamed_where_an_answer_was_long_due():
@@ -275,10 +275,10 @@ def test_an_endpoint_that_stays_silent_to_the_deadline_is_blamed_where_an_answer
     for _ in range(3):
         bench.call(0.5)
         bench.advance(0.6)
-    assert bench.scheduler.ledger.table.error_rate[0] == 0.0, "no time for an answer"
+    assert bench.scheduler.ledger.table.rows.error_rate[0] == 0.0, "no time for an answer"
     bench.call(20.0)
     bench.advance(21.0)
-    assert bench.scheduler.ledger.table.error_rate[0] > 0.0
+    assert bench.scheduler.ledger.table.rows.error_rate[0] > 0.0
 
 
 def test_the_prior_of_lengths_is_wide():

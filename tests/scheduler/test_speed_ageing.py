@@ -24,8 +24,8 @@ def look(table, now):
 
 def slow_hour(table, now, i=0):
     for _ in range(40):
-        table.saw_first_token(i, 2.0, 0.2, 1.0, now)
-        table.saw_pace(i, 50.0, 10.0, now)
+        table.speeds.saw_first_token(i, 2.0, 0.2, 1.0, now)
+        table.speeds.saw_pace(i, 50.0, 10.0, now)
 
 
 def test_an_endpoint_that_was_slow_is_tried_again_some_day(table):
@@ -40,7 +40,7 @@ def test_an_endpoint_that_was_slow_is_tried_again_some_day(table):
     assert later.tpot_alone_s[0] == pytest.approx(0.02, rel=0.05)
     assert later.ttft_idle_s[0] == pytest.approx(0.2, rel=0.05)
     assert later.tpot_alone_s[1] == 0.02
-    table.saw_pace(0, 50.0, 10.0, 48 * HOUR)
+    table.speeds.saw_pace(0, 50.0, 10.0, 48 * HOUR)
     assert look(table, 48 * HOUR).tpot_alone_s[0] > 0.04, "fresh news count for much again"
 
 
@@ -66,8 +66,8 @@ def test_what_is_seen_all_the_time_does_not_fade(table):
 
 
 def test_misfits_make_factors(table):
-    assert table.factors(0)[16] == pytest.approx(1.0, abs=0.02)
+    assert table.speeds.factors(0)[16] == pytest.approx(1.0, abs=0.02)
     for _ in range(60):
-        table.saw_misfit(0, 2.0)
-    assert table.factors(0)[16] == pytest.approx(2.0, rel=0.02)
-    assert table.factors(1)[16] == pytest.approx(1.0, abs=0.02)
+        table.speeds.saw_misfit(0, 2.0)
+    assert table.speeds.factors(0)[16] == pytest.approx(2.0, rel=0.02)
+    assert table.speeds.factors(1)[16] == pytest.approx(1.0, abs=0.02)

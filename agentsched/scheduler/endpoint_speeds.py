@@ -1,0 +1,172 @@
+"""How fast each endpoint is, as its answers show: paces, times to first token, and how far to trust either."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentsched.core.endpoint import Endpoint, Profile
+from agentsched.forecast.endpoint_latency import LatencyFactors, aged
+from agentsched.forecast.latency import KNOWN_SPREAD
+from agentsched.scheduler.cold_start import mean_profile, peers, untold
+from agentsched.scheduler.endpoint_rows import EndpointRows
+
+__all__ = ["EndpointSpeeds"]
+
+Array = NDArray[np.float64]
+
+_TPOT_TAU_S = 1.0
+"""Time constant of the token-pace average, seconds (DESIGN.md section 10)."""
+
+_EXCESS_DECAY_S = 5.0
+"""How fast an observed excess of TTFT over its prediction is forgotten, seconds."""
+
+_SLOW_COUNT = 40.0
+"""Calls over which the slow corrections of a profile (pace, idle TTFT) average; the profile itself counts as one."""
+
+_MISFIT_COUNT = 16.0
+"""Answers over which the misfit of predictions averages."""
+
+_MOST_MISFIT = 2.0
+"""Log-factors beyond this count as this: one stall says little about the next call."""
+
+_SPEED_HALF_LIFE_S = 21_600.0
+"""What was learned of a speed and is not confirmed fades toward the profile with this half-life, seconds."""
+
+_AGE_EVERY_S = 60.0
+
+
+class EndpointSpeeds:
+    """Learns the speeds among a pool's rows.
+
+    Args:
+        endpoints: the pool, whose profiles are what is believed at first.
+        rows: its rows.
+    """
+
+    def __init__(self, endpoints: Sequence[Endpoint], rows: EndpointRows) -> None:
+        self._endpoints, self._rows = endpoints, rows
+        count, profiles = len(endpoints), [endpoint.profile for endpoint in endpoints]
+        self._prior_alone_s = [p.tpot_s for p in profiles]
+        self._prior_per_batch_s = [p.tpot_per_batch_s for p in profiles]
+        self._prior_ttft_s = [max(1e-3, p.ttft_s) for p in profiles]
+        self.pace_scale, self.pace_count, self.ttft_count = [1.0] * count, [1.0] * count, [1.0] * count
+        self.heard, self.misfit = [0] * count, [KNOWN_SPREAD**2] * count
+        self.excess_at = np.zeros(count)
+        self._factors = [LatencyFactors() for _ in endpoints]
+        self._age_at = -math.inf
+        self._strangers = untold(endpoints)
+        self.take_strangers_for_others()
+
+    # -- what is believed ----------------------------------------------------------------------------------------------
+
+    def excess_s(self, i: int, now: float) -> float:
+        """What first tokens there take beyond what the profile explains, seconds, as last seen and decayed to now."""
+        return float(self._rows.excess_ttft_s[i]) * math.exp((float(self.excess_at[i]) - now) / _EXCESS_DECAY_S)
+
+    def spread(self, i: int) -> float:
+        """Log-standard-deviation of latencies around their predictions at row ``i``, for known lengths."""
+        return math.sqrt(self.misfit[i])
+
+    def factors(self, i: int) -> Array:
+        """Quantiles of actual over predicted times at row ``i``, for known lengths, ascending, shape (QUANTILES,)."""
+        return self._factors[i].quantiles()
+
+    def excess_all_s(self, indices: NDArray[np.intp], now: float) -> Array:
+        """What `excess_s` is for each of the rows ``indices``, shape (indices,)."""
+        held: Array = self._rows.excess_ttft_s[indices]
+        return held * np.exp((self.excess_at[indices] - now) / _EXCESS_DECAY_S)
+
+    # -- what is seen --------------------------------------------------------------------------------------------------
+
+    def saw_first_token(self, i: int, ttft_s: float, unloaded_s: float, crowd: float, now: float) -> None:
+        """TTFT seen: the excess over ``unloaded_s`` (idle base + own prefill) is load; without a crowd it is base."""
+        self.heard[i] += 1
+        excess = ttft_s - unloaded_s
+        held = self._rows.excess_ttft_s[i] * math.exp((self.excess_at[i] - now) / _EXCESS_DECAY_S)
+        self._rows.excess_ttft_s[i] = max(0.0, 0.5 * held + 0.5 * excess)
+        self.excess_at[i] = now
+        self._rows.seen_at[i] = now
+        if crowd <= 2.0:
+            self.ttft_count[i] = min(self.ttft_count[i] + 1.0, _SLOW_COUNT)
+            self._rows.ttft_idle_s[i] = max(1e-3, self._rows.ttft_idle_s[i] + excess / self.ttft_count[i])
+
+    def saw_pace(self, i: int, tokens: float, seconds: float, now: float) -> None:
+        """``tokens`` came in ``seconds`` on one stream: the pace of everybody there, averaged over about a second."""
+        if tokens <= 0.0 or seconds <= 0.0:
+            return
+        pace, joined = seconds / tokens, max(1.0, self._rows.in_flight.item(i))
+        believed = math.exp((self._rows.seen_at.item(i) - now) / _TPOT_TAU_S)
+        weight = max(1.0 - believed, min(1.0, seconds / _TPOT_TAU_S) / joined)
+        self._rows.tpot_s[i] += weight * (pace - self._rows.tpot_s[i])
+        self._rows.tpot_in_flight[i] += weight * (joined - self._rows.tpot_in_flight[i])
+        self._rows.seen_at[i] = now
+        expected = self._prior_alone_s[i] + self._prior_per_batch_s[i] * joined
+        self.pace_count[i] = min(self.pace_count[i] + 1.0, _SLOW_COUNT)
+        ratio = min(50.0, max(0.02, pace / expected))
+        self._scale_pace(i, self.pace_scale[i] * (ratio / self.pace_scale[i]) ** (1.0 / self.pace_count[i]))
+
+    def saw_misfit(self, i: int, factor: float) -> None:
+        """An answer took ``factor`` times what was predicted for its length: how far to trust the next prediction."""
+        self._factors[i].saw(factor)
+        off = min(_MOST_MISFIT, abs(math.log(factor)))
+        self.misfit[i] += (off * off - self.misfit[i]) / _MISFIT_COUNT
+
+    # -- what others and the rest of the pool say ----------------------------------------------------------------------
+
+    def learned_pace(self, i: int, alone_s: float, count: float) -> None:
+        """Others learned, from ``count`` answers, the time per output token of a call that is alone."""
+        self._scale_pace(i, alone_s / self._prior_alone_s[i])
+        self.pace_count[i] = 1.0 + count
+
+    def learned_ttft(self, i: int, idle_s: float, count: float) -> None:
+        """Others learned, from ``count`` answers, the time to first token when idle."""
+        self._rows.ttft_idle_s[i], self.ttft_count[i] = idle_s, 1.0 + count
+
+    def _scale_pace(self, i: int, scale: float) -> None:
+        self.pace_scale[i] = scale
+        self._rows.tpot_alone_s[i] = self._prior_alone_s[i] * scale
+        self._rows.tpot_per_batch_s[i] = self._prior_per_batch_s[i] * scale
+
+    def take_strangers_for_others(self) -> None:
+        """Who was neither described nor heard of is believed to be as fast as the rest of the pool."""
+        if not self._strangers:
+            return
+        self._strangers = [i for i in self._strangers if not self.heard[i] and self.pace_count[i] <= 1.0]
+        known = [i for i in range(len(self._endpoints)) if i not in self._strangers]
+        for i in self._strangers if known else ():
+            alike = mean_profile([self._profile(k) for k in peers(self._endpoints, i, known)])
+            self._prior_alone_s[i], self._prior_per_batch_s[i] = alike.tpot_s, alike.tpot_per_batch_s
+            self._rows.tpot_s[i], self._prior_ttft_s[i] = alike.tpot_s, max(1e-3, alike.ttft_s)
+            self._scale_pace(i, 1.0)
+            self._rows.prefill_tokens_per_s[i], self._rows.ttft_idle_s[i] = alike.prefill_tokens_per_s, alike.ttft_s
+
+    def _profile(self, i: int) -> Profile:
+        """What is believed of row ``i`` when it is idle."""
+        figures = (
+            self._rows.ttft_idle_s,
+            self._rows.tpot_alone_s,
+            self._rows.tpot_per_batch_s,
+            self._rows.prefill_tokens_per_s,
+        )
+        return Profile(*(figure.item(i) for figure in figures))
+
+    # -- what fades ----------------------------------------------------------------------------------------------------
+
+    def age(self, now: float) -> None:
+        """Let the learned speeds of endpoints that gave no token lately fade toward their profiles."""
+        if now < self._age_at:
+            return
+        since_s, self._age_at = now - self._age_at + _AGE_EVERY_S, now + _AGE_EVERY_S
+        if since_s == math.inf:
+            return
+        for i in range(len(self._endpoints)):
+            unseen_s = min(since_s, now - self._rows.seen_at.item(i))
+            if self.heard[i] and unseen_s >= _AGE_EVERY_S:
+                self._scale_pace(i, aged(self.pace_scale[i], 1.0, unseen_s, _SPEED_HALF_LIFE_S))
+                self.pace_count[i] = aged(self.pace_count[i], 1.0, unseen_s, _SPEED_HALF_LIFE_S)
+                self._rows.ttft_idle_s[i] = aged(
+                    self._rows.ttft_idle_s.item(i), self._prior_ttft_s[i], unseen_s, _SPEED_HALF_LIFE_S
+                )
+                self.ttft_count[i] = aged(self.ttft_count[i], 1.0, unseen_s, _SPEED_HALF_LIFE_S)
