@@ -1,5 +1,6 @@
 """A finished run as a graph of calls: where each call stood, and what lay on the critical path after it."""
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ WORK = ("output_tokens", "prompt_tokens", "calls", "tool_s")
 """The columns of work on a path, in the order of the fields of `RemainderForecast`."""
 
 _NO_WORK = (0.0, 0.0, 0.0, 0.0)
+
+_ROUNDING_S = 1e-6
+"""Instants and the seconds between them do not add up to the last digit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +100,20 @@ def work_after(calls: Sequence[CallEnded], ended_at: float) -> Array:
 
 
 def _children(calls: Sequence[CallEnded]) -> list[list[int]]:
-    """Which calls each call was followed by: as lineage tells, else by whichever began after it had ended last."""
+    """Which calls each call was followed by: as lineage tells, else by whichever began after it had ended last.
+
+    A call without parents that tells of time before it goes on from the run's start, or from what there was by then.
+    """
     index = {record.call.call_id: i for i, record in enumerate(calls)}
     children: list[list[int]] = [[] for _ in calls]
     by_end = sorted(range(len(calls)), key=lambda i: calls[i].ended_at)
-    ended = 0
+    ends_at = [calls[i].ended_at for i in by_end]
     for i, record in enumerate(calls):
-        while ended < len(by_end) and calls[by_end[ended]].ended_at <= record.arrived_at:
-            ended += 1
         parents = {index[parent] for parent in record.call.parents if index.get(parent, i) < i}
         if not parents:
-            parents = {j for j in by_end[:ended][-1:] if j < i}
+            since = record.arrived_at - max(0.0, record.call.tool_s) + _ROUNDING_S
+            before = bisect_right(ends_at, since) - 1
+            parents = {by_end[before]} if before >= 0 and by_end[before] < i else set()
         for parent in parents:
             children[parent].append(i)
     return children

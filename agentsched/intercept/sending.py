@@ -17,13 +17,13 @@ from agentsched.intercept.callers import reader_of
 from agentsched.intercept.describing import Description, describe, step_name
 from agentsched.intercept.family import Family
 from agentsched.intercept.homes import homes_of
-from agentsched.intercept.lineage import lineage_of
 from agentsched.intercept.passthrough import Bounded, Options, pass_through, pass_through_blocking
 from agentsched.intercept.reading import api_of, model_of, patience_s, read_exchange
 from agentsched.intercept.site import Site
 from agentsched.intercept.transports import is_custom_transport
 from agentsched.intercept.wrapping_up import tokens_in, wrapped_up
 from agentsched.workflow.frame import current_frame
+from agentsched.workflow.lineage import lineage_of
 from agentsched.workflow.scope import Run, abandoned_run, current_run, effective_deadline
 from agentsched.workflow.shortage import short_of_time
 from agentsched.workflow.steps import current_step
@@ -235,7 +235,7 @@ def _call(
 ) -> ModelCall:
     run, hints = site.run, current_frame().hints
     call_id = f"{run.run_id}-{place.number}"
-    parents, tool_s = lineage_of(run).begin(call_id, place.now)
+    parents, tool_s = lineage_of(run).begin(call_id, place.step, place.now)
     return ModelCall(
         call_id=call_id,
         run_id=run.run_id,

@@ -1,16 +1,23 @@
-"""Take the current run along into threads and executors, where context variables do not go by themselves."""
+"""Take the current run along into threads and executors, where context variables do not go by themselves.
 
+Tasks of asyncio get the context variables of their starter, and with them the run; of these only the start is noted,
+from which `lineage` knows what their calls go on from.
+"""
+
+import asyncio
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from contextlib import contextmanager, suppress
+from contextvars import Context
+from typing import Any, ParamSpec, TypeVar
 
 from agentsched.workflow.cutoff import Cutoff
-from agentsched.workflow.frame import Frame, current_frame, enter_frame, leave_frame
+from agentsched.workflow.frame import Frame, change_frame, current_frame, enter_frame, leave_frame
+from agentsched.workflow.lineage import Strand, lineage_of
 from agentsched.workflow.replacing import ReplacedMethod
-from agentsched.workflow.scope import abandoned_run, current_run
+from agentsched.workflow.scope import Run, abandoned_run, current_run
 from agentsched.workflow.steps import current_step
 from agentsched.workflow.wrapping import wrap_function
 
@@ -37,6 +44,10 @@ class Carried:
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
 
+    def as_part_of(self, strand: object | None) -> "Carried":
+        """The same place, taken up by code of that strand of the run."""
+        return Carried(self._frame._replace(strand=strand, asked=None))
+
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Execute a block in that place; any number of threads may do so at the same time."""
@@ -59,15 +70,31 @@ class Carried:
         return _CarriedLifetime(self._frame)
 
 
-def capture() -> Carried | None:
+def capture(target: Iterable[object] = (), *, job: bool = False) -> Carried | None:
     """The caller's place in its run, or None outside any run.
 
     What a run left behind stays there: a thread that it starts is left behind as well.
+
+    Args:
+        target: what will be executed there, and what that will be given: whoever executes something in a copied context
+            brings that along, and finds the place in it as well.
+        job: whether it is for a job of an executor.
     """
     run = current_run() or abandoned_run()
     if run is None:
         return None
-    return Carried(current_frame()._replace(inherited_step=current_step(run)))
+    strand = lineage_of(run).start(run.clock(), job=job)
+    for context in _contexts_in(target):
+        _take_up(context, run, strand)
+    return Carried(current_frame()._replace(inherited_step=current_step(run), strand=strand, asked=None))
+
+
+def _contexts_in(target: Iterable[object]) -> Iterator[Context]:
+    for each in target:
+        if isinstance(each, functools.partial):
+            yield from _contexts_in((each.func, *each.args[:1]))
+        elif isinstance(context := getattr(each, "__self__", None), Context):
+            yield context
 
 
 def carry(fn: Callable[P, R]) -> Callable[P, R]:
@@ -109,7 +136,7 @@ class _CarriedLifetime:
 def _start_around(patch: ReplacedMethod, original: Callable[[threading.Thread], None]) -> object:
     @functools.wraps(original)
     def start(self: threading.Thread) -> None:
-        carried = capture() if patch.on and not _is_pool_thread(self) else None
+        carried = capture(_target_of(self)) if patch.on and not _is_pool_thread(self) else None
         if carried is None:
             return original(self)
         return _start_carried(self, carried, original)
@@ -141,12 +168,44 @@ def _start_carried(thread: threading.Thread, carried: Carried, start: Callable[[
 def _submit_around(patch: ReplacedMethod, original: Callable[..., Future[R]]) -> object:
     @functools.wraps(original)
     def submit(self: ThreadPoolExecutor, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        carried = capture() if patch.on and not _is_pool_job(self, fn) else None
+        carried = capture((fn, *args[:1]), job=True) if patch.on and not _is_pool_job(self, fn) else None
         if carried is None:
             return original(self, fn, *args, **kwargs)
         return original(self, functools.partial(carried.call, fn), *args, **kwargs)
 
     return submit
+
+
+def _create_task_around(patch: ReplacedMethod, original: Callable[..., asyncio.Task[R]]) -> object:
+    @functools.wraps(original)
+    def create_task(
+        self: asyncio.AbstractEventLoop, coro: Any, *, context: Context | None = None, **options: Any
+    ) -> asyncio.Task[R]:
+        run = current_run() if patch.on and current_frame().run is not None else None
+        if run is not None:
+            strand = lineage_of(run).start(run.clock())
+            if context is None:
+                # The task copies the context that it is made in: not every task factory can be given one.
+                with Carried(current_frame()._replace(strand=strand, asked=None)).applied():
+                    return original(self, coro, **options)
+            _take_up(context, run, strand)
+        if context is not None:
+            options["context"] = context
+        return original(self, coro, **options)
+
+    return create_task
+
+
+def _take_up(context: Context, run: Run, strand: Strand) -> None:
+    # Whoever gives a context that is in use goes on in it: that is no new strand.
+    with suppress(RuntimeError):
+        context.run(_enter_strand, run, strand)
+
+
+def _enter_strand(run: Run, strand: Strand) -> None:
+    """Go on in the strand, if this context is in the run at all."""
+    if current_run() is run:
+        change_frame(current_frame()._replace(strand=strand, asked=None))
 
 
 def _is_pool_thread(thread: threading.Thread) -> bool:
@@ -155,6 +214,10 @@ def _is_pool_thread(thread: threading.Thread) -> bool:
         or type(thread).__module__.startswith(_POOL_CLASSES)
         or _module_of(getattr(thread, "_target", None)).startswith(_POOL_BODIES)
     )
+
+
+def _target_of(thread: threading.Thread) -> tuple[object, ...]:
+    return getattr(thread, "_target", None), *getattr(thread, "_args", ())[:1]
 
 
 def _is_pool_job(executor: ThreadPoolExecutor, fn: Callable[..., object]) -> bool:
@@ -169,12 +232,14 @@ def _module_of(fn: object) -> str:
 _patches = (
     ReplacedMethod(threading.Thread, "start", _start_around),
     ReplacedMethod(ThreadPoolExecutor, "submit", _submit_around),
+    ReplacedMethod(asyncio.BaseEventLoop, "create_task", _create_task_around),
 )
 _lock = threading.Lock()
 
 
 def install() -> None:
-    """Let threads that are started, and work that is submitted to thread pools, inside a run belong to that run.
+    """Let threads that are started, and work that is submitted to thread pools, inside a run belong to that run, and
+    tasks that are started inside it be strands of it.
 
     ``ThreadPoolExecutor.map`` and ``loop.run_in_executor`` go through ``submit`` and are reached with it. Idempotent.
     """

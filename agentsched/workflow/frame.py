@@ -22,6 +22,8 @@ class Frame(NamedTuple):
         step: the step the user named with ``agentsched.step``.
         inherited_step: the step in which the starter of this thread was; it counts where nothing better is known.
         hints: what the user said about the calls to come.
+        strand: the `lineage.Strand` of the executing code, or None in that in which the run began.
+        asked: the last call of this line of execution, as `lineage` notes it, or None.
     """
 
     run: object | None = None
@@ -29,6 +31,8 @@ class Frame(NamedTuple):
     step: str | None = None
     inherited_step: str | None = None
     hints: Hints = NO_HINTS
+    strand: object | None = None
+    asked: object | None = None
 
 
 OUTSIDE = Frame()

@@ -5,23 +5,30 @@ from collections.abc import Callable
 from agentsched.errors import ConfigError
 from agentsched.workflow.frame import FrameChange, current_frame
 
-__all__ = ["StepSource", "current_step", "name_step", "register_step_source"]
+__all__ = ["StepSource", "TaskSource", "current_step", "current_task", "name_step", "register_step_source"]
 
 StepSource = Callable[[], str | None]
 """Tells the step that a framework is executing in the current context, or None if it is executing none."""
 
+TaskSource = Callable[[], tuple[str, ...] | None]
+"""Tells the task that a framework is executing in the current context, behind those around it, for a framework in which
+tasks never wait for one another once they run; None outside any."""
+
 _sources: list[StepSource] = []
+_task_sources: list[TaskSource] = []
 
 
-def register_step_source(source: StepSource) -> Callable[[], None]:
-    """Let a framework adapter tell the current step.
+def register_step_source(source: StepSource, tasks: TaskSource | None = None) -> Callable[[], None]:
+    """Let a framework adapter tell the current step, and the task that executes it.
 
     Sources are asked in the order of registration at every model call, so they must be quick and must not raise.
 
     Returns:
-        A function that takes the source out again; calling it twice does no harm.
+        A function that takes the sources out again; calling it twice does no harm.
     """
     _sources.append(source)
+    if tasks is not None:
+        _task_sources.append(tasks)
     registered = True
 
     def undo() -> None:
@@ -29,8 +36,19 @@ def register_step_source(source: StepSource) -> Callable[[], None]:
         if registered:  # the same source may be in a second time, for somebody else
             registered = False
             _sources.remove(source)
+            if tasks is not None:
+                _task_sources.remove(tasks)
 
     return undo
+
+
+def current_task() -> tuple[str, ...] | None:
+    """The task of a framework's that is executing, behind those around it, or None."""
+    for source in _task_sources:
+        found = source()
+        if found is not None:
+            return found
+    return None
 
 
 def current_step(run: object) -> str | None:

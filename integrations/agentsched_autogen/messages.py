@@ -49,7 +49,8 @@ def delivering(replaced: ReplacedMethod, original: Callable[..., Any]) -> object
         message_id = ctx.message_id
         if not replaced.on or not isinstance(message_id, _StampedId):
             return await original(agent, message, ctx)
-        with message_id.place.applied():
+        # Who sent the message has gone on since: what its handler goes on from is known where that was started.
+        with message_id.place.as_part_of(current_frame().strand).applied():
             return await original(agent, message, ctx)
 
     return on_message

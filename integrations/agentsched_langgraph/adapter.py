@@ -6,7 +6,7 @@ from types import ModuleType
 from agentsched.workflow.adapting import put_in_once, replace_on_import
 from agentsched.workflow.replacing import ReplacedMethod
 from agentsched.workflow.steps import register_step_source
-from agentsched_langgraph.naming import current_node
+from agentsched_langgraph.naming import current_node, current_task
 from agentsched_langgraph.structure import telling_structure
 
 __all__ = ["install"]
@@ -22,7 +22,7 @@ def install() -> Callable[[], None]:
     Returns:
         A function that undoes it; calling it twice does no harm.
     """
-    undo_names = register_step_source(current_node)
+    undo_names = register_step_source(current_node, current_task)
     undo_methods = replace_on_import({"langgraph.pregel": _of_pregel})
 
     def undo() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["current_node"]
+__all__ = ["current_node", "current_task"]
 
 _MODULE = "langchain_core.runnables.config"
 _VARIABLE = "var_child_runnable_config"
@@ -22,17 +22,26 @@ def current_node() -> str | None:
     likewise for a task of the functional API inside its entrypoint. All branches of a fan-out and all rounds of a
     loop have the same name. None outside any node.
     """
-    module = sys.modules.get(_MODULE)
-    variable: ContextVar[Any] | None = getattr(module, _VARIABLE, None)  # None while the module is still being loaded
-    config = None if variable is None else variable.get()
-    if not config:
-        return None
-    metadata: Mapping[str, Any] = config.get("metadata") or {}
+    metadata = _metadata()
     node = metadata.get("langgraph_node")
     if not isinstance(node, str):
         return None
     namespace = metadata.get("langgraph_checkpoint_ns")
     return _path(namespace, node) if isinstance(namespace, str) and "|" in namespace else node
+
+
+def current_task() -> tuple[str, ...] | None:
+    """The task in which the caller is executed, ids and all, behind those around its subgraph; None outside any."""
+    namespace = _metadata().get("langgraph_checkpoint_ns")
+    return tuple(namespace.split("|")) if isinstance(namespace, str) and namespace else None
+
+
+def _metadata() -> Mapping[str, Any]:
+    """What LangGraph says of the task that it is executing; nothing outside any."""
+    module = sys.modules.get(_MODULE)
+    variable: ContextVar[Any] | None = getattr(module, _VARIABLE, None)  # None while the module is still being loaded
+    config = None if variable is None else variable.get()
+    return (config.get("metadata") or {}) if config else {}
 
 
 def _path(namespace: str, node: str) -> str:

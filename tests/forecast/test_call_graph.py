@@ -40,6 +40,14 @@ def test_without_lineage_a_call_follows_whatever_ended_last_before_it():
     assert work_after(calls, 6)[:, 2].tolist() == [2, 0, 1, 0]
 
 
+def test_a_call_that_tells_of_time_before_it_follows_what_there_was_by_then():
+    """Branches from the run's start that were sent one after the other, and what joins them."""
+    calls = [call("a", 0, 1), call("b", 3, 4, tool_s=3.0), call("join", 4, 5, parents=("a", "b"))]
+    assert work_after(calls, 5)[:, 2].tolist() == [1, 1, 0]
+    calls[1] = call("b", 3, 4, tool_s=2.0)
+    assert work_after(calls, 5)[:, 2].tolist() == [2, 1, 0]
+
+
 def test_unknown_and_impossible_parents_are_ignored():
     calls = [call("a", 0, 1, parents=("b", "gone")), call("b", 1, 2, parents=("a",))]
     assert work_after(calls, 2)[:, 2].tolist() == [1, 0]

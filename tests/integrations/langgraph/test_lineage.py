@@ -63,3 +63,49 @@ async def test_a_node_that_joins_others_has_them_for_parents(state_type: type, e
     assert [record.call.step for record in branches] == ["research"] * 3
     assert all(record.call.parents == (first.call.call_id,) for record in branches)
     assert set(join.call.parents) == {record.call.call_id for record in branches}
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+async def test_nodes_of_one_superstep_are_branches_also_one_after_the_other(
+    state_type: type, ended_calls, way: str
+) -> None:
+    """Nodes of different names, each with a subgraph in it, of which only one may run at a time."""
+    model = ChatOpenAI(model="gpt-4o-mini", max_tokens=4)
+
+    def call(state: Any) -> dict[str, Any]:
+        model.invoke("hi")
+        return {}
+
+    async def acall(state: Any) -> dict[str, Any]:
+        await model.ainvoke("hi")
+        return {}
+
+    node = acall if way == "ainvoke" else call
+    inner = StateGraph(state_type)
+    inner.add_sequence([("search", node), ("grade", node)])
+    inner.add_edge(START, "search")
+    graph = StateGraph(state_type)
+    graph.add_node("plan", node)
+    for name in ("left", "right"):
+        graph.add_node(name, inner.compile())
+        graph.add_edge("plan", name)
+    graph.add_node("write", node)
+    graph.add_edge(START, "plan")
+    graph.add_edge(["left", "right"], "write")
+    compiled = graph.compile()
+    config = {"max_concurrency": 1}
+    if way == "ainvoke":
+        await ags.workflow(slo="30s")(compiled.ainvoke)({"seen": []}, config)
+    else:
+        ags.workflow(slo="30s")(compiled.invoke)({"seen": []}, config)
+    of_step = {record.call.step: record.call for record in ended_calls()}
+    step_of = {call.call_id: step for step, call in of_step.items()}
+    parents = {step: {step_of[parent] for parent in call.parents} for step, call in of_step.items()}
+    assert parents == {
+        "plan": set(),
+        "left/search": {"plan"},
+        "right/search": {"plan"},
+        "left/grade": {"left/search"},
+        "right/grade": {"right/search"},
+        "write": {"left/grade", "right/grade"},
+    }
