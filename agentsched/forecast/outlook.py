@@ -3,8 +3,13 @@
 A loop that has gone on for long is expected to go on for longer: the chance of another round after c of them is
 (1 + c) / (2 + c), Laplace's rule of succession; without a structure the calls to come follow a Lomax law whose scale
 grows with the calls made.
+
+A visit of a step makes as many calls as the structure says at most, one and further ones at the odds of a loop. Where
+it does not say, for a step may be any code, the visit makes none with probability 1/4, else one and each further one
+with probability 1/4: one on average. That bounds nothing.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -36,6 +41,13 @@ _FAN_WIDTH = 3.0
 
 _LONGEST = 128
 """Calls beyond which a path is not followed."""
+
+_SOME = 0.75
+_MORE = 0.25
+"""Where it is not known how many calls a step makes: the chance that a visit makes any, and of each further one."""
+
+_UNLIKELY = 1e-6
+"""Numbers of calls with a smaller chance are left out."""
 
 _ROUNDS = (0, 1, 3, 7, 15)
 """Rounds for which the outlook is worked out; between them the lower one holds."""
@@ -102,39 +114,69 @@ class StructureOutlook:
 
 
 def _most_calls(structure: WorkflowStructure) -> float:
-    calls = [structure.calls.get(node, 1) for node in structure.nodes]
-    visits = [structure.bounds.get(node) for node in structure.nodes]
-    bounded = [count * visit for count, visit in zip(calls, visits, strict=True) if visit is not None]
-    most = float(sum(bounded)) if bounded and len(bounded) == len(visits) else float("inf")
-    return most if structure.max_steps is None else min(most, float(structure.max_steps * max(1, *calls, 1)))
+    """Calls of a whole run, inf unless it is known of every step how many it makes, and how often one comes."""
+    if any(node not in structure.calls for node in structure.nodes):
+        return math.inf
+    visits = [structure.bounds.get(node, math.inf) for node in structure.nodes]
+    counts = [structure.calls[node] for node in structure.nodes]
+    most = math.fsum(count * visit for count, visit in zip(counts, visits, strict=True) if count)
+    return most if structure.max_steps is None else min(most, structure.max_steps * max(counts, default=0))
 
 
 def _calls_after(structure: WorkflowStructure, rounds: int, horizon: int) -> dict[str, Array]:
-    """CDFs of the calls after each step, by iteration from "none" until nothing changes or the horizon is reached."""
+    """CDFs of the calls after a call of each step, by iteration from "none" until nothing changes or the horizon is
+    reached."""
     onward = {node: _Onward.of(structure, node, rounds) for node in structure.nodes}
     none = np.ones(horizon + 1)
     cdfs = dict.fromkeys(structure.nodes, none)
     for _ in range(2 * horizon + len(onward)):
         # what follows an edge: the target's own calls, then what follows the target
-        arrivals = {node: _then(cdfs[node], onward[node]) for node in structure.nodes}
+        arrivals = {node: _then(cdfs[node], onward[node].visit) for node in structure.nodes}
         fresh = {node: onward[node].cdf(arrivals, none) for node in structure.nodes}
-        if all(np.abs(fresh[node] - cdfs[node]).max() < 1e-6 for node in fresh):
+        if all(np.abs(fresh[node] - cdfs[node]).max() < _UNLIKELY for node in fresh):
             break
         cdfs = fresh
-    return cdfs
+    return {node: _then(cdfs[node], onward[node].rest) for node in structure.nodes}
 
 
-def _then(rest: Array, node: "_Onward") -> Array:
-    """The CDF of the node's own calls plus ``rest``: one call, and up to ``most`` while the odds hold."""
-    if node.most == 0:
-        return rest
+_Numbers = tuple[tuple[int, float], ...]
+"""Numbers of calls and how likely each is."""
+
+
+def _numbers(first: int, most: float, again: float) -> _Numbers:
+    """``first`` calls, and up to ``most`` while the odds hold."""
+    found: list[tuple[int, float]] = []
+    chance, calls = 1.0, first
+    while calls < most and chance * again > _UNLIKELY:
+        found.append((calls, chance * (1.0 - again)))
+        chance, calls = chance * again, calls + 1
+    return (*found, (calls, chance))
+
+
+def _visit(most: int | None, again: float) -> _Numbers:
+    """The calls of one visit."""
+    if most is None:
+        return (0, 1.0 - _SOME), *((calls, _SOME * chance) for calls, chance in _numbers(1, math.inf, _MORE))
+    return _numbers(min(1, most), most, again)
+
+
+def _rest_of_visit(most: int | None, rounds: int) -> _Numbers:
+    """The calls that a visit makes after the one at hand, the step's call number ``rounds`` + 1.
+
+    How many of these the visit has made itself is not seen: as many as it may.
+    """
+    if most is None:
+        return _numbers(0, math.inf, _MORE)
+    made = rounds % most + 1 if most else 1
+    return _numbers(0, max(0, most - made), made / (1.0 + made))
+
+
+def _then(rest: Array, numbers: _Numbers) -> Array:
+    """The CDF of so many calls plus ``rest``."""
     total = np.zeros_like(rest)
-    chance, size = 1.0, rest.size
-    for calls in range(1, min(node.most, size) + 1):
-        here = chance * (1.0 if calls == node.most else 1.0 - node.again)
-        total[calls:] += here * rest[: size - calls]
-        total[-1] += here if calls >= size else 0.0
-        chance -= here
+    for calls, chance in numbers:
+        if calls < rest.size:
+            total[calls:] += chance * rest[: rest.size - calls]
     total[-1] = 1.0
     return total
 
@@ -145,8 +187,10 @@ class _Onward:
 
     ways: tuple[tuple[float, tuple[tuple[str, float], ...]], ...]
     """(probability, ((target, how many side by side), ...)); no targets: the run ends."""
-    most: int
-    again: float
+    visit: _Numbers
+    """Calls of one visit of the step."""
+    rest: _Numbers
+    """Calls of the visit at hand that are still to come."""
 
     @classmethod
     def of(cls, structure: WorkflowStructure, node: str, rounds: int) -> "_Onward":
@@ -168,7 +212,8 @@ class _Onward:
             chances = [again / sum(back) if loops else (1.0 - again) / (len(back) - sum(back)) for loops in back]
         else:
             chances = [1.0 / len(ways)] * len(ways)
-        return cls(tuple(zip(chances, ways, strict=True)), structure.calls.get(node, 1), again)
+        most = structure.calls.get(node)
+        return cls(tuple(zip(chances, ways, strict=True)), _visit(most, again), _rest_of_visit(most, rounds))
 
     def cdf(self, arrivals: Mapping[str, Array], none: Array) -> Array:
         """The CDF of the calls on the longest branch: products side by side, mixtures over the ways."""

@@ -7,10 +7,12 @@ from agentsched.forecast.outlook import PRIOR_WORK_PER_CALL, StructureOutlook, c
 LEVELS = (np.arange(32) + 0.5) / 32
 
 
-def structure(*edges, ends=(), **more):
+def structure(*edges, ends=(), calls=None, **more):
+    """A structure whose steps make one call each unless ``calls`` says otherwise; None in it: that is not known."""
     nodes = tuple(dict.fromkeys(name for edge in edges for name in edge[:2]))
     made = tuple(StructureEdge(edge[0], edge[1], *edge[2:]) for edge in edges)
-    return WorkflowStructure("test", nodes, made, entry=nodes[:1], ends=ends, **more)
+    told = {name: count for name, count in (dict.fromkeys(nodes, 1) | (calls or {})).items() if count is not None}
+    return WorkflowStructure("test", nodes, made, entry=nodes[:1], ends=ends, calls=told, **more)
 
 
 def test_a_chain_is_certain():
@@ -67,6 +69,37 @@ def test_rounds_of_tools_inside_a_visit():
     after = outlook.after("a", 0, 1)
     assert after.min() == 1
     assert after.max() == 4
+
+
+def test_what_is_left_of_the_visit_counts():
+    """After the first of at most four calls there may be three more, after the fourth none."""
+    outlook = StructureOutlook.of(structure(("a", "b"), ends=("b",), calls={"a": 4}))
+    assert (outlook.after("a", 0, 1).min(), outlook.after("a", 0, 1).max()) == (1, 4)
+    assert outlook.after("a", 3, 4).tolist() == [1] * 32
+    assert outlook.after("b", 4, 1).tolist() == [0] * 32
+
+
+def test_a_step_of_unknown_calls_makes_one_on_average_and_may_make_none():
+    chain = StructureOutlook.of(
+        structure(("a", "b"), ("b", "c"), ("c", "d"), ends=("d",), calls={"b": None, "c": None})
+    )
+    after = chain.after("a", 0, 1)
+    assert after.min() == 1  # d
+    assert after.max() > 4
+    assert abs(after.mean() - 3.0) < 0.2
+    assert 0.2 < (chain.after("b", 1, 1) > 2).mean() < 0.6
+    tail = StructureOutlook.of(structure(("a", "b"), ends=("b",), calls={"b": None})).after("a", 0, 1)
+    assert (tail == 0).sum() == 8
+
+
+@pytest.mark.parametrize("calls", [{"agent": None}, {"tools": None}])
+def test_what_is_unknown_bounds_nothing(calls):
+    either = EdgeKind.CONDITIONAL
+    edges = (("agent", "tools", either), ("tools", "agent"))
+    made = structure(*edges, ends=("agent",), calls={"tools": 0} | calls, max_steps=4, bounds={"agent": 2, "tools": 2})
+    assert StructureOutlook.of(made).most == np.inf
+    known = structure(*edges, ends=("agent",), calls={"tools": 0}, bounds={"agent": 2})
+    assert StructureOutlook.of(known).most == 2  # tools come as often as they like
 
 
 @pytest.mark.parametrize("position", [0, 3, 20, 500])

@@ -108,7 +108,8 @@ def _execute(python: str, name: str) -> Row:
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=TIMEOUT_S)
     cells = tuple(json.loads(line) for line in done.stdout.splitlines())
     if done.returncode or not cells:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+        ended = f"ended with status {done.returncode} after {len(cells)} cells"
+        raise SystemExit(f"{' '.join(command)} {ended}:\n{done.stderr[-3000:]}")
     first = cells[0]
     return Row(f"{first['framework']} {first['version']}, openai {first['openai']}", cells)
 
