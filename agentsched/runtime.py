@@ -25,6 +25,7 @@ from agentsched.errors import ConfigError
 from agentsched.forecast.calibration import Drift
 from agentsched.forecast.length import EmpiricalLengths, Scope
 from agentsched.forecast.quality import EmpiricalQualities
+from agentsched.forecast.relearning import Relearned
 from agentsched.forecast.remainder import WHOLE_RUN, EmpiricalRemainders
 from agentsched.policy.table import make_policy
 from agentsched.scheduler.events import ForecastsReplaced, RunEnded, RunStarted
@@ -76,7 +77,9 @@ class Runtime:
         take = None if self._recorder is None else self._recorder.take
         self.dispatcher = Dispatcher(fresh_scheduler(settings), self.emit, take)
         models = {endpoint.name: endpoint.model for endpoint in settings.pool.endpoints}
-        self._learner = BackgroundLearner(self._learned, self._coverage_lost, self._make_memory(), models)
+        self._learner = BackgroundLearner(
+            self._learned, self._coverage_lost, self._relearned, self._make_memory(), models
+        )
         self._neighbours = self._make_neighbours()
 
     def _make_memory(self) -> Memory | None:
@@ -180,6 +183,9 @@ class Runtime:
         workflow, step, model = drift.group
         text = f"output lengths of step {step!r} of workflow {workflow!r} by {model!r} have changed: {drift}"
         self.emit(Note(clock.monotonic(), workflow, f"{text}; forecasts widened, older answers forgotten"))
+
+    def _relearned(self, result: Relearned) -> None:
+        self.emit(Note(clock.monotonic(), result.workflow, f"output lengths of workflow {result.workflow!r}: {result}"))
 
     def _rest_of(self, run: Run) -> QuantileForecast | None:
         """Seconds that ``run`` still needs, from how such runs went on after the call that ended last in it."""

@@ -13,6 +13,7 @@ from agentsched.forecast.length import EmpiricalLengths, Scope
 from agentsched.forecast.length_learner import LengthLearner
 from agentsched.forecast.quality import EmpiricalQualities
 from agentsched.forecast.quality_learner import QualityLearner
+from agentsched.forecast.relearning import Relearned, Relearning, Trial
 from agentsched.forecast.remainder import EmpiricalRemainders
 from agentsched.forecast.remainder_learner import RemainderLearner
 
@@ -24,6 +25,11 @@ _LEARN_EVERY_S = 0.25
 _LESSONS_AT_ONCE = 16
 _BREATH_S = 0.001
 """After so many lessons the thread rests so long, seconds: an event loop that waits for the interpreter gets it."""
+
+_STEPS_AT_ONCE = 4
+_PAUSE_S = 0.004
+"""Learning anew works a fifth of the time: about a millisecond, then it rests so long, seconds. It has the priority of
+any other thread: one of a low priority would be put off while it holds the interpreter, which every other waits for."""
 
 _FLUSH_S = 10.0
 
@@ -37,6 +43,7 @@ class BackgroundLearner:
     Args:
         learned: takes new knowledge, in the learner's thread.
         coverage_lost: is told, there too, when the lengths of a step have changed.
+        relearned: is told, there too, what became of learning a workflow anew after that.
         memory: keeps what was learned for the next process, and knows what earlier ones kept; None: nothing does.
         models: endpoint -> model, for endpoints whose answers are equally good.
     """
@@ -45,16 +52,21 @@ class BackgroundLearner:
         self,
         learned: Callable[[EmpiricalLengths, EmpiricalRemainders, EmpiricalQualities], None],
         coverage_lost: Callable[[Drift[Scope]], None],
+        relearned: Callable[[Relearned], None],
         memory: Memory | None = None,
         models: Mapping[str, str] | None = None,
     ) -> None:
-        self._learned, self._coverage_lost = learned, coverage_lost
+        self._learned, self._coverage_lost, self._relearned = learned, coverage_lost, relearned
         self._memory = memory
         self._to_recall = memory is not None
         self._lengths, self._remainders = LengthLearner(), RemainderLearner()
+        self._relearning = Relearning(self._lengths)
+        self._drifts: list[Drift[Scope]] = []
+        self._results: list[Relearned] = []
+        self._aside: threading.Thread | None = None
         self._qualities = QualityLearner(models or {})
         self._known = (EmpiricalLengths(), EmpiricalRemainders(), EmpiricalQualities())
-        self._queue: queue.SimpleQueue[Lesson | threading.Event | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Lesson | Trial | threading.Event | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._stop = threading.Event()
@@ -110,7 +122,7 @@ class BackgroundLearner:
                 return
 
     def _recall(self) -> None:
-        """Learn anew from the runs that were kept, resting as often as with new ones."""
+        """Learn from the runs that were kept, resting as often as with new ones."""
         assert self._memory is not None
         profiles = self._memory.recall()
         for workflow, structure in profiles.structures:
@@ -120,16 +132,22 @@ class BackgroundLearner:
             for call in run.calls:
                 self._learn(call)
             self._learn(run.closed)
+            trial = self._relearning.due()
+            if trial is not None and self._work_at(trial):
+                self._relearning.finished(trial)
             taken += len(run.calls)
             if taken >= _LESSONS_AT_ONCE:
                 taken = 0
                 self._stop.wait(_BREATH_S)
-        self._lengths.take_drifts()  # long over
+        self._drifts, self._results = [], []  # long over
         self._hand_out()
 
-    def _absorb(self, item: Lesson | threading.Event, flushes: list[threading.Event]) -> None:
+    def _absorb(self, item: Lesson | Trial | threading.Event, flushes: list[threading.Event]) -> None:
         if isinstance(item, threading.Event):
             flushes.append(item)
+            return
+        if isinstance(item, Trial):
+            self._results.append(self._relearning.finished(item))
             return
         self._learn(item)
         if self._memory is not None:
@@ -140,7 +158,7 @@ class BackgroundLearner:
             case Observation():
                 self._lengths.learn(item)
             case CallEnded():
-                self._lengths.call_ended(item)
+                self._learn_length(item)
                 self._remainders.call_ended(item)
                 self._qualities.call_ended(item)
             case RunClosed():
@@ -151,6 +169,40 @@ class BackgroundLearner:
             case Feedback():
                 self._qualities.scored(item)
 
+    def _learn_length(self, record: CallEnded) -> None:
+        ended = self._relearning.saw(record, self._lengths.call_ended(record))
+        if ended is not None:
+            self._results.append(ended)
+        for drift in self._lengths.take_drifts():
+            self._relearning.changed(drift)
+            self._drifts.append(drift)
+
+    # -- learning anew -----------------------------------------------------------------------------------------------
+
+    def _try_anew(self) -> None:
+        """Begin to learn a workflow anew, in a thread beside this one, if it is time to and none is at it."""
+        if self._stop.is_set() or (self._aside is not None and self._aside.is_alive()):
+            return
+        trial = self._relearning.due()
+        if trial is None:
+            return
+
+        def work() -> None:
+            if self._work_at(trial):
+                self._queue.put(trial)
+
+        self._aside = threading.Thread(target=work, name="agentsched-relearn", daemon=True)
+        contextvars.Context().run(self._aside.start)
+
+    def _work_at(self, trial: Trial) -> bool:
+        """Do a trial's work, resting most of the time; answers whether it was done, and not ended by `close`."""
+        for done, _ in enumerate(trial.work()):
+            if done % _STEPS_AT_ONCE == 0 and self._stop.wait(_PAUSE_S):
+                return False
+        return True
+
+    # -- handing out -------------------------------------------------------------------------------------------------
+
     def _hand_out(self) -> None:
         lengths, remainders, qualities = self._known
         self._known = (
@@ -160,8 +212,13 @@ class BackgroundLearner:
         )
         if any(new is not old for new, old in zip(self._known, (lengths, remainders, qualities), strict=True)):
             self._learned(*self._known)
-        for drift in self._lengths.take_drifts():
+        drifts, self._drifts = self._drifts, []
+        for drift in drifts:
             self._coverage_lost(drift)
+        results, self._results = self._results, []
+        for result in results:
+            self._relearned(result)
+        self._try_anew()
 
     def flush(self) -> None:
         """Wait until everything taken so far is in force."""
@@ -177,3 +234,6 @@ class BackgroundLearner:
             self._stop.set()
             self._queue.put(None)
             thread.join(_FLUSH_S)
+        aside, self._aside = self._aside, None
+        if aside is not None:
+            aside.join(_FLUSH_S)

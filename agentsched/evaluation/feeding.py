@@ -9,6 +9,7 @@ from agentsched.evaluation.trace import TraceRun
 from agentsched.forecast.features import packed_features
 from agentsched.forecast.length import EmpiricalLengths
 from agentsched.forecast.length_learner import LengthLearner
+from agentsched.forecast.relearning import Relearned, Relearning
 
 __all__ = ["Feeder", "Moment", "walk"]
 
@@ -47,12 +48,15 @@ class Feeder:
     Attributes:
         known: its latest snapshot; every call is in it once it was answered.
         drifts: how often it noticed a change of lengths.
+        relearned: what became of learning anew after such changes.
     """
 
     def __init__(self) -> None:
         self.known = EmpiricalLengths()
         self.drifts = 0
+        self.relearned: list[Relearned] = []
         self._learner = LengthLearner()
+        self._relearning = Relearning(self._learner)
         self._now = 0.0
 
     def play(self, run: TraceRun, number: int) -> Iterator[Moment]:
@@ -60,11 +64,24 @@ class Feeder:
         for place, call, history in walk(run, number):
             yield place, call, history
             arrived_at, self._now = self._now, self._now + 1.0
-            self._learner.call_ended(_record(call, run.calls[place].output_tokens, arrived_at, self._now))
-            self.known = self._learner.snapshot() or self.known
-            self.drifts += len(self._learner.take_drifts())
+            self._learn(_record(call, run.calls[place].output_tokens, arrived_at, self._now))
         info = RunInfo(_run_id(number), run.workflow, 0.0)
         self._learner.run_closed(RunClosed(info, self._now, "ok", len(run.calls), 0, 0, 0, 0.0))
+
+    def _learn(self, record: CallEnded) -> None:
+        """As the live learner does, but for learning anew: it is done at once, not beside what comes."""
+        ended = self._relearning.saw(record, self._learner.call_ended(record))
+        for drift in self._learner.take_drifts():
+            self.drifts += 1
+            self._relearning.changed(drift)
+        trial = self._relearning.due()
+        if trial is not None:
+            for _ in trial.work():
+                pass
+            self.relearned.append(self._relearning.finished(trial))
+        if ended is not None:
+            self.relearned.append(ended)
+        self.known = self._learner.snapshot() or self.known
 
 
 def _run_id(number: int) -> str:

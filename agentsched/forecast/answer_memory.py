@@ -62,6 +62,12 @@ class AnswerMemory:
         for tokens in kept.tolist():
             self.add(abs(tokens), cut=tokens < 0)
 
+    def copy(self) -> "AnswerMemory":
+        """Another memory of the same answers."""
+        made = AnswerMemory()
+        made._ring, made._next, made.count, made.cut = self._ring.copy(), self._next, self.count, self.cut
+        return made
+
     @property
     def stale(self) -> bool:
         """Whether enough came since the quantiles were made that they should be made anew."""

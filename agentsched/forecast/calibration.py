@@ -13,7 +13,7 @@ and hand out its offsets with their snapshots.
 
 import math
 from collections import deque
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -150,6 +150,26 @@ class Calibrator(Generic[Group]):
         state.offset = _APART * min(max(state.error, _LEAST_ERROR), _MOST_ERROR)
         state.count = 0
         self._changed.add(group)
+
+    def give(self, of: Callable[[Group], bool], taker: "Calibrator[Group]", widest: Group, shared: Group) -> None:
+        """Hand over the groups that ``of`` says to another calibrator.
+
+        Args:
+            of: whether a group is handed over.
+            taker: who gets them.
+            widest: the widest of these groups.
+            shared: a wider group that stays: what its offsets differ by there is added to the widest one's, so that
+                the sums, which are what forecasts are corrected by, stay the same.
+        """
+        given = [group for group in self._states if of(group)]
+        for group in given:
+            taker._states[group] = self._states.pop(group)
+            taker._changed.add(group)
+            self._changed.discard(group)
+        if given:
+            here, there = self._states.get(shared), taker._states.get(shared)
+            state = taker._state(widest)
+            state.offset += (0.0 if here is None else here.offset) - (0.0 if there is None else there.offset)
 
     def take_changes(self) -> dict[Group, Array]:
         """Copies of the offsets that changed since the last call, shape (QUANTILES,), in log(1 + x)."""

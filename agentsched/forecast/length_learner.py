@@ -44,7 +44,7 @@ _YOUNG = 10
 """While a step has so few answers each of them counts in what the next one is compared with, snapshot or not."""
 
 _KEPT_AFTER_DRIFT = 20
-"""Answers of a step that are still believed once its lengths have changed."""
+"""Answers of a step that are still believed once its lengths have changed; of its parts their share of them."""
 
 _CUT_SHORT = frozenset(
     {FailureKind.DEADLINE.value, FailureKind.PATIENCE.value, FailureKind.STALLED.value, FailureKind.RESET.value}
@@ -86,25 +86,31 @@ class LengthLearner:
             if len(self._cut) > _MAX_CUT:
                 del self._cut[next(iter(self._cut))]
 
-    def call_ended(self, record: CallEnded) -> None:
-        """Take one call; of a failed one only the answer that was cut short teaches, that it was to be longer."""
+    def call_ended(self, record: CallEnded) -> float | None:
+        """Take one call; of a failed one only the answer that was cut short teaches, that it was to be longer.
+
+        Returns:
+            The mean pinball loss over all levels of what was believed of it, tokens; None: it had no whole answer.
+        """
         call = record.call
         reached = self._cut.pop(call.call_id, 0)
         answers, own = self._before(call, record.arrived_at)
         if record.status != "ok":
             if reached > 0:
                 self._remember(call, answers, own, reached, cut=True)
-            return
+            return None
         tokens = record.output_tokens
         self._runs.setdefault(call.run_id, deque(maxlen=_ANSWERS_OF_A_RUN)).append(
             _Answered(record.ended_at, call.step, tokens)
         )
         if len(self._runs) > _MAX_OPEN_RUNS:
             del self._runs[next(iter(self._runs))]
-        if tokens > 0:
-            cut = call.max_tokens is not None and tokens >= call.max_tokens
-            self._judge(call, answers, own, tokens)
-            self._remember(call, answers, own, tokens, cut=cut)
+        if tokens <= 0:
+            return None
+        loss = self._judge(call, answers, own, tokens)
+        cut = call.max_tokens is not None and tokens >= call.max_tokens
+        self._remember(call, answers, own, tokens, cut=cut)
+        return loss
 
     def run_closed(self, record: RunClosed) -> None:
         """A run is over."""
@@ -125,8 +131,8 @@ class LengthLearner:
 
     # -- judging what was forecast ---------------------------------------------------------------------------------
 
-    def _judge(self, call: ModelCall, answers: list[tuple[str, int]], own: int | None, tokens: int) -> None:
-        """Score the views by what they say of this call, and correct the one that is used."""
+    def _judge(self, call: ModelCall, answers: list[tuple[str, int]], own: int | None, tokens: int) -> float:
+        """Score the views by what they say of this call, and correct the one that is used, whose loss is answered."""
         known = EmpiricalLengths(self._made)
         scopes = calibration_groups(call.workflow, call.step, call.model)
         used = self._standings.best(scopes)
@@ -144,12 +150,15 @@ class LengthLearner:
             self._make()
             self._calibrator.widen(drift.group)
             self._drifts.append(drift)
+        return losses[self._standings.names.index(used)]
 
     def _forget_old(self, scope: Scope) -> None:
         """Answers of a step from before a change say little of those to come."""
+        step = self._seen[scope].count
         for key, memory in self._seen.items():
             if key[:3] == scope or key == (*scope[:2], ""):
-                memory.keep(_KEPT_AFTER_DRIFT)
+                share = min(1.0, memory.count / step)
+                memory.keep(max(1, round(share * _KEPT_AFTER_DRIFT)))
                 self._changed.add(key)
 
     # -- remembering -------------------------------------------------------------------------------------------------
@@ -192,18 +201,58 @@ class LengthLearner:
 
     def snapshot(self) -> EmpiricalLengths | None:
         """What is believed now; None when nothing was learned since the last snapshot."""
-        offsets = self._calibrator.take_changes()
-        if not self._changed and not offsets:
+        if not self.refresh():
             return None
-        self._make()
-        self._offsets.update(offsets)
-        if len(self._offsets) > 2 * len(self._calibrator.groups):
-            self._offsets = {group: self._offsets[group] for group in self._calibrator.groups if group in self._offsets}
         return EmpiricalLengths(
             MappingProxyType(dict(self._made)),
             MappingProxyType(self._standings.chosen()),
             MappingProxyType(dict(self._offsets)),
         )
+
+    def refresh(self) -> bool:
+        """Let what was learned count in what the next calls are compared with; answers whether anything was."""
+        offsets = self._calibrator.take_changes()
+        if not self._changed and not offsets:
+            return False
+        self._make()
+        self._offsets.update(offsets)
+        if len(self._offsets) > 2 * len(self._calibrator.groups):
+            self._offsets = {group: self._offsets[group] for group in self._calibrator.groups if group in self._offsets}
+        return True
+
+    # -- exchanging a part -------------------------------------------------------------------------------------------
+
+    def exchange(self, workflow: str, other: "LengthLearner") -> "LengthLearner":
+        """Know of a workflow what another learner knows of it, which is not to be used any more.
+
+        Args:
+            workflow: its name, not empty.
+            other: whose groups, corrections and standings of the workflow are taken over.
+
+        Returns:
+            A learner with what was known of the workflow before.
+        """
+        former = LengthLearner()
+        for key in ("", "", ""), *(key for key in self._seen if key[:2] == ("", "") and key[2]):
+            if key in self._seen:
+                former._seen[key], former._chains[key] = self._seen[key].copy(), self._chains[key]
+        former._runs = {run: deque(answers, answers.maxlen) for run, answers in self._runs.items()}
+        self._give(workflow, former)
+        other._give(workflow, self)
+        former._changed.update(former._seen)
+        self._changed.update(former._seen.keys() & self._seen.keys())  # also where nothing took the place of anything
+        return former
+
+    def _give(self, workflow: str, taker: "LengthLearner") -> None:
+        """Hand over what is known of a workflow."""
+        for key in [key for key in self._seen if key[0] == workflow]:
+            taker._seen[key], taker._chains[key] = self._seen[key], self._chains[key]
+            taker._changed.add(key)
+            self._forget(key)
+        for scope in [scope for scope in self._offsets if scope[0] == workflow]:
+            del self._offsets[scope]
+        self._calibrator.give(lambda scope: scope[0] == workflow, taker._calibrator, (workflow, "", ""), ("", "", ""))
+        self._standings.give(workflow, taker._standings)
 
     def _make(self) -> None:
         for key in self._changed:

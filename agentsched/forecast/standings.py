@@ -75,6 +75,11 @@ class Standings:
         while len(self._tallies) > _MOST_GROUPS:
             del self._tallies[next(iter(self._tallies))]
 
+    def give(self, workflow: str, taker: "Standings") -> None:
+        """Hand over what is known of a workflow's groups to another one, that compares the same forecasters."""
+        for scope in [scope for scope in self._tallies if scope[0] == workflow]:
+            taker._tallies[scope] = self._tallies.pop(scope)
+
     def chosen(self) -> dict[Scope, str]:
         """The leader of every group."""
         return {scope: self.names[tally.leader] for scope, tally in self._tallies.items()}

@@ -1,3 +1,5 @@
+import pytest
+
 from agentsched.core.call import ModelCall
 from agentsched.core.records import CallEnded
 from agentsched.dispatch.learning import BackgroundLearner
@@ -10,7 +12,7 @@ def answered(k: int, tokens: int) -> CallEnded:
 
 def test_lessons_become_knowledge_and_a_change_is_told():
     known, told = [], []
-    learner = BackgroundLearner(lambda lengths, *others: known.append(lengths), told.append)
+    learner = BackgroundLearner(lambda lengths, *others: known.append(lengths), told.append, told.append)
     try:
         for k in range(120):
             learner.take(answered(k, 100 + k % 7))
@@ -23,3 +25,44 @@ def test_lessons_become_knowledge_and_a_change_is_told():
         assert [drift.group for drift in told] == [("w", "s", "m")]
     finally:
         learner.close()
+
+
+def test_a_change_is_learned_anew_in_a_thread_of_its_own():
+    """The rarer step's lengths change with the other's, though it is never called often enough to be noticed."""
+    known, told = [], []
+    learner = BackgroundLearner(lambda lengths, *others: known.append(lengths), lambda drift: None, told.append)
+
+    def calls(begin, count, factor):
+        for k in range(begin, begin + count):
+            rare = k % 8 == 0
+            call = ModelCall(f"c{k}", f"r{k}", "w", "rare" if rare else "often", 0, "m")
+            tokens = int((60 if rare else 800) * factor * (1.0 + 0.01 * (k % 7)))
+            learner.take(CallEnded(call, 1e-3 * k, 1e-3 * k, "ok", "e", 1, 0, 0.0, 0.1, 10, tokens, None, 0.0))
+        learner.flush()
+
+    try:
+        calls(0, 400, 1.0)
+        calls(400, 90, 0.25)
+        aside = learner._aside
+        assert aside is not None
+        assert aside.name == "agentsched-relearn"
+        aside.join(10.0)
+        learner.flush()
+        assert [result.outcome for result in told] == ["taken"]
+        assert known[-1].groups["w", "rare", "m"].quantile(0.5) == pytest.approx(15, rel=0.1)
+    finally:
+        learner.close()
+    assert learner._aside is None
+
+
+def test_closing_ends_what_is_learned_anew():
+    told = []
+    learner = BackgroundLearner(lambda *known: None, lambda drift: None, told.append)
+    for k in range(400):
+        learner.take(answered(k, 100))
+    for k in range(400, 480):
+        learner.take(answered(k, 1000))
+    learner.flush()
+    aside = learner._aside
+    learner.close()
+    assert not aside.is_alive()

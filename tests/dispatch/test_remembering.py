@@ -27,6 +27,10 @@ class FakeDispatcher:
         self.posted.append(event)
 
 
+def _ignored(told):
+    pass
+
+
 class Process:
     """A learner with a memory, as one process after another would have it."""
 
@@ -34,7 +38,7 @@ class Process:
         self.said, self.learned, self.dispatcher = [], [], FakeDispatcher()
         file = ProfileFile(path, self.said.append, wall)
         memory = Memory(file, self.said.append, self.dispatcher, ENDPOINTS)
-        self.learner = BackgroundLearner(lambda *known: self.learned.append(known), lambda drift: None, memory)
+        self.learner = BackgroundLearner(lambda *known: self.learned.append(known), _ignored, _ignored, memory)
         self.learner.begin()
         self.learner.flush()
 
