@@ -17,8 +17,8 @@ Array = NDArray[np.float64]
 NUMBERS = 6
 """Numbers of a call in its index, the constant included; see `Index.numbers`."""
 
-_RIDGE, _RIDGE_FEW = 10.0, 1000.0
-"""Strength of the ridge penalty on standardised inputs, and what is added to it, divided by the number of runs."""
+_RIDGE = 10.0
+"""Strength of the ridge penalty on standardised inputs."""
 
 _FOLDS = 5
 
@@ -61,14 +61,13 @@ def fit_index(
     """
     inputs, scale = _inputs(numbers, steps, previous, features, len(codes))
     target = np.log1p(calls_after)
-    penalty = _RIDGE + _RIDGE_FEW / len(np.unique(runs))
     folds = [runs % _FOLDS == fold for fold in range(_FOLDS)]
     sums = [(inputs[held].T @ inputs[held], inputs[held].T @ target[held]) for held in folds]
     everything = sum(one[0] for one in sums), sum(one[1] for one in sums)
     values = np.zeros(len(target))
     for held, (products, moments) in zip(folds, sums, strict=True):
-        values[held] = inputs[held] @ _ridge(everything[0] - products, everything[1] - moments, penalty)
-    weights = _ridge(*everything, penalty)
+        values[held] = inputs[held] @ _ridge(everything[0] - products, everything[1] - moments, _RIDGE)
+    weights = _ridge(*everything, _RIDGE)
     kinds = min(len(codes), _MOST_STEPS)
     own, before, words = np.split(weights[NUMBERS:], (kinds, 2 * kinds))
     plain = weights[:NUMBERS] / scale[1]

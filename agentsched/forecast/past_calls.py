@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from agentsched.core.forecast import QUANTILES, normal_quantiles
 from agentsched.forecast.outlook import calls_unknown
 
 __all__ = ["Index", "PastCalls"]
@@ -33,6 +34,18 @@ _LIKE = 0.5
 
 _OTHERS = 0.5
 """Weight of the whole workflow's calls beside those of the same step."""
+
+_SMOOTH = 0.6
+"""Width of the smoothing of futures, in standard deviations times runs to the power of -1/5 (Silverman 1986)."""
+
+_NOISE: Array = normal_quantiles(QUANTILES)[np.argsort((np.arange(QUANTILES) * 27 + 9) % QUANTILES)]
+"""Normal quantiles in a fixed order, another one than those in which levels are asked for."""
+
+_MIDDLE: Array32 = np.array([0.16, 0.84], dtype=np.float32)
+"""Between these levels a normal distribution has two standard deviations."""
+
+_UNSEEN_LENGTH = 3.0
+"""Among n runs the longest to come is taken to be longer than the longest seen by this share over n."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,10 +86,12 @@ class PastCalls:
     Attributes:
         codes: step -> its code.
         step, position, index: of each row, float32, shape (n,).
-        work: what followed, float32, shape (n, 4), columns as in `agentsched.forecast.call_graph.WORK`.
+        work: what followed, float32, shape (n, 4), columns as in `agentsched.forecast.call_graph.WORK`; of prompts
+            what goes beyond `carried` times the row's own prompt in each of the calls.
         whole: 1 where that is all, 0 where the run was cut short; None: none was. float32, shape (n,).
         last_positions: per step code, ascending: where each run had the step for the last time; -1: any step.
         per_call: the mean work of a call, shape (4,).
+        carried: the share of a call's own prompt that each call after it has as well.
         longest: calls of the longest run.
         most_calls: the length at which runs of this workflow are stopped; inf: none is known.
         learned: how the index is made; None: there is none.
@@ -90,6 +105,7 @@ class PastCalls:
     whole: Array32 | None
     last_positions: Mapping[int, tuple[float, ...]]
     per_call: Array
+    carried: float
     longest: float
     most_calls: float
     learned: Index | None
@@ -100,10 +116,11 @@ class PastCalls:
             if held is not None and held.dtype != np.float32:
                 object.__setattr__(self, name, held.astype(np.float32))
 
-    def runs_so_far(self, code: int, position: int) -> int:
-        """How many runs came about this far with this step (with any, if it is unknown)."""
-        last = self.last_positions.get(code) or self.last_positions[-1]
-        return len(last) - bisect_left(last, 0.8 * position - 1.0)
+    def runs_so_far(self, code: int, position: int) -> float:
+        """How many runs came about this far with this step; those that did so with any count half."""
+        far = 0.8 * position - 1.0
+        own, any_step = self.last_positions.get(code, ()), self.last_positions[-1]
+        return max(len(own) - bisect_left(own, far), 0.5 * (len(any_step) - bisect_left(any_step, far)))
 
     def weights(self, code: int, position: int, index: float | None) -> Array32:
         """How much each row counts, shape (n,)."""
@@ -128,8 +145,16 @@ class PastCalls:
                 near *= share
         return near
 
-    def draw(self, weights: Array32, position: int, levels: Array32) -> Array:
-        """The futures at these levels (float32) of the weighted rows, shape (len(levels), 4)."""
+    def draw(self, weights: Array32, position: int, levels: Array32, runs: float, prompt: int) -> Array:
+        """The futures at these levels of the weighted rows, smoothed, shape (len(levels), 4).
+
+        Args:
+            weights: as from `weights`.
+            position: where the call stands.
+            levels: float32, at most QUANTILES, spread evenly over 0 to 1 in any order.
+            runs: how many runs the rows come from.
+            prompt: tokens of the call's own prompt.
+        """
         sums = np.add.accumulate(weights)
         if self.whole is None:
             places = sums.searchsorted(levels * np.float32(sums.item(-1)))
@@ -137,20 +162,38 @@ class PastCalls:
             places = _kaplan_meier(weights, sums, self.whole).searchsorted(levels)
         last = weights.size - 1
         drawn: Array = self.work.take(places, axis=0, mode="clip").astype(np.float64)
+        prompts = drawn[:, 1]
+        prompts += (self.carried * prompt) * drawn[:, 2]
+        np.maximum(prompts, 0.0, out=prompts)
+        drawn *= self._noise(sums, runs)[: len(drawn), None]
+        most = self._most_after(position)
+        np.multiply(drawn, np.minimum(1.0, most / np.maximum(drawn[:, 2:3], 1.0)), out=drawn)
+        np.rint(drawn[:, 2], out=drawn[:, 2])
         if self.whole is not None and self.whole.item(last) == 0.0:
             beyond = places > last
             if beyond.any():
                 drawn[beyond] += self._unseen_rest(position + drawn[beyond, 2])
-        most = self._most_after(position)
-        if most < self.work.item(4 * last + 2):
-            np.multiply(drawn, np.minimum(1.0, most / np.maximum(drawn[:, 2:3], 1.0)), out=drawn)
         return drawn
+
+    def _noise(self, sums: Array32, runs: float) -> Array:
+        """Factors around 1 by which futures are smoothed, as wide as the middle of the weighted rows and few runs ask.
+
+        Few runs leave holes, and end too early: a run to come is like one of them, not the same.
+        """
+        low, high = sums.searchsorted(_MIDDLE * sums[-1])
+        last = sums.size - 1
+        spread = math.log(
+            (1.0 + self.work.item(4 * min(high, last) + 2)) / (1.0 + self.work.item(4 * min(low, last) + 2))
+        )
+        noise: Array = np.exp((0.5 * _SMOOTH * max(1.0, runs) ** -0.2 * spread) * _NOISE)
+        return noise
 
     def _most_after(self, position: int) -> float:
         """More calls than this no run has after so many: neighbours that stood earlier may have had more to come."""
         if position < self.most_calls < math.inf:
             return self.most_calls - position - 1.0
-        return max(self.longest - position - 1.0, _width(position))
+        longest = self.longest * (1.0 + _UNSEEN_LENGTH / len(self.last_positions[-1]))
+        return max(longest - position - 1.0, _width(position))
 
     def _unseen_rest(self, positions: Array) -> Array:
         """How runs that were cut short here went on, unseen, shape (len(positions), 4)."""

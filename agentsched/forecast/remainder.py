@@ -65,14 +65,16 @@ class EmpiricalRemainders:
                 return None
             return _forecast(self._unseen(call, history, position, None, _LEVELS_IN_ORDER))
         code = past.codes.get(call.step, -1)
-        weight = _OUTLOOK_RUNS / (_OUTLOOK_RUNS + past.runs_so_far(code, position))
+        runs = past.runs_so_far(code, position)
+        weight = _OUTLOOK_RUNS / (_OUTLOOK_RUNS + runs)
         unseen = int(QUANTILES * weight + 0.5)
         weights = past.weights(code, position, _index(past, call, history, position, code))
         if not unseen:
-            return _forecast(past.draw(weights, position, _LEVELS_IN_ORDER_32))
+            return _forecast(past.draw(weights, position, _LEVELS_IN_ORDER_32, runs, call.input_tokens))
         seen = QUANTILES - unseen
         futures = np.empty((QUANTILES, 4))
-        futures[:seen] = past.draw(weights, position, ((np.arange(seen) + 0.5) / seen).astype(np.float32))
+        levels = (np.arange(seen) + 0.5) / seen
+        futures[:seen] = past.draw(weights, position, levels.astype(np.float32), runs, call.input_tokens)
         levels = (np.arange(unseen) + 0.5) / unseen
         futures[seen:] = self._unseen(call, history, position, past, levels)
         return _forecast(futures[_ORDER])

@@ -144,9 +144,12 @@ class RunMemory:
 
     def _table(self) -> PastCalls:
         work = np.concatenate([run.work for run in self._runs])
+        steps = self._coded("steps")
+        prompts = np.expm1(np.concatenate([run.numbers[:, 3] for run in self._runs]))
+        carried = _carried(prompts, work, steps)
+        work[:, 1] -= carried * prompts * work[:, 2]
         short = np.concatenate([np.full(len(run.steps), 0.0 if run.whole else 1.0) for run in self._runs])
         order = np.lexsort((work[:, 0], short, work[:, 2])).astype(np.intp)
-        steps = self._coded("steps")
         position = np.concatenate([run.numbers[:, 1] for run in self._runs])
         return PastCalls(
             codes=MappingProxyType(dict(self._codes)),
@@ -157,6 +160,7 @@ class RunMemory:
             whole=(1.0 - short[order]).astype(np.float32) if short.any() else None,
             last_positions=self._last_positions(),
             per_call=self._per_call(),
+            carried=carried,
             longest=float(max(run.calls for run in self._runs)),
             most_calls=self._limit(),
             learned=None if self._learned is None else _padded(self._learned, len(self._codes)),
@@ -185,6 +189,26 @@ class RunMemory:
         at_it = lengths.count(longest)
         varied = longest > min(lengths)
         return float(longest) if varied and at_it >= max(least, share * len(lengths)) else float("inf")
+
+
+def _carried(prompts: Array, work: Array, steps: NDArray[np.intp]) -> float:
+    """How much of what a prompt has more than others of its step the prompts after it have as well, from 0 to 1.
+
+    Least squares of the mean prompt of the calls that followed on the call's own, both as deviations from their means
+    over the step: near 1 where a conversation is told again in every call, 0 where calls have nothing in common.
+    """
+    followed = work[:, 2] > 0.0
+    step = steps[followed]
+    own = _deviations(prompts[followed], step)
+    after = _deviations(work[followed, 1] / work[followed, 2], step)
+    return min(1.0, max(0.0, float(own @ after) / (float(own @ own) + 1.0)))
+
+
+def _deviations(values: Array, steps: NDArray[np.intp]) -> Array:
+    """From the mean of each step's rows."""
+    means = np.bincount(steps, values) / np.maximum(1, np.bincount(steps))
+    deviations: Array = values - means[steps]
+    return deviations
 
 
 def _padded(index: Index, kinds: int) -> Index:
