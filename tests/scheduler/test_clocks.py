@@ -121,6 +121,22 @@ def test_a_late_review_does_the_same_only_later():
     assert seen.failed.failure.kind is FailureKind.DEADLINE
 
 
+@pytest.mark.parametrize("pauses", [True, False])
+def test_a_delivered_call_whose_review_is_late_ends_with_the_next_word_of_its_stream(pauses):
+    """Its caller stops, or goes on, to read after the deadline: the review must not be put off once more."""
+    bench = Bench("a", late_s=lambda: 5.0)
+    seen = bench.call(2.0, stream=True)
+    bench.advance(0.1)
+    bench.progress(seen, 1)
+    if not pauses:
+        bench.progress(seen, 2, paused=True)
+    bench.advance(2.2)
+    assert seen.ended is None, "the review is late"
+    bench.progress(seen, 3, paused=pauses)
+    assert (seen.failed.failure.kind, seen.failed.delivered) == (FailureKind.DEADLINE, True)
+    assert bench.in_flight("a") == 0
+
+
 def test_a_stream_needs_few_reviews():
     """Tokens move the idle clock lazily: not every chunk asks for a timer."""
     bench = Bench("a")

@@ -283,3 +283,33 @@ def test_an_endpoint_that_stays_silent_to_the_deadline_is_blamed_where_an_answer
 
 def test_the_prior_of_lengths_is_wide():
     assert PRIOR_OUTPUT_TOKENS.quantile(0.95) > 5 * PRIOR_OUTPUT_TOKENS.quantile(0.5)
+
+
+# -- overload --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("crowd", "deadline_s", "whys"),
+    [(0, 5.0, ["first", "hedge"]), (100, 5.0, ["first", "left"]), (100, 200.0, ["first", "hedge"])],
+    ids=["nobody else", "more than can be done in time", "many, but all in time"],
+)
+def test_no_second_attempts_while_there_is_more_work_than_can_be_done_in_time(crowd, deadline_s, whys):
+    """A crowd at one endpoint tells what the pool is in for; another is silent, which is left once it is surely dead."""
+    profile = Profile(ttft_s=0.3, tpot_s=0.02, tpot_per_batch_s=0.01)
+    bench = Bench(*(endpoint(name, profile=profile) for name in "abc"), lengths=WARM)
+    for _ in range(crowd):
+        bench.call(deadline_s, pinned="a")
+    seen = bench.call(5.0)
+    bench.advance(4.9)
+    assert [decision.why for decision in bench.decisions if decision.call_id == seen.call.call_id] == whys
+
+
+def test_tight_deadlines_at_idle_endpoints_are_no_overload():
+    """Every other call is expected to be late, though nothing else runs: second attempts are as good as ever."""
+    bench = Bench("a", "b", lengths=WARM)
+    for _ in range(100):
+        seen = bench.call(0.72)
+        bench.advance(0.7)
+        bench.finish(seen, 20)
+    assert bench.decisions[-1].p_meet < 0.8
+    assert not bench.scheduler._rescue.overloaded
