@@ -294,7 +294,7 @@ def test_the_prior_of_lengths_is_wide():
     ids=["nobody else", "more than can be done in time", "many, but all in time"],
 )
 def test_no_second_attempts_while_there_is_more_work_than_can_be_done_in_time(crowd, deadline_s, whys):
-    """A crowd at one endpoint tells what the pool is in for; another is silent, which is left once it is surely dead."""
+    """A crowd at one endpoint tells what the pool is in for; another is silent, and left once it is surely dead."""
     profile = Profile(ttft_s=0.3, tpot_s=0.02, tpot_per_batch_s=0.01)
     bench = Bench(*(endpoint(name, profile=profile) for name in "abc"), lengths=WARM)
     for _ in range(crowd):
