@@ -22,7 +22,7 @@ class EndpointStates:
         in_flight: own calls running there.
         prefill_tokens: own prompt tokens sent there that still await a first token.
         tpot_s: believed time per output token as of the last look, seconds (prior where nothing was seen).
-        tpot_in_flight: the in-flight count at which ``tpot_s`` was seen.
+        tpot_in_flight: how many calls ran there when ``tpot_s`` was seen, with what was known of other clients.
         seen_age_s: seconds since a token was last seen there (inf: never).
         excess_ttft_s: believed TTFT beyond what the profile explains, seconds, decayed to now.
         tpot_alone_s, tpot_per_batch_s: profile: a and b of a + b * batch, seconds.
@@ -35,8 +35,8 @@ class EndpointStates:
         stake_per_s: what the calls running there, own and others', lose per second of delay, in expected goodput (g).
         stake_mean_per_s: the same, averaged over about 20 s (ge).
         stake_tokens: output tokens they still await, averaged with their stakes as weights (rbar).
-        queue_stake_per_s: what own calls that wait for a place there lose per second, now or averaged over about 20 s,
-            whichever is more.
+        queue_stake_per_s: what the calls that wait for a place there lose per second, now or averaged over about 20 s,
+            whichever is more; with what is known of other clients.
         slots: most own calls at a time (inf: no limit).
         request_s, token_s: seconds in which a rate limit grants one request, one token (0: no limit).
         in_flight_all, prefill_tokens_all: ``in_flight`` and ``prefill_tokens`` with what is known of other clients.

@@ -18,6 +18,7 @@ class EndpointLoad:
             slopes); None: unknown, as where the load was read from the server's metrics.
         stake_mean_per_s: the same, averaged over about 20 s; None: unknown.
         stake_tokens: output tokens that these calls still await, averaged with their stakes as weights; None: unknown.
+        queue_stake_per_s: what calls that wait for a slot or a rate limit there lose per second.
     """
 
     endpoint: str
@@ -26,6 +27,7 @@ class EndpointLoad:
     stake_per_s: float | None = None
     stake_mean_per_s: float | None = None
     stake_tokens: float | None = None
+    queue_stake_per_s: float = 0.0
 
 
 def combined_loads(clients: Iterable[Iterable[EndpointLoad]]) -> tuple[EndpointLoad, ...]:
@@ -56,6 +58,7 @@ def _sum(endpoint: str, loads: list[EndpointLoad]) -> EndpointLoad:
         stake,
         _total(load.stake_mean_per_s for load in loads),
         tokens,
+        sum(load.queue_stake_per_s for load in loads),
     )
 
 

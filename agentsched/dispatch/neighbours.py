@@ -84,7 +84,8 @@ class Neighbours:
         self._alone = not told
         at = clock.monotonic() - float(np.mean([posting.age_s for posting in postings] or [0.0]))
         loads = combined_loads(loads for loads, _ in told)
-        self._dispatcher.post(OthersSeen(loads, at, good_s=_GOOD_INTERVALS * self._interval_s))
+        good_s = _GOOD_INTERVALS * self._interval_s
+        self._dispatcher.post(OthersSeen(loads, at, good_s=good_s, clients=len(told)))
         self._dispatcher.post(OthersKnow(combined_knowledge(knowledge for _, knowledge in told), at))
 
     def leave(self) -> None:

@@ -35,10 +35,11 @@ _SCATTER: Array = normal_quantiles(QUANTILES)[np.argsort((np.arange(QUANTILES) *
 def tpot_if_joined(states: EndpointStates) -> Array:
     """Predicted time per output token once the call has joined, seconds, shape (n,).
 
-    d = w * max(.8 a, tpot + b (n + 1 - n_seen)) + (1 - w) (a + b (n_all + 1)), w = exp(-age / 8 s).
+    d = w * max(.8 a, tpot + b (n + 1 - n_seen)) + (1 - w) (a + b (n + 1)), w = exp(-age / 8 s), n with what is known of
+    other clients.
     """
-    alone, per_batch, joined = states.tpot_alone_s, states.tpot_per_batch_s, states.in_flight + 1.0
-    profile = alone + per_batch * (states.in_flight_all + 1.0)
+    alone, per_batch, joined = states.tpot_alone_s, states.tpot_per_batch_s, states.in_flight_all + 1.0
+    profile = alone + per_batch * joined
     result: Array = np.maximum(0.8 * alone, states.tpot_s + per_batch * (joined - states.tpot_in_flight))
     result -= profile
     result *= np.exp(states.seen_age_s / -PACE_MEMORY_S)

@@ -144,6 +144,13 @@ class EndpointGates:
             if bucket is not None:
                 bucket.others_spent(at, amount)
 
+    def others_spend_alike(self, clients: int, now: float) -> None:
+        """Suppose that each of so many other clients spent as much of every limit as this one did."""
+        for i in self._limited:
+            for bucket in (self.request_buckets[i], self.token_buckets[i]):
+                if bucket is not None:
+                    bucket.others_spent(now, clients * bucket.used(now))
+
     def told_limits(self, i: int, limits: Iterable[tuple[float | None, float | None]], now: float) -> None:
         """A server told what is left of requests and of tokens, and the seconds until each limit is whole again.
 

@@ -127,12 +127,14 @@ class OthersSeen:
         at: the instant it was true, on this client's clock; no later than the event.
         good_s: how long it is believed as it stands, seconds: a little more than news usually take.
         fades_s: after that it fades with this time constant, seconds, so that silence is not taken for load.
+        clients: how many clients told it; None: nobody knows how many there are.
     """
 
     loads: tuple[EndpointLoad, ...]
     at: float
     good_s: float = 1.0
     fades_s: float = 4.0
+    clients: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

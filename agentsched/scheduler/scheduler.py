@@ -57,6 +57,8 @@ class Scheduler:
         lengths: forecasts output lengths, until a `ForecastsReplaced` brings others.
         remainders: forecasts what follows a call in its run, likewise.
         rules: retries, breaker, clocks.
+        clients: how many schedulers use the endpoints, as far as is known beforehand: while the others do not tell what
+            they do, they are supposed to do as much as this one.
     """
 
     def __init__(
@@ -66,10 +68,11 @@ class Scheduler:
         lengths: LengthPredictor,
         remainders: RemainderPredictor,
         rules: Rules | None = None,
+        clients: int = 1,
     ) -> None:
         self.pool = pool
         self.rules = rules = rules or Rules()
-        self.ledger = ledger = Ledger(pool, rules.breaker)
+        self.ledger = ledger = Ledger(pool, rules.breaker, clients)
         self._placer = placer = Placer(ledger.table, policy)
         self._lengths, self._remainders = lengths, remainders
         self._candidates = Candidates(pool)

@@ -19,7 +19,7 @@ class Sharing(StrEnum):
     """How client processes learn of each other's load."""
 
     NONE = "none"
-    """They do not."""
+    """They do not: all that each knows is how many they are."""
     METRICS = "metrics"
     """Each reads now and again how many requests every server holds, as its ``/metrics`` says; hosted APIs say nothing.
     What these requests have at stake, and how long their prompts are, stays unknown."""
@@ -90,13 +90,13 @@ class Exchange:
         news = [told for other, told in self._told.items() if other != k]
         if news:
             said_at = sum(told.at for told in news) / len(news)
-            self._hear(k, said_at, combined_loads(told.loads for told in news))
+            self._hear(k, said_at, combined_loads(told.loads for told in news), len(news))
             self._clients[k].hear(OthersKnow(combined_knowledge(told.knowledge for told in news), said_at))
 
     def _publish(self, k: int, told: _Told) -> None:
         self._told[k] = told
 
-    def _hear(self, k: int, at: float, loads: tuple[EndpointLoad, ...]) -> None:
+    def _hear(self, k: int, at: float, loads: tuple[EndpointLoad, ...], clients: int | None = None) -> None:
         # News are believed until the next ones should be there, with some patience.
         good_s = self._delay_s + 2.0 * self._every_s
-        self._clients[k].hear(OthersSeen(loads, at, good_s=good_s, fades_s=4.0 * good_s))
+        self._clients[k].hear(OthersSeen(loads, at, good_s=good_s, fades_s=4.0 * good_s, clients=clients))

@@ -127,7 +127,13 @@ class Simulation(Course):
         rules = replace(setup.rules, admission=shed) if shed != AdmissionRules() else setup.rules
         clients = [
             Client(
-                Scheduler(pool, make_policy(), *predictors(setup.knowledge, book, scenario, averages), rules),
+                Scheduler(
+                    pool,
+                    make_policy(),
+                    *predictors(setup.knowledge, book, scenario, averages),
+                    rules,
+                    setup.clients,
+                ),
                 servers,
                 timeline,
                 learner=Learner() if setup.knowledge is Knowledge.LEARNED else None,

@@ -16,7 +16,7 @@ from agentsched.core.shared import EndpointKnowledge
 
 __all__ = ["decoded", "encoded", "endpoint_key"]
 
-_VERSION = 1
+_VERSION = 2
 
 _LOAD = tuple(item.name for item in fields(EndpointLoad) if item.name != "endpoint")
 _KNOWLEDGE = tuple(item.name for item in fields(EndpointKnowledge) if item.name != "endpoint")
@@ -84,7 +84,13 @@ def _read(name: str, figures: object) -> tuple[EndpointLoad, EndpointKnowledge]:
     known = {item: _checked(figure) for item, figure in zip(_KNOWLEDGE, figures[len(_LOAD) :], strict=True)}
     given = {item: figure for item, figure in known.items() if figure is not None}
     return (
-        EndpointLoad(name, load.pop("in_flight") or 0.0, load.pop("prefill_tokens") or 0.0, **load),
+        EndpointLoad(
+            name,
+            load.pop("in_flight") or 0.0,
+            load.pop("prefill_tokens") or 0.0,
+            queue_stake_per_s=load.pop("queue_stake_per_s") or 0.0,
+            **load,
+        ),
         EndpointKnowledge(name, **given),
     )
 

@@ -39,14 +39,14 @@ def test_it_is_small() -> None:
         b"\xff",
         b"{}",
         b"[1]",
-        b"[2, {}]",
-        b"[1, []]",
-        b'[1, {"k1": 1}]',
-        b'[1, {"k1": [1, 2]}]',
-        orjson.dumps([1, {"k1": [-1.0] * 13}]),
-        orjson.dumps([1, {"k1": [1e300] * 13}]),
-        orjson.dumps([1, {"k1": ["1"] * 13}]),
-        orjson.dumps([1, {"k1": [True] * 13}]),
+        b"[1, {}]",
+        b"[2, []]",
+        b'[2, {"k1": 1}]',
+        b'[2, {"k1": [1, 2]}]',
+        orjson.dumps([2, {"k1": [-1.0] * 14}]),
+        orjson.dumps([2, {"k1": [1e300] * 14}]),
+        orjson.dumps([2, {"k1": ["1"] * 14}]),
+        orjson.dumps([2, {"k1": [True] * 14}]),
     ],
 )
 def test_nonsense_is_refused(content: bytes) -> None:
@@ -55,7 +55,7 @@ def test_nonsense_is_refused(content: bytes) -> None:
 
 
 def test_figures_that_are_left_open_mean_the_defaults() -> None:
-    assert decoded(orjson.dumps([1, {"k1": [None] * 13}]), HERE) == (
+    assert decoded(orjson.dumps([2, {"k1": [None] * 14}]), HERE) == (
         (EndpointLoad("my gpu", 0.0),),
         (EndpointKnowledge("my gpu"),),
     )
