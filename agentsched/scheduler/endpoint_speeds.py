@@ -11,7 +11,6 @@ from agentsched.forecast.endpoint_latency import LatencyFactors, aged
 from agentsched.forecast.latency import KNOWN_SPREAD
 from agentsched.scheduler.cold_start import mean_profile, peers, untold
 from agentsched.scheduler.endpoint_rows import EndpointRows
-from agentsched.scheduler.others import Others
 
 __all__ = ["EndpointSpeeds"]
 
@@ -24,7 +23,10 @@ _EXCESS_DECAY_S = 5.0
 """How fast an observed excess of TTFT over its prediction is forgotten, seconds."""
 
 _SLOW_COUNT = 40.0
-"""Calls over which the slow corrections of a profile (pace, idle TTFT) average; the profile itself counts as one."""
+"""Answers over which the slow corrections of a profile (pace, idle TTFT) average; the profile itself counts as one."""
+
+_ANSWER_COUNT = 10.0
+"""Answers over which their usual length averages."""
 
 _MISFIT_COUNT = 16.0
 """Answers over which the misfit of predictions averages."""
@@ -44,22 +46,22 @@ class EndpointSpeeds:
     Args:
         endpoints: the pool, whose profiles are what is believed at first.
         rows: its rows.
-        others: what other clients have there, who slow own calls down as well.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], rows: EndpointRows, others: Others) -> None:
-        self._endpoints, self._rows, self._others = endpoints, rows, others
+    def __init__(self, endpoints: Sequence[Endpoint], rows: EndpointRows) -> None:
+        self._endpoints, self._rows = endpoints, rows
         count, profiles = len(endpoints), [endpoint.profile for endpoint in endpoints]
         self._prior_alone_s = [p.tpot_s for p in profiles]
         self._prior_per_batch_s = [p.tpot_per_batch_s for p in profiles]
         self._prior_ttft_s = [max(1e-3, p.ttft_s) for p in profiles]
         self.pace_scale, self.pace_count, self.ttft_count = [1.0] * count, [1.0] * count, [1.0] * count
+        self._answer_tokens = [1.0] * count  # at first every report counts as an answer: a wrong profile is soon mended
         self.heard, self.misfit = [0] * count, [KNOWN_SPREAD**2] * count
         self.excess_at = np.zeros(count)
         self._factors = [LatencyFactors() for _ in endpoints]
         self._age_at = -math.inf
         self._strangers = untold(endpoints)
-        self.take_strangers_for_others()
+        self._take_strangers_for_others()
 
     # -- what is believed ----------------------------------------------------------------------------------------------
 
@@ -98,26 +100,23 @@ class EndpointSpeeds:
         """``tokens`` came in ``seconds`` on one stream: the pace of everybody there, averaged over about a second."""
         if tokens <= 0.0 or seconds <= 0.0:
             return
-        pace, own = seconds / tokens, max(1.0, self._rows.in_flight.item(i))
-        joined = usual = own
-        if self._others.known(now):
-            joined, usual = own + self._others.in_flight(i, now), own + self._others.usual_in_flight(i, now)
+        pace, joined = seconds / tokens, max(1.0, self._rows.in_flight.item(i))
         believed = math.exp((self._rows.seen_at.item(i) - now) / _TPOT_TAU_S)
-        weight = max(1.0 - believed, min(1.0, seconds / _TPOT_TAU_S) / own)
+        weight = max(1.0 - believed, min(1.0, seconds / _TPOT_TAU_S) / joined)
         self._rows.tpot_s[i] += weight * (pace - self._rows.tpot_s[i])
         self._rows.tpot_in_flight[i] += weight * (joined - self._rows.tpot_in_flight[i])
         self._rows.seen_at[i] = now
-        self._saw_batch(i, pace, own, weight)
-        expected = self._prior_alone_s[i] + self._prior_per_batch_s[i] * usual
-        self.pace_count[i] = min(self.pace_count[i] + 1.0, _SLOW_COUNT)
+        expected = self._prior_alone_s[i] + self._prior_per_batch_s[i] * joined
+        share = tokens / max(tokens, self._answer_tokens[i])  # of an answer: the more run there, the more reports come
+        self.pace_count[i] = min(self.pace_count[i] + share, _SLOW_COUNT)
         ratio = min(50.0, max(0.02, pace / expected))
-        self._scale_pace(i, self.pace_scale[i] * (ratio / self.pace_scale[i]) ** (1.0 / self.pace_count[i]))
+        self._scale_pace(i, self.pace_scale[i] * (ratio / self.pace_scale[i]) ** (share / self.pace_count[i]))
 
-    def _saw_batch(self, i: int, pace: float, own: float, weight: float) -> None:
-        """A pace gives away how many calls are decoded together, and so how many of them are none of one's own."""
-        per_batch = self._rows.tpot_per_batch_s.item(i)
-        if self._others.count and per_batch > 0.0:
-            self._others.saw_beside(i, (pace - self._rows.tpot_alone_s.item(i)) / per_batch - own, weight)
+    def saw_answer(self, i: int, tokens: float) -> None:
+        """A whole answer of so many tokens came; 0: nobody counted them."""
+        if tokens > 0.0:
+            self._answer_tokens[i] += (tokens - self._answer_tokens[i]) / _ANSWER_COUNT
+        self._take_strangers_for_others()
 
     def saw_misfit(self, i: int, factor: float) -> None:
         """An answer took ``factor`` times what was predicted for its length: how far to trust the next prediction."""
@@ -141,7 +140,7 @@ class EndpointSpeeds:
         self._rows.tpot_alone_s[i] = self._prior_alone_s[i] * scale
         self._rows.tpot_per_batch_s[i] = self._prior_per_batch_s[i] * scale
 
-    def take_strangers_for_others(self) -> None:
+    def _take_strangers_for_others(self) -> None:
         """Who was neither described nor heard of is believed to be as fast as the rest of the pool."""
         if not self._strangers:
             return

@@ -27,7 +27,7 @@ def answers(table: EndpointTable, i: int, count: int, tpot_s: float, ttft_s: flo
     for k in range(count):
         table.speeds.saw_first_token(i, ttft_s, float(table.rows.ttft_idle_s[i]), 1.0, float(k))
         table.speeds.saw_pace(i, 100.0, 100.0 * tpot_s, float(k))
-        table.saw_service(i, ttft_s + 100.0 * tpot_s)
+        table.saw_answer(i, ttft_s + 100.0 * tpot_s, 100)
 
 
 def test_the_mean_is_geometric():

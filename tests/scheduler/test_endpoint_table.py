@@ -208,7 +208,7 @@ def test_waiting_for_a_slot_is_expected_to_take_longer_in_a_longer_queue():
     assert table.gates.queue_s(both)[0] > short > 0.0
     assert table.gates.queue_s(both)[1] == 0.0
     for _ in range(50):
-        table.saw_service(0, 10.0)
+        table.saw_answer(0, 10.0, 20)
     assert table.gates.queue_s(both)[0] == pytest.approx(10.0, rel=0.1)
 
 

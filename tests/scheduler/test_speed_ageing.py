@@ -71,3 +71,16 @@ def test_misfits_make_factors(table):
         table.speeds.saw_misfit(0, 2.0)
     assert table.speeds.factors(0)[16] == pytest.approx(2.0, rel=0.02)
     assert table.speeds.factors(1)[16] == pytest.approx(1.0, abs=0.02)
+
+
+def test_how_often_a_stream_is_reported_changes_nothing(table):
+    """The profile is corrected by answers: one that is told in forty reports weighs no more than one told in two."""
+    for i, reports in enumerate((2, 40)):
+        for _ in range(200):
+            table.saw_answer(i, 8.0, 160)
+        for k in range(reports):
+            table.speeds.saw_pace(i, 160.0 / reports, 8.0 / reports, float(k))
+    often, seldom = table.speeds.pace_count[1], table.speeds.pace_count[0]
+    assert often == pytest.approx(2.0, rel=0.02)
+    assert seldom == pytest.approx(2.0, rel=0.02)
+    assert table.speeds.pace_scale[1] == pytest.approx(table.speeds.pace_scale[0], rel=0.05)
