@@ -11,6 +11,7 @@ from agentsched.forecast.endpoint_latency import LatencyFactors, aged
 from agentsched.forecast.latency import KNOWN_SPREAD
 from agentsched.scheduler.cold_start import mean_profile, peers, untold
 from agentsched.scheduler.endpoint_rows import EndpointRows
+from agentsched.scheduler.others import Others
 
 __all__ = ["EndpointSpeeds"]
 
@@ -46,10 +47,11 @@ class EndpointSpeeds:
     Args:
         endpoints: the pool, whose profiles are what is believed at first.
         rows: its rows.
+        others: what other clients have there, who slow own calls down as well.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], rows: EndpointRows) -> None:
-        self._endpoints, self._rows = endpoints, rows
+    def __init__(self, endpoints: Sequence[Endpoint], rows: EndpointRows, others: Others) -> None:
+        self._endpoints, self._rows, self._others = endpoints, rows, others
         count, profiles = len(endpoints), [endpoint.profile for endpoint in endpoints]
         self._prior_alone_s = [p.tpot_s for p in profiles]
         self._prior_per_batch_s = [p.tpot_per_batch_s for p in profiles]
@@ -100,13 +102,17 @@ class EndpointSpeeds:
         """``tokens`` came in ``seconds`` on one stream: the pace of everybody there, averaged over about a second."""
         if tokens <= 0.0 or seconds <= 0.0:
             return
-        pace, joined = seconds / tokens, max(1.0, self._rows.in_flight.item(i))
+        pace, own = seconds / tokens, max(1.0, self._rows.in_flight.item(i))
+        joined = usual = own
+        if self._others.known(now):
+            joined, usual = own + self._others.in_flight(i, now), own + self._others.usual_in_flight(i, now)
         believed = math.exp((self._rows.seen_at.item(i) - now) / _TPOT_TAU_S)
-        weight = max(1.0 - believed, min(1.0, seconds / _TPOT_TAU_S) / joined)
+        weight = max(1.0 - believed, min(1.0, seconds / _TPOT_TAU_S) / own)
         self._rows.tpot_s[i] += weight * (pace - self._rows.tpot_s[i])
         self._rows.tpot_in_flight[i] += weight * (joined - self._rows.tpot_in_flight[i])
         self._rows.seen_at[i] = now
-        expected = self._prior_alone_s[i] + self._prior_per_batch_s[i] * joined
+        self._saw_batch(i, pace, own, weight)
+        expected = self._prior_alone_s[i] + self._prior_per_batch_s[i] * usual
         share = tokens / max(tokens, self._answer_tokens[i])  # of an answer: the more run there, the more reports come
         self.pace_count[i] = min(self.pace_count[i] + share, _SLOW_COUNT)
         ratio = min(50.0, max(0.02, pace / expected))
@@ -117,6 +123,12 @@ class EndpointSpeeds:
         if tokens > 0.0:
             self._answer_tokens[i] += (tokens - self._answer_tokens[i]) / _ANSWER_COUNT
         self._take_strangers_for_others()
+
+    def _saw_batch(self, i: int, pace: float, own: float, weight: float) -> None:
+        """A pace gives away how many calls are decoded together, and so how many of them are none of one's own."""
+        per_batch = self._rows.tpot_per_batch_s.item(i)
+        if self._others.count and per_batch > 0.0:
+            self._others.saw_beside(i, (pace - self._rows.tpot_alone_s.item(i)) / per_batch - own, weight)
 
     def saw_misfit(self, i: int, factor: float) -> None:
         """An answer took ``factor`` times what was predicted for its length: how far to trust the next prediction."""

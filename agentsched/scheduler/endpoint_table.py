@@ -51,13 +51,13 @@ class EndpointTable:
         coverage: whether forecasts hold.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], breaker: BreakerRules) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], breaker: BreakerRules, clients: int = 1) -> None:
         self.endpoints = tuple(endpoints)
         self.index = {endpoint.name: i for i, endpoint in enumerate(self.endpoints)}
         self.rows = rows = EndpointRows(self.endpoints)
-        self.speeds = EndpointSpeeds(self.endpoints, rows)
+        self.others, self.coverage = Others(self.index, clients), Coverage()
+        self.speeds = EndpointSpeeds(self.endpoints, rows, self.others)
         self.gates = EndpointGates(self.endpoints, rows, breaker)
-        self.others, self.coverage = Others(self.index), Coverage()
         count = len(self.endpoints)
         self._queue_stake_mean_per_s = np.zeros(count)
         self._stakes_at = -math.inf
@@ -75,13 +75,13 @@ class EndpointTable:
         errors = self.gates.errors_all(indices, now)
         seen[ERRORS] = 0.0 if errors is None else errors
         in_flight_all, prefill_all = seen[0], seen[1]
+        seen[QUEUE_STAKE] = np.maximum(seen[QUEUE_STAKE], self._queue_stake_mean_per_s[indices])
         if self.others.known(now):
             others = self.others.rows(now).take(indices, axis=1)
             in_flight_all, prefill_all = in_flight_all + others[0], prefill_all + others[1]
-            seen[STAKE : STAKE_TOKENS + 1] += others[2:]
+            seen[STAKE : QUEUE_STAKE + 1] += others[2:]
             seen[EXCESS] = np.maximum(seen[EXCESS], self._behind_others_s(indices, in_flight_all))
         seen[STAKE_TOKENS] /= np.maximum(seen[STAKE], _LEAST_STAKE)
-        seen[QUEUE_STAKE] = np.maximum(seen[QUEUE_STAKE], self._queue_stake_mean_per_s[indices])
         return EndpointStates(*(*seen, in_flight_all, prefill_all))
 
     def _behind_others_s(self, indices: NDArray[np.intp], in_flight_all: Array) -> Array:
@@ -97,11 +97,11 @@ class EndpointTable:
     def pace(self, now: float) -> Array:
         """Believed seconds per output token of the calls that run at each endpoint, shape (endpoints,)."""
         rows = self.rows
-        own, count = rows.in_flight, rows.in_flight
+        count = rows.in_flight
         if self.others.known(now):
-            count = own + self.others.rows(now)[0]
+            count = count + self.others.rows(now)[0]
         profile = rows.tpot_alone_s + rows.tpot_per_batch_s * count
-        seen = np.maximum(0.8 * rows.tpot_alone_s, rows.tpot_s + rows.tpot_per_batch_s * (own - rows.tpot_in_flight))
+        seen = np.maximum(0.8 * rows.tpot_alone_s, rows.tpot_s + rows.tpot_per_batch_s * (count - rows.tpot_in_flight))
         result: Array = profile + np.exp((rows.seen_at - now) / PACE_MEMORY_S) * (seen - profile)
         return result
 
@@ -125,6 +125,8 @@ class EndpointTable:
         count = len(self.endpoints)
         self.rows.stake_per_s[:] = np.bincount(endpoint, per_s, count)
         self.rows.stake_tokens[:] = np.bincount(endpoint, per_s_tokens, count)
+        if self.others.count:
+            self._suppose(now)
 
     # -- other clients -------------------------------------------------------------------------------------------------
 
@@ -137,12 +139,36 @@ class EndpointTable:
             self.rows.stake_per_s.tolist(),
             self.rows.stake_mean_per_s.tolist(),
             self.rows.stake_tokens.tolist(),
+            self._queue_stakes().tolist(),
             strict=True,
         )
         return tuple(
-            EndpointLoad(endpoint.name, n, prefill, stake, mean, tokens / max(stake, _LEAST_STAKE))
-            for endpoint, n, prefill, stake, mean, tokens in rows
+            EndpointLoad(endpoint.name, n, prefill, stake, mean, tokens / max(stake, _LEAST_STAKE), queue)
+            for endpoint, n, prefill, stake, mean, tokens, queue in rows
         )
+
+    def _queue_stakes(self) -> Array:
+        """What own calls that wait lose per second at each endpoint: now or on average, whichever is more."""
+        stakes: Array = np.maximum(self.rows.queue_stake_per_s, self._queue_stake_mean_per_s)
+        return stakes
+
+    def _suppose(self, now: float) -> None:
+        """Suppose of the others that they do what this client does, as far as they do not tell."""
+        rows = self.rows
+        own = np.stack(
+            (
+                rows.in_flight,
+                rows.prefill_tokens,
+                rows.stake_per_s,
+                rows.stake_mean_per_s,
+                rows.stake_tokens,
+                self._queue_stakes(),
+            )
+        )
+        telling = rows.tpot_per_batch_s > 0.0
+        self.others.suppose(own, np.where(telling, now - rows.seen_at, np.inf), now)
+        if not self.others.trust(now):
+            self.gates.others_spend_alike(self.others.count, now)
 
     def others_seen(self, event: OthersSeen) -> None:
         """Somebody told what other clients have."""

@@ -49,9 +49,9 @@ _UNCHARGED = frozenset(
 class Ledger:
     """Pure state; times are arguments. Records that a change produces are returned, not kept."""
 
-    def __init__(self, pool: Pool, breaker: BreakerRules) -> None:
+    def __init__(self, pool: Pool, breaker: BreakerRules, clients: int = 1) -> None:
         self.pool = pool
-        self.table = EndpointTable(pool.endpoints, breaker)
+        self.table = EndpointTable(pool.endpoints, breaker, clients)
         self.stakes = RunningStakes(self.table)
         self.runs: dict[str, RunState] = {}
         self.calls: dict[str, CallState] = {}
@@ -316,7 +316,8 @@ class Ledger:
             attempt.paced_tokens = tokens
             self.table.prefill_done(attempt.endpoint, attempt.uncached_tokens)
             ttft_s = now - attempt.started_at
-            self.table.speeds.saw_first_token(attempt.endpoint, ttft_s, attempt.unloaded_ttft_s, attempt.in_flight, now)
+            crowd = self._crowd(attempt, now)
+            self.table.speeds.saw_first_token(attempt.endpoint, ttft_s, attempt.unloaded_ttft_s, crowd, now)
         elif held_up or tokens - attempt.paced_tokens >= _MIN_TOKENS_FOR_PACE:
             if not held_up:
                 self.table.speeds.saw_pace(attempt.endpoint, tokens - attempt.paced_tokens, now - attempt.paced_at, now)
@@ -327,6 +328,10 @@ class Ledger:
         attempt.tokens, attempt.progress_at, attempt.paused = tokens, now, paused
         attempt.held_up = attempt.held_up or paused
         self.stakes.progressed(attempt, now)
+
+    def _crowd(self, attempt: AttemptState, now: float) -> float:
+        """How many calls ran where the attempt began, as far as is known: alone it shows what an idle server takes."""
+        return attempt.in_flight + self.table.others.in_flight(attempt.endpoint, now)
 
     def saw_answer(self, state: CallState, attempt: AttemptState, usage: Usage, now: float) -> bool:
         """A whole answer came: learn the service time, the speed, and what the prefix cache now holds.
@@ -367,7 +372,7 @@ class Ledger:
             decode_s = factor * (tokens - 1) * attempt.predicted_tpot_s
         else:
             ttft_s = elapsed - decode_s
-        table.speeds.saw_first_token(i, ttft_s, attempt.unloaded_ttft_s, attempt.in_flight, now)
+        table.speeds.saw_first_token(i, ttft_s, attempt.unloaded_ttft_s, self._crowd(attempt, now), now)
         if tokens > _MIN_TOKENS_FOR_PACE:
             table.speeds.saw_pace(i, tokens - 1, decode_s, now)
 
