@@ -29,6 +29,9 @@ _CALM = 2.0
 endpoint: under overload everybody is late, and more work is what nobody needs."""
 
 
+_LEAST_IDLE_S = 1e-6
+"""A profile may say that an answer takes no time at all, seconds."""
+
 _LEAST_OUTLOOK = 0.8
 """Streams are moved while calls are expected to be in time with at least this probability on average: crawling is then
 the trouble of one endpoint, not of all."""
@@ -212,7 +215,7 @@ def _strain(state: CallState, placement: Placement) -> float:
     uncached = max(0.0, state.call.input_tokens - situation.cached_tokens.item(k))
     idle_s = states.ttft_idle_s.item(k) + uncached / states.prefill_tokens_per_s.item(k)
     idle_s += tokens * states.tpot_alone_s.item(k)
-    return (state.queued_s + placement.ttft_s + tokens * placement.tpot_s) / idle_s
+    return (state.queued_s + placement.ttft_s + tokens * placement.tpot_s) / max(_LEAST_IDLE_S, idle_s)
 
 
 def _slack_s(state: CallState, rival: Placement, now: float) -> Array | float | None:
