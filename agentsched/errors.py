@@ -95,6 +95,7 @@ class DeadlineExceeded(AgentschedError, TimeoutError):
         deadline_s: the time the run was given, in seconds.
         elapsed_s: the time it had spent, in seconds.
         spent_s: seconds per step, longest first, for those steps that made model calls.
+        given_up: why the run was given up before its time was spent (``admission``); empty: it was not.
     """
 
     __cause__ = hidden("__cause__")
@@ -109,18 +110,20 @@ class DeadlineExceeded(AgentschedError, TimeoutError):
         deadline_s: float | None = None,
         elapsed_s: float | None = None,
         spent_s: tuple[tuple[str, float], ...] = (),
+        given_up: str = "",
     ) -> None:
         self.run_id, self.workflow, self.step = run_id, workflow, step
         self.deadline_s, self.elapsed_s, self.spent_s = deadline_s, elapsed_s, spent_s
+        self.given_up = given_up
         super().__init__(self._text())
 
     def _text(self) -> str:
         who = f"workflow {self.workflow!r}" if self.workflow else "the run"
         if self.run_id:
             who += f" (run {self.run_id})"
-        text = f"{who} ran out of time"
+        text = f"{who} was given up: {without_429(self.given_up)}" if self.given_up else f"{who} ran out of time"
         if self.deadline_s is not None and self.elapsed_s is not None:
-            text += f": {_told(self.elapsed_s)} of {_told(self.deadline_s)} spent"
+            text += f"{'; ' if self.given_up else ': '}{_told(self.elapsed_s)} of {_told(self.deadline_s)} spent"
         if self.step:
             text += f", in step {self.step!r}"
         if self.spent_s:
@@ -135,6 +138,7 @@ class DeadlineExceeded(AgentschedError, TimeoutError):
             self.deadline_s,
             self.elapsed_s,
             self.spent_s,
+            self.given_up,
         )
 
 
@@ -154,9 +158,16 @@ def _rebuild_deadline(
     deadline_s: float | None,
     elapsed_s: float | None,
     spent_s: tuple[tuple[str, float], ...],
+    given_up: str = "",
 ) -> DeadlineExceeded:
     return DeadlineExceeded(
-        run_id=run_id, workflow=workflow, step=step, deadline_s=deadline_s, elapsed_s=elapsed_s, spent_s=spent_s
+        run_id=run_id,
+        workflow=workflow,
+        step=step,
+        deadline_s=deadline_s,
+        elapsed_s=elapsed_s,
+        spent_s=spent_s,
+        given_up=given_up,
     )
 
 

@@ -27,7 +27,8 @@ def error_for(call: ModelCall, fail: Fail) -> AgentschedError | asyncio.Cancelle
     if kind is FailureKind.CANCELLED:
         return asyncio.CancelledError(detail)
     if kind is FailureKind.DEADLINE or kind is FailureKind.SHED:
-        return DeadlineExceeded(run_id=call.run_id, workflow=call.workflow, step=call.step)
+        given_up = detail if kind is FailureKind.SHED else ""
+        return DeadlineExceeded(run_id=call.run_id, workflow=call.workflow, step=call.step, given_up=given_up)
     if kind is FailureKind.PATIENCE:
         return CallTimedOut(detail, attempts=fail.attempts)
     if kind is FailureKind.INCAPABLE:

@@ -289,7 +289,8 @@ def _watcher(plan: Scheduled) -> Watcher:
 def _respond(plan: Scheduled, reply: Reply | AgentschedError, watcher: Watcher, options: Options) -> "httpx2.Response":
     """The response, or the error; called outside any handler, so that the error has no context."""
     if isinstance(reply, DeadlineExceeded):
-        reply = plan.site.late()
+        run = plan.site.run
+        reply = run.remember_error(run.clock(), reply.given_up) if reply.given_up else plan.site.late()
     if isinstance(reply, AgentschedError):
         watcher.ended(False)
         return plan.site.fail(reply)

@@ -100,8 +100,8 @@ class RunState:
     wasted_tokens: int = 0
     wasted_usd: float = 0.0
     committed_usd: float = 0.0
-    shed: bool = False
-    """Whether it was given up before its deadline."""
+    shed: str = ""
+    """Why it was given up before its deadline; empty: it was not."""
     outcome: str | None = None
     ended_at: float = 0.0
     placed: dict[str, tuple[tuple[str, ...], float]] = field(default_factory=dict)

@@ -75,7 +75,7 @@ class Choosing:
         if placement is None:
             self._give_up(state, now)
         elif why == "first" and self._sheds(state, placement):
-            self._endings.fail(state, Failure(FailureKind.SHED, "its run would hardly have met its deadline"), now)
+            self._endings.fail(state, Failure(FailureKind.SHED, state.run.shed), now)
         elif placement.ready_in_s > 0.0:
             self._wait(state, placement, now)
         elif in_turn or not self._ledger.somebody_first(state, placement.endpoint):
@@ -131,11 +131,14 @@ class Choosing:
     def _sheds(self, state: CallState, placement: Placement) -> bool:
         """Whether the run is given up, with all its calls, because it is too unlikely to meet its deadline."""
         rules, run = self._rules.admission, state.run
-        least = rules.floor if run.call_count == 1 else rules.give_up
+        first = run.call_count == 1
+        least = rules.floor if first else rules.give_up
         if least > 0.0 and not run.shed:
             likely = placement.p_meet(state)
-            run.shed = likely is not None and likely < least
-        return run.shed
+            if likely is not None and likely < least:
+                rule = f"refused, as admission.floor is {least:g}" if first else f"as admission.give_up is {least:g}"
+                run.shed = f"it would meet its deadline with a probability of {likely:.2g}; {rule}"
+        return bool(run.shed)
 
     # -- the waiting room --------------------------------------------------------------------------------------------
 

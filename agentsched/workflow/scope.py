@@ -315,8 +315,11 @@ class Run:
         """Seconds kept back for steps other than ``step`` that have not been reached yet."""
         return sum(time for name, time in self.slo.reserve_s.items() if name != step and name not in self._begun)
 
-    def remember_error(self, now: float) -> DeadlineExceeded:
-        """The run's deadline error: made at the first time, the same one afterwards."""
+    def remember_error(self, now: float, given_up: str = "") -> DeadlineExceeded:
+        """The run's deadline error: made at the first time, the same one afterwards.
+
+        ``given_up``: why the scheduler gave the run up before its time was spent.
+        """
         if self.error is None:
             self._calls_at_error = self._calls
             self.error = DeadlineExceeded(
@@ -326,6 +329,7 @@ class Run:
                 deadline_s=self.deadline_s,
                 elapsed_s=now - self.started_at,
                 spent_s=self.spent_s,
+                given_up=given_up,
             )
         return self.error
 

@@ -163,6 +163,18 @@ def test_the_dispatchers_deadline_error_is_the_runs(sync_client, dispatcher, new
     assert "2.00 s of 2.00 s spent" in str(caught.value)
 
 
+def test_a_run_that_is_given_up_says_so_and_why(sync_client, dispatcher, new_run):
+    """Not "ran out of time": it has most of it left."""
+    why = "it would meet its deadline with a probability of 0.03; refused, as admission.floor is 0.05"
+    dispatcher.answer = lambda call, exchange: DeadlineExceeded(run_id=call.run_id, given_up=why)
+    run = new_run("60s")
+    for _ in range(2):  # whoever swallows it gets the same one again
+        with inside(run), pytest.raises(DeadlineExceeded, match=f"was given up: {why}; 0.00 s of 60.00 s") as caught:
+            sync_client.chat.completions.create(**ASK)
+    assert caught.value.plain is run.error
+    assert pickle.loads(pickle.dumps(caught.value)).given_up == why
+
+
 def test_a_scopes_deadline_seen_after_the_scope_is_not_the_runs(sync_client, dispatcher, new_run):
     """The stream was opened inside a scope that has been left: the run itself has time."""
     dispatcher.stream(DeadlineExceeded(run_id="r"))

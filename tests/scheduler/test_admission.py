@@ -29,6 +29,8 @@ def test_a_run_without_a_chance_is_not_begun_with_any_of_its_calls():
     assert [seen.failed.failure.kind for seen in calls] == [FailureKind.SHED] * 3
     assert [seen.starts for seen in calls] == [[], [], []]
     assert [seen.ended.status for seen in calls] == ["shed"] * 3
+    told = "it would meet its deadline with a probability of 0; refused, as admission.floor is 0.05"
+    assert calls[0].failed.failure.detail == told
 
 
 def test_a_run_with_a_chance_is_and_the_floor_is_for_its_first_call_alone():
@@ -47,7 +49,9 @@ def test_a_begun_run_is_given_up_where_that_is_asked_for():
     begin(bench, "r", 60.0)
     bench.finish(bench.call(60.0, run_id="r"))
     bench.advance(59.0)
-    assert bench.call(1.0, run_id="r").failed.failure.kind is FailureKind.SHED
+    failure = bench.call(1.0, run_id="r").failed.failure
+    assert failure.kind is FailureKind.SHED
+    assert failure.detail.endswith("as admission.give_up is 0.05")
     begin(bench, "other", 60.0)
     assert bench.call(60.0, run_id="other").failed is None
 
