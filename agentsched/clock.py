@@ -5,7 +5,7 @@ Everything else receives ``now`` as an argument, so that the simulator and the t
 
 import time
 
-__all__ = ["cpu", "monotonic", "wall"]
+__all__ = ["cpu", "monotonic", "thread_cpu", "wall"]
 
 
 def monotonic() -> float:
@@ -21,3 +21,8 @@ def wall() -> float:
 def cpu() -> float:
     """Seconds of CPU time, user and system, that this process has used: what the overhead bench measures."""
     return time.process_time()
+
+
+def thread_cpu() -> float:
+    """Seconds of CPU time, user and system, that the calling thread has used."""
+    return time.thread_time()

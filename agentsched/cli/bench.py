@@ -17,6 +17,9 @@ from agentsched.bench.fault_clients import CLIENTS
 from agentsched.bench.fault_report import broken_lines, fault_bars, fault_document, fault_sheets
 from agentsched.bench.faults import OURS, run_faults
 from agentsched.bench.faults import Options as FaultOptions
+from agentsched.bench.forecasting import Options as ForecastingOptions
+from agentsched.bench.forecasting import measure as measure_forecasts
+from agentsched.bench.forecasting_report import forecasting_bars, forecasting_document, forecasting_sheets
 from agentsched.bench.fronts import FRONTS
 from agentsched.bench.overhead import MODES, measure
 from agentsched.bench.overhead import Options as OverheadOptions
@@ -212,6 +215,33 @@ def decide(
     sheets, bars = decide_sheets(result), decide_bars(result)
     _tell(sheets, bars, [], decide_document(result) if as_json else None)
     _keep(markdown, "decide", sheets, bars, [])
+    _end(check, bars)
+
+
+@command.command("forecast")
+@click.option(
+    "--calls", type=click.IntRange(100, 10_000_000), default=20_000, show_default=True, help="Learned beforehand."
+)
+@click.option("--endpoints", type=click.IntRange(1, 4096), default=13, show_default=True)
+@click.option(
+    "--watch", callback=_seconds, default="5", show_default=True, help="Seconds an event loop is watched, per arm."
+)
+@_check_option
+@_markdown_option
+@json_option
+def forecast(
+    calls: int, endpoints: int, watch: tuple[float, ...], check: bool, markdown: Path | None, as_json: bool
+) -> None:
+    """CPU per forecast, lesson and prompt, memory, and what an event loop feels of learning beside it.
+
+    The memory of a million calls takes --calls 1000000, some six minutes.
+    """
+    options = ForecastingOptions(calls=calls, endpoints=endpoints, lag_s=watch[0])
+    with progress().status("starting") as status:
+        result = measure_forecasts(options, status.update)
+    sheets, bars = forecasting_sheets(result), forecasting_bars(result)
+    _tell(sheets, bars, [], forecasting_document(result) if as_json else None)
+    _keep(markdown, "forecast", sheets, bars, [])
     _end(check, bars)
 
 
