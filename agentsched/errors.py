@@ -94,7 +94,7 @@ class DeadlineExceeded(AgentschedError, TimeoutError):
         step: the step that was running.
         deadline_s: the time the run was given, in seconds.
         elapsed_s: the time it had spent, in seconds.
-        spent_s: seconds per step, longest first, for those steps that made model calls.
+        spent_s: seconds in which a step's model calls ran, however many side by side, longest first.
         given_up: why the run was given up before its time was spent (``admission``); empty: it was not.
     """
 

@@ -159,9 +159,9 @@ class Runtime:
         elif isinstance(record, CallEnded):
             run = self._runs.get(record.call.run_id)
             if run is not None:
-                call, took_s = record.call, record.ended_at - record.arrived_at
-                self._last_ended[run] = (call.step, record.ended_at)
-                run.charge(call.step, took_s, record.cost_usd, number=call.call_index)
+                self._last_ended[run] = (record.call.step, record.ended_at)
+                run.close_call(record.call.call_index)
+                run.charge(record.cost_usd)
         if isinstance(record, (Observation, CallEnded, RunClosed, Feedback)):
             self._learner.take(record)
         if self._log is not None:

@@ -80,6 +80,7 @@ def test_runs_teach_what_follows(emulated, make_runtime):  # noqa: F811 - fixtur
         runtime.start_run(run)
         call = a_call()
         call = type(call)(call.call_id, run.run_id, "w", "only", 0, "m", deadline_at=run.limit_at)
+        run.open_call(0, "only", run.clock())
         runtime.dispatcher.send_blocking(call, asked())
         run.finished = True
         runtime.end_run(run, "ok")

@@ -83,7 +83,7 @@ class Bounded(NamedTuple):
 
     def book(self) -> None:
         """The call is over, its stream is read or wanted no more: book its seconds on the step."""
-        self.site.run.close_call(self.number, book=True)
+        self.site.run.close_call(self.number)
 
 
 async def pass_through(

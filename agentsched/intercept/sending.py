@@ -281,7 +281,7 @@ def _watcher(plan: Scheduled) -> Watcher:
 
     def ended(any_read: bool) -> None:
         lineage_of(run).end(call.call_id, run.clock(), answered=any_read)
-        run.close_call(call.call_index, book=False)
+        run.close_call(call.call_index)
 
     return Watcher(translate=plan.site.break_off, ended=ended)
 

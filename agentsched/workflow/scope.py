@@ -87,6 +87,7 @@ class Run:
         "__weakref__",
         "_begun",
         "_best",
+        "_busy",
         "_calls",
         "_calls_at_error",
         "_cost_usd",
@@ -160,7 +161,8 @@ class Run:
         self._begun: dict[str, float] = {}
         self._last_step: str | None = None
         self._spent_s: dict[str, float] = {}
-        self._open: dict[tuple[str, int], tuple[str, float]] = {}
+        self._open: dict[tuple[str, int], str] = {}
+        self._busy: dict[str, tuple[int, float]] = {}
         self._cost_usd = 0.0
         self._best: tuple[object] | None = None
         self._on_release: Callable[[], None] | None = None
@@ -255,52 +257,42 @@ class Run:
         name = step or _NO_STEP
         for run in self.lineage():
             with run._lock:
-                run._open[self.run_id, number] = (name, since)
+                run._open[self.run_id, number] = name
+                calls, busy_since = run._busy.get(name, (0, since))
+                run._busy[name] = (calls + 1, busy_since)
             name = run.workflow
 
-    def close_call(self, number: int, *, book: bool) -> None:
-        """Note that the call is over; only the first time counts, from any thread.
-
-        Args:
-            number: which call.
-            book: whether what it took is booked now; if not, by `charge`, which may know better.
-        """
+    def close_call(self, number: int) -> None:
+        """Note that the call is over; only the first time counts, from any thread."""
         now = self.clock()
         for run in self.lineage():
             with run._lock:
-                name, since = run._open.pop((self.run_id, number), ("", now))
-                if book and name:
-                    run._spent_s[name] = run._spent_s.get(name, 0.0) + now - since
+                name = run._open.pop((self.run_id, number), None)
+                if name is None:
+                    continue
+                calls, since = run._busy.pop(name)
+                if calls > 1:
+                    run._busy[name] = (calls - 1, since)
+                else:
+                    run._spent_s[name] = run._spent_s.get(name, 0.0) + max(0.0, now - since)
 
-    def charge(self, step: str | None, seconds: float, cost_usd: float = 0.0, *, number: int | None = None) -> None:
-        """Book a model call: its seconds on its step, its USD on the run and on those around it; from any thread.
-
-        Args:
-            step: its step.
-            seconds: what it took.
-            cost_usd: what it cost.
-            number: which call it was, if it is open.
-        """
-        name = step or _NO_STEP
+    def charge(self, cost_usd: float) -> None:
+        """Book the USD of a model call on the run and on those around it; from any thread."""
         for run in self.lineage():
             with run._lock:
-                if number is not None:
-                    run._open.pop((self.run_id, number), None)
-                run._spent_s[name] = run._spent_s.get(name, 0.0) + seconds
                 run._cost_usd += cost_usd
-            name = run.workflow
 
     @property
     def spent_s(self) -> tuple[tuple[str, float], ...]:
-        """Seconds of model calls per step (per workflow for runs inside this one), longest first.
+        """Seconds in which model calls ran, per step (per workflow for runs inside this one), longest first.
 
-        Calls that are still running count with what they have taken so far: a deadline error tells of the very call
-        that it ends.
+        Time in which several calls of a step ran side by side counts once. Calls that are still running count with what
+        they have taken so far: a deadline error tells of the very call that it ends.
         """
         now = self.clock()
         with self._lock:
-            spent, running = dict(self._spent_s), dict(self._open)
-        for name, since in running.values():
+            spent, busy = dict(self._spent_s), dict(self._busy)
+        for name, (_, since) in busy.items():
             spent[name] = spent.get(name, 0.0) + max(0.0, now - since)
         return tuple(sorted(spent.items(), key=lambda item: -item[1]))
 

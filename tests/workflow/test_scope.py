@@ -180,10 +180,11 @@ class TestReserve:
 class TestErrors:
     def test_the_error_tells_what_was_spent(self, clock: Clock) -> None:
         run = Run("answer", SLO("2s"))
-        run.charge("plan", 0.5)
-        run.charge("write", 1.25)
-        run.charge("plan", 0.25)
-        clock.advance(2.25)
+        for number, (step, seconds) in enumerate((("plan", 0.5), ("write", 1.25), ("plan", 0.25))):
+            run.open_call(number, step, clock())
+            clock.advance(seconds)
+            run.close_call(number)
+        clock.advance(0.25)
         with inside(run), FrameChange("step", "write"):
             error = deadline_error(run, clock())
         assert (error.run_id, error.workflow, error.step) == (run.run_id, "answer", "write")
@@ -197,19 +198,36 @@ class TestErrors:
         outer = Run("answer", SLO("2s"))
         run = Run("search", SLO(), parent=outer)
         run.open_call(0, "plan", clock())
-        clock.advance(0.5)
-        run.charge("plan", 0.25, number=0)
+        clock.advance(0.25)
+        run.close_call(0)
+        clock.advance(0.25)
         run.open_call(1, "write", clock())
         run.open_call(2, None, clock())
         clock.advance(1.0)
         assert run.spent_s == (("write", 1.0), ("(unnamed)", 1.0), ("plan", 0.25))
-        assert outer.spent_s == (("search", 2.25),)
-        run.close_call(1, book=True)
-        run.close_call(2, book=False)
-        clock.advance(9.0)
-        run.close_call(1, book=True)
-        assert run.spent_s == (("write", 1.0), ("plan", 0.25))
         assert outer.spent_s == (("search", 1.25),)
+        run.close_call(1)
+        clock.advance(0.5)
+        run.close_call(2)
+        clock.advance(9.0)
+        run.close_call(1)
+        assert run.spent_s == (("(unnamed)", 1.5), ("write", 1.0), ("plan", 0.25))
+        assert outer.spent_s == (("search", 1.75),)
+
+    def test_calls_side_by_side_spend_their_time_once(self, clock: Clock) -> None:
+        run = Run("answer", SLO("2s"))
+        for number in range(4):
+            run.open_call(number, "research", clock())
+            clock.advance(0.125)
+        clock.advance(0.25)
+        assert run.spent_s == (("research", 0.75),)
+        for number in (2, 0, 3, 1):
+            run.close_call(number)
+            clock.advance(0.25)
+        assert run.spent_s == (("research", 1.5),)
+        run.open_call(4, "research", clock())
+        clock.advance(1.0)
+        assert "longest: research 2.50 s" in str(run.remember_error(clock()))
 
     def test_it_names_the_last_step_reached_where_the_present_one_is_unknown(self, clock: Clock) -> None:
         run = Run("answer", SLO("2s"))
@@ -301,10 +319,8 @@ class TestBooks:
     def test_a_run_inside_another_costs_both(self) -> None:
         parent = Run("answer", SLO(max_cost_usd=1.0))
         child = Run("tool", SLO(max_cost_usd=0.5), parent=parent)
-        child.charge("search", 2.0, cost_usd=0.125)
-        parent.charge(None, 1.0, cost_usd=0.75)
-        assert child.spent_s == (("search", 2.0),)
-        assert parent.spent_s == (("tool", 2.0), ("(unnamed)", 1.0))
+        child.charge(0.125)
+        parent.charge(0.75)
         assert (child.cost_usd, parent.cost_usd) == (0.125, 0.875)
         assert parent.budget() == Budget(time_s=None, cost_usd=0.125)
         assert child.budget() == Budget(time_s=None, cost_usd=0.125)
