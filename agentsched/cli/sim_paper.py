@@ -76,28 +76,38 @@ def _list(as_json: bool) -> None:
 
 
 def _sheets(result: Reproduced) -> list[Sheet]:
-    heads = (*result.paper.columns, "runs", "in time", "runs/s in time", "mean s", "P50 s", "P90 s", "P95 s", "P99 s")
-    rows = tuple((*key, str(one.runs), *_figures(one)) for key, one in result.found.items())
     seeds = len(result.seeds)
     title = f"{seeds} seed{'s' * (seeds > 1)}, 95 % intervals over seeds"
+    figures = [_figures(one) for one in result.found.values()]
+    # What is the same in all arms (no price, one quality, one attempt per call) tells nothing.
+    shown = [name for name in figures[0] if name not in _OPTIONAL or len({row[name] for row in figures}) > 1]
+    rows = tuple((*key, *(row[name] for name in shown)) for key, row in zip(result.found, figures, strict=True))
     claims = tuple(_claim(claim) for claim in result.claims)
     return [
-        Sheet(title, (*heads, "USD", "quality", "95 % done s", "all done s"), len(result.paper.columns), rows),
+        Sheet(title, (*result.paper.columns, *shown), len(result.paper.columns), rows),
         Sheet("Published, and here", ("figure", "published", "here", "gap", "remark"), 1, claims),
     ]
 
 
-def _figures(one: Measured) -> list[str]:
-    latencies = (one.mean_s, one.p50_s, one.p90_s, one.p95_s, one.p99_s)
-    return [
-        _share(one.attainment),
-        f"{one.goodput.mean:.3g}",
-        *(f"{latency.mean:.3g}" for latency in latencies),
-        f"{one.cost_usd.mean:.3g}",
-        "" if one.quality is None else f"{one.quality.mean:.3f}",
-        f"{one.finish_p95_s.mean:.4g}",
-        f"{one.last_s.mean:.4g}",
-    ]
+_OPTIONAL = frozenset({"USD", "quality", "attempts"})
+
+
+def _figures(one: Measured) -> dict[str, str]:
+    return {
+        "runs": str(one.runs),
+        "in time": _share(one.attainment),
+        "runs/s in time": f"{one.goodput.mean:.3g}",
+        "mean s": f"{one.mean_s.mean:.3g}",
+        "P50 s": f"{one.p50_s.mean:.3g}",
+        "P90 s": f"{one.p90_s.mean:.3g}",
+        "P95 s": f"{one.p95_s.mean:.3g}",
+        "P99 s": f"{one.p99_s.mean:.3g}",
+        "USD": f"{one.cost_usd.mean:.3g}",
+        "quality": "" if one.quality is None else f"{one.quality.mean:.3f}",
+        "attempts": f"{one.attempts.mean:.3g}",
+        "95 % done s": f"{one.finish_p95_s.mean:.4g}",
+        "all done s": f"{one.last_s.mean:.4g}",
+    }
 
 
 def _share(one: Estimate) -> str:

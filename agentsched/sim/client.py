@@ -27,6 +27,7 @@ from agentsched.scheduler.events import (
 )
 from agentsched.scheduler.scheduler import Scheduler
 from agentsched.sim.knowledge import Learner
+from agentsched.sim.migrating import Mover
 from agentsched.sim.plan import CallPlan
 from agentsched.sim.server import Server
 from agentsched.sim.timeline import Timeline
@@ -66,6 +67,7 @@ class Client:
         servers: the endpoints, by name.
         timeline: virtual time.
         learner: learns from records, as a live client does; None: what is known is given.
+        mover: takes running answers elsewhere by a published rule, beside what the scheduler thinks of them.
         watch: is shown everything that happens.
     """
 
@@ -76,11 +78,13 @@ class Client:
         timeline: Timeline,
         *,
         learner: Learner | None = None,
+        mover: Mover | None = None,
         watch: Watcher | None = None,
     ) -> None:
         self.scheduler = scheduler
         self.attempts_by: dict[str, dict[str, int]] = {}
         self._servers, self._timeline, self._learner, self._watch = servers, timeline, learner, watch
+        self._mover = mover
         self._calls: dict[str, _OpenCall] = {}
         self._runs: dict[str, Asker] = {}
         self._over: deque[CallEnded | RunClosed] = deque()
@@ -135,6 +139,16 @@ class Client:
                 watch(event, now, actions)
             if actions:
                 self._perform(actions)
+            if self._mover is not None:
+                self._reconsider(self._mover, attempt_id, now)
+
+    def _reconsider(self, mover: Mover, attempt_id: str, now: float) -> None:
+        """The published rule may leave an endpoint: to the scheduler that is an attempt that broke off."""
+        found = self.scheduler.ledger.attempt(attempt_id)
+        failure = None if found is None else mover.leaves(*found, self.scheduler.ledger.table, now)
+        if found is not None and failure is not None:
+            self._calls[found[0].call.call_id].attempts[attempt_id].withdraw(attempt_id)
+            self._post(AttemptFailed(attempt_id, failure))
 
     def finished(self, attempt_id: str, usage: Usage) -> None:
         """An answer is whole."""

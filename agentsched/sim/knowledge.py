@@ -40,6 +40,8 @@ class Knowledge(StrEnum):
     """Both from what the client itself has seen, by the learners that run live; at first it knows nothing."""
     CONSTANT = "constant"
     """The same length for every call, the mean; remainders as in the study."""
+    RANDOM = "random"
+    """A length drawn from the step's distribution, whatever the true one is; remainders as in the study."""
     ORACLE = "oracle"
     """True lengths and true remainders."""
 
@@ -125,6 +127,19 @@ class _OneLength:
         return self._forecast
 
 
+class _RandomLengths:
+    """A length that such a call might have, told with certainty."""
+
+    def __init__(self, book: Book, scenario: Scenario) -> None:
+        self._book, self._priors = book, step_outputs(scenario)
+
+    def predict(self, call: ModelCall, history: RunHistory) -> QuantileForecast:
+        """The forecast for this call."""
+        prior = self._priors[call.workflow, call.step]
+        drawn = prior.median * float(np.exp(prior.sigma * self._book.plan(call.call_id).noise))
+        return QuantileForecast.constant(max(1.0, drawn))
+
+
 class _AverageRemainders:
     """What follows calls of the same step."""
 
@@ -156,6 +171,8 @@ def predictors(
             return _NoisyLengths(book, scenario), _AverageRemainders(averages.rests)
         case Knowledge.CONSTANT:
             return _OneLength(averages.output_tokens), _AverageRemainders(averages.rests)
+        case Knowledge.RANDOM:
+            return _RandomLengths(book, scenario), _AverageRemainders(averages.rests)
         case Knowledge.ORACLE:
             return _TrueLengths(book), _TrueRemainders(book)
         case Knowledge.LEARNED:

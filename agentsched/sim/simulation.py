@@ -13,6 +13,7 @@ from agentsched.sim.averages import Averages, averages_of
 from agentsched.sim.client import Client, Watcher
 from agentsched.sim.course import Course
 from agentsched.sim.knowledge import Book, Knowledge, Learner, predictors
+from agentsched.sim.migrating import Migration, Mover
 from agentsched.sim.outcome import Outcome
 from agentsched.sim.pool import client_pool, serving_models
 from agentsched.sim.scenario import Endpoints, Scenario
@@ -45,6 +46,7 @@ class Setup:
         share: what clients know of each other.
         share_every_s: how often they tell or read it, seconds.
         share_delay_s: how old it is when they hear it, seconds.
+        migration: by which published rule running answers are taken elsewhere; None: by the scheduler's own alone.
         rules: by which schedulers retry, hedge and move; `FIRST_CHOICE_ONLY` leaves nothing but the first choice.
 
     Raises:
@@ -59,6 +61,7 @@ class Setup:
     share: Sharing = Sharing.NONE
     share_every_s: float = 0.5
     share_delay_s: float = 0.05
+    migration: Migration | None = None
     rules: Rules = field(default_factory=Rules)
 
     def __post_init__(self) -> None:
@@ -137,6 +140,7 @@ class Simulation(Course):
                 servers,
                 timeline,
                 learner=Learner() if setup.knowledge is Knowledge.LEARNED else None,
+                mover=None if setup.migration is None else Mover(setup.migration),
                 watch=watch,
             )
             for _ in range(setup.clients)

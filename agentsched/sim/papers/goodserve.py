@@ -10,9 +10,9 @@ from agentsched.sim.papers.experiment import Arm, Claim, Key, Lab, Measured, Pap
 from agentsched.sim.scenario_files import load_scenario
 from agentsched.sim.streams import Stream, stream
 
-__all__ = ["ERRORS", "GOODPUT", "MOTIVATION"]
+__all__ = ["ERRORS", "GOODPUT", "MOTIVATION", "SOURCE", "coding_requests", "one_of_each"]
 
-_SOURCE = "GoodServe (abstract, captions and released code; the body of the paper was not available)"
+SOURCE = "GoodServe (abstract, captions and released code; the body of the paper was not available)"
 _OURS, _THEIRS = "deadline_aware", "just_enough"
 _RIVALS = (
     policy("random"),
@@ -28,7 +28,7 @@ _DEADLINE_S = 6.0
 _IDLE_TPOT_S = {"v100": 0.0208, "a40": 0.0300, "a800": 0.0119, "h800": 0.0101}
 
 
-def _one_of_each() -> list[dict[str, Any]]:
+def one_of_each() -> list[dict[str, Any]]:
     """One instance of each GPU: the study's 8B profile with the idle pace that the code names."""
     endpoints = []
     for gpu, tpot_s in _IDLE_TPOT_S.items():
@@ -68,7 +68,7 @@ def _motivation(lab: Lab) -> list[Arm]:
         "name": "goodserve-motivation",
         "load": 10.0,
         "duration": 60.0 * lab.scale,
-        "endpoints": _one_of_each(),
+        "endpoints": one_of_each(),
         "workload": {"trace": trace},
         "prompts": {"sigma": 0.0, "shift": 0.0, "most": 1000},
     }
@@ -91,7 +91,7 @@ def _motivation_claims(found: Mapping[Key, Measured]) -> list[Claim]:
 MOTIVATION = Paper(
     name="goodserve-motivation",
     title="600 requests at 10 per second on one V100, A40, A800 and H800, 6 s each (figure 2)",
-    source=_SOURCE,
+    source=SOURCE,
     columns=("policy",),
     assumed=(
         "idle paces 20.8, 30.0, 11.9 and 10.1 ms belong to V100, A40, A800 and H800, by memory bandwidth",
@@ -118,7 +118,8 @@ _GOODPUT_RULES = (
 )
 
 
-def _coding(rng: np.random.Generator, count: int, deadline_s: float) -> Iterator[dict[str, Any]]:
+def coding_requests(rng: np.random.Generator, count: int, deadline_s: float) -> Iterator[dict[str, Any]]:
+    """Requests of the three prompt sets, mixed at random, all with the same deadline."""
     names = list(_SETS)
     for k in range(count):
         name = names[int(rng.integers(len(names)))]
@@ -136,14 +137,14 @@ def _coding(rng: np.random.Generator, count: int, deadline_s: float) -> Iterator
 def _goodput(lab: Lab) -> list[Arm]:
     arms = []
     for scale in _SCALES:
-        rows = _coding(stream(0, Stream.SHAPES), 2000, scale * _BASE_S)
+        rows = coding_requests(stream(0, Stream.SHAPES), 2000, scale * _BASE_S)
         trace = lab.trace(f"goodserve-goodput-{scale:g}", rows)
         for rate in _RATES:
             scenario = {
                 "name": f"goodserve-goodput-{scale:g}-{rate:g}",
                 "load": rate,
                 "duration": 60.0 * lab.scale,
-                "endpoints": [{**one, "count": 2} for one in _one_of_each()],
+                "endpoints": [{**one, "count": 2} for one in one_of_each()],
                 "workload": {"trace": trace},
             }
             arms += [
@@ -193,13 +194,13 @@ def _goodput_claims(found: Mapping[Key, Measured]) -> list[Claim]:
 GOODPUT = Paper(
     name="goodserve-goodput",
     title="Goodput against rate and deadline scale, three prompt sets mixed (figure 6)",
-    source=_SOURCE,
+    source=SOURCE,
     columns=("policy", "rate", "deadline scale"),
     assumed=(
         "two instances of each of the four GPUs; their number is not public",
         f"one deadline for all, {_BASE_S:g} s times the scale: the released base is a placeholder",
         "sizes of the three prompt sets are lognormal guesses; arrivals are Poisson, the trace is not named",
-        "just_enough without its migration: see `agentsched sim paper` for what the policy socket holds of it",
+        "just_enough without its migration, which has an experiment of its own: goodserve-migration",
         "required deadlines are from another page than the paper",
     ),
     arms=_goodput,
@@ -218,6 +219,8 @@ def _errors(lab: Lab) -> list[Arm]:
             arms.append(lab.arm((choice.label, f"{error:.0%}"), scenario, choice))
         constant = {**base, "name": "errors-one-length", "duration": 120.0 * lab.scale, "warm_up": 0.12}
         arms.append(lab.arm((choice.label, "one length"), constant, choice, knowledge=Knowledge.CONSTANT))
+        drawn = {**constant, "name": "errors-random"}
+        arms.append(lab.arm((choice.label, "random"), drawn, choice, knowledge=Knowledge.RANDOM))
     return arms
 
 
@@ -229,7 +232,7 @@ def _errors_claims(found: Mapping[Key, Measured]) -> list[Claim]:
     claims = []
     for label, whose in (("just_enough:load_aware=True", "just_enough, load-aware"), (_OURS, "ours")):
         exact = found[label, "0%"].attainment.mean
-        for error in ("100%", "one length"):
+        for error in ("50%", "100%", "one length", "random"):
             lost = 100.0 * (exact - found[label, error].attainment.mean)
             claims.append(Claim(f"{whose}: points lost from exact lengths to {error}", None, lost, "points"))
     return claims
@@ -237,10 +240,14 @@ def _errors_claims(found: Mapping[Key, Measured]) -> list[Claim]:
 
 ERRORS = Paper(
     name="predictor-error",
-    title="What errors of the length prediction cost: 0 to 100 %, and one length for all",
-    source=_SOURCE + "; its ablation",
+    title="What errors of the length prediction cost: 0 to 100 %, one length for all, and lengths at random",
+    source=SOURCE + "; its ablation",
     columns=("policy", "error"),
-    assumed=("the study's scenario S1 at its knee; the error is the sigma of a lognormal factor",),
+    assumed=(
+        "the study's scenario S1 at its knee; the error is the sigma of a lognormal factor, and whoever predicts knows "
+        "how large it is",
+        "random: a length drawn from the step's distribution, told as certain",
+    ),
     arms=_errors,
     claims=_errors_claims,
 )

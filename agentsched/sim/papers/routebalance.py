@@ -1,6 +1,7 @@
 """RouteBalance: quality, cost and latency against the rate, waves and bursts, budgets of single prompts."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,8 +93,10 @@ _RULES = (
     policy("shortest_expected_completion"),
     policy("deadline_aware"),
 )
-_LAMBDAS = (6.0, 12.0, 18.0, 24.0, 30.0)
+_LAMBDAS = (6.0, 8.0, 10.0, 12.0, 18.0, 24.0, 30.0)
 _NO_LATENCY = policy("fused", preset="balanced", latency=0.0)
+_STATIC = replace(policy("agentsched.sim.papers.static_prior.StaticPrior"), shown="fused:preset=balanced, static prior")
+_ISOLATED = (_NO_LATENCY, _STATIC)
 
 
 def _rates(lab: Lab) -> list[Arm]:
@@ -102,7 +105,7 @@ def _rates(lab: Lab) -> list[Arm]:
     return [
         lab.arm((choice.label, f"{rate:g}/s"), scenario, choice, load=rate)
         for rate in _LAMBDAS
-        for choice in (*_RULES, _NO_LATENCY)
+        for choice in (*_RULES, *_ISOLATED)
     ]
 
 
@@ -122,10 +125,22 @@ def _rates_claims(found: Mapping[Key, Measured]) -> list[Claim]:
     for rate, published in ((12.0, 3.42), (24.0, 3.50), (30.0, 3.75)):
         ours = found[_NO_LATENCY.label, f"{rate:g}/s"].mean_s.mean
         claims.append(Claim(f"no latency in the choice: mean at {rate:g}/s", published, ours, "s"))
+    claims += _isolation(found, "18/s", 2.615, 2.41)
     best = min(found[choice.label, "30/s"].mean_s.mean for choice in _RULES if choice.name != "deadline_aware")
     ours = found["deadline_aware", "30/s"].mean_s.mean
     claims.append(Claim("ours without a deadline: mean at 30/s over the best rival's", None, ours / best, "x"))
     return claims
+
+
+def _isolation(found: Mapping[Key, Measured], where: str, learned_s: float, static_s: float) -> list[Claim]:
+    """Learned paces against a static prior: arm 4 of the isolation."""
+    learned = found["fused:preset=balanced", where].mean_s.mean
+    static = found[_STATIC.label, where].mean_s.mean
+    return [
+        Claim(f"learned pace, {where}: mean latency", learned_s, learned, "s"),
+        Claim(f"static prior in its place, {where}: mean latency", static_s, static, "s"),
+        Claim(f"static prior over learned pace, {where}", static_s / learned_s, static / learned, "x"),
+    ]
 
 
 _ASSUMED = (
@@ -164,7 +179,7 @@ def _waves(lab: Lab) -> list[Arm]:
             load=_MEANS[shape],
         )
         for shape, arrivals in _SHAPES.items()
-        for choice in (*_RULES, _NO_LATENCY)
+        for choice in (*_RULES, *_ISOLATED)
     ]
 
 
@@ -181,7 +196,7 @@ def _waves_claims(found: Mapping[Key, Measured]) -> list[Claim]:
         claims.append(
             Claim(f"ours without a deadline, {shape}: mean latency over balanced", None, deadline_aware / ours, "x")
         )
-    return claims
+    return [*claims, *_isolation(found, "square 40/6", 3.788, 3.12)]
 
 
 WAVES = Paper(

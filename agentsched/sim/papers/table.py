@@ -1,12 +1,12 @@
 """The experiments that can be made again, by name, and how one is made."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from agentsched.errors import ConfigError
 from agentsched.sim.grid import Task, run_task, run_tasks
 from agentsched.sim.outcome import Outcome
-from agentsched.sim.papers import goodserve, hexgen, routebalance, swarmx
+from agentsched.sim.papers import capacity, drift, goodserve, hexgen, migration, research, routebalance, spill
 from agentsched.sim.papers.experiment import Claim, Key, Lab, Measured, Paper, measured
 
 __all__ = ["PAPERS", "Reproduced", "find_paper", "reproduce"]
@@ -17,11 +17,15 @@ PAPERS: Mapping[str, Paper] = {
         goodserve.MOTIVATION,
         goodserve.GOODPUT,
         goodserve.ERRORS,
+        migration.MIGRATION,
         routebalance.RATES,
         routebalance.WAVES,
         routebalance.BUDGETS,
-        swarmx.DEEP_RESEARCH,
-        swarmx.CAPACITY,
+        *research.RESEARCH,
+        capacity.CAPACITY,
+        spill.SPILL,
+        drift.DRIFT,
+        drift.DRIFT_512,
         hexgen.TEXT_TO_SQL,
     )
 }
@@ -70,7 +74,7 @@ def reproduce(
         progress: is told how many simulations are done, of how many.
     """
     arms = paper.arms(lab)
-    tasks = [replace(arm.task, setup=replace(arm.task.setup, seed=seed)) for arm in arms for seed in lab.seeds]
+    tasks = [arm.of(seed) for arm in arms for seed in lab.seeds]
     places: dict[int, int] = {id(task): place for place, task in enumerate(tasks)}
     outcomes: dict[int, Outcome] = {}
     for task, outcome in _simulated(tasks, processes):

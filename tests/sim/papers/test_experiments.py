@@ -10,20 +10,25 @@ from click.testing import CliRunner
 from agentsched.cli.main import main
 from agentsched.errors import ConfigError
 from agentsched.sim.grid import run_task
-from agentsched.sim.papers.experiment import Claim, Lab, measured
+from agentsched.sim.papers.experiment import Arm, Claim, Lab, measured
 from agentsched.sim.papers.table import PAPERS, find_paper, reproduce
 
 
 @pytest.mark.parametrize("name", sorted(PAPERS))
 def test_every_experiment_says_what_it_is_and_what_it_assumes(name: str, tmp_path: Path) -> None:
     paper = PAPERS[name]
-    arms = paper.arms(Lab(tmp_path, (1,)))
+    arms = paper.arms(Lab(tmp_path, (1,), 0.1))
     assert paper.source
     assert paper.assumed
-    assert len({arm.key for arm in arms}) == len(arms) > 1
-    widths = {len(arm.key) + bool(arm.windows) for arm in arms}
-    assert widths == {len(paper.columns)}
-    assert any(arm.task.policy.name == "deadline_aware" for arm in arms)
+    keys = [(*arm.key, label) if label else arm.key for arm in arms for label in _labels(arm)]
+    assert len(set(keys)) == len(keys) > 1
+    assert {len(key) for key in keys} == {len(paper.columns)}
+    ours = any(arm.task.policy.name == "deadline_aware" for arm in arms)
+    assert ours or any("no arm of ours" in text for text in paper.assumed)
+
+
+def _labels(arm: Arm) -> list[str]:
+    return [window.label for window in arm.windows] or [""]
 
 
 def test_one_is_made_again_and_told(tmp_path: Path) -> None:
