@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from agentsched.sim.grid import PolicyChoice
 from agentsched.sim.knowledge import Knowledge
-from agentsched.sim.papers.experiment import Arm, Claim, Key, Lab, Measured, Paper, policy
+from agentsched.sim.papers.experiment import Arm, Claim, Key, Lab, Measured, Paper, Window, policy
 from agentsched.sim.scenario_files import load_scenario
 from agentsched.sim.streams import Stream, stream
 
@@ -134,22 +135,37 @@ def coding_requests(rng: np.random.Generator, count: int, deadline_s: float) -> 
         }
 
 
+_BLIND = frozenset({"round_robin", "least_outstanding", "shortest_expected_completion"})
+"""Rules that look at no deadline: one simulation tells how many are in time at any scale."""
+
+
 def _goodput(lab: Lab) -> list[Arm]:
+    seconds = 60.0 * lab.scale
+    windows = {scale: Window(f"{scale:g}", 0.0, seconds, within_s=scale * _BASE_S) for scale in _SCALES}
+    traces = {
+        scale: lab.trace(
+            f"goodserve-goodput-{scale:g}", coding_requests(stream(0, Stream.SHAPES), 2000, scale * _BASE_S)
+        )
+        for scale in _SCALES
+    }
+
+    def arm(choice: PolicyChoice, rate: float, scale: float, *judged: Window) -> Arm:
+        scenario = {
+            "name": f"goodserve-goodput-{scale:g}-{rate:g}",
+            "load": rate,
+            "duration": seconds,
+            "endpoints": [{**one, "count": 2} for one in one_of_each()],
+            "workload": {"trace": traces[scale]},
+        }
+        return lab.arm((choice.label, f"{rate:g}/s"), scenario, choice, windows=judged)
+
     arms = []
-    for scale in _SCALES:
-        rows = coding_requests(stream(0, Stream.SHAPES), 2000, scale * _BASE_S)
-        trace = lab.trace(f"goodserve-goodput-{scale:g}", rows)
-        for rate in _RATES:
-            scenario = {
-                "name": f"goodserve-goodput-{scale:g}-{rate:g}",
-                "load": rate,
-                "duration": 60.0 * lab.scale,
-                "endpoints": [{**one, "count": 2} for one in one_of_each()],
-                "workload": {"trace": trace},
-            }
-            arms += [
-                lab.arm((choice.label, f"{rate:g}/s", f"{scale:g}"), scenario, choice) for choice in _GOODPUT_RULES
-            ]
+    for rate in _RATES:
+        for choice in _GOODPUT_RULES:
+            if choice.name in _BLIND:
+                arms.append(arm(choice, rate, _SCALES[0], *windows.values()))
+            else:
+                arms += [arm(choice, rate, scale, windows[scale]) for scale in _SCALES]
     return arms
 
 
