@@ -7,9 +7,10 @@ fast suite; further sessions make virtual environments of their own.
     python -m tests extras        every extra alone in a clean environment, and all of them together
     python -m tests langchain     LangChain's own tests of chat models, for the explicit chat model
     python -m tests frameworks    every framework by every way of calling a model: the table of docs/frameworks.md
+    python -m tests torch         the tests of training, which are skipped where torch is not installed
     python -m tests fuzz          the long property-based tests
     python -m tests real-engine   the same workflow on real llama.cpp servers (downloads about 200 MB of packages)
-    python -m tests all           all of the above but real-engine
+    python -m tests all           all of the above but real-engine, and torch, which is a part of extras
 
 Only the standard library is needed to start it.
 """
@@ -78,6 +79,21 @@ def extras() -> None:
             "import agentsched; [getattr(agentsched, name) for name in PUBLIC]".replace("PUBLIC", _public(extra)),
         )
         run(python, "-m", "agentsched.cli.main", "--help")
+        if extra == "torch":  # so large that it is not installed twice
+            _training(python)
+
+
+def torch() -> None:
+    """The tests of training with torch, in an environment of their own."""
+    python = fresh_environment("torch")
+    run(python, "-m", "pip", "install", "--quiet", "-e", ".[torch]")
+    _training(python)
+
+
+def _training(python: str) -> None:
+    run(python, "-m", "pip", "install", "--quiet", "-e", ".[dev]")
+    run(python, "-c", "import torch; print('torch', torch.__version__)")
+    pytest(python, "tests/training")
 
 
 def _public(extra: str) -> str:
@@ -144,6 +160,7 @@ SESSIONS: dict[str, Callable[[], None]] = {
     "extras": extras,
     "langchain": langchain,
     "frameworks": frameworks,
+    "torch": torch,
     "fuzz": fuzz,
     "real-engine": real_engine,
 }
@@ -154,7 +171,7 @@ def main(arguments: list[str]) -> int:
     if "-h" in arguments or "--help" in arguments:
         print(__doc__)
         return 0
-    names = [name for name in SESSIONS if name != "real-engine"] if arguments == ["all"] else arguments or ["fast"]
+    names = [name for name in SESSIONS if name not in ("torch", "real-engine")] if arguments == ["all"] else arguments or ["fast"]
     unknown = [name for name in names if name not in SESSIONS]
     if unknown:
         print(f"unknown session {unknown[0]!r}; allowed: {', '.join(SESSIONS)}, all", file=sys.stderr)
