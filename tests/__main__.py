@@ -171,7 +171,8 @@ def main(arguments: list[str]) -> int:
     if "-h" in arguments or "--help" in arguments:
         print(__doc__)
         return 0
-    names = [name for name in SESSIONS if name not in ("torch", "real-engine")] if arguments == ["all"] else arguments or ["fast"]
+    everything = [name for name in SESSIONS if name not in ("torch", "real-engine")]
+    names = everything if arguments == ["all"] else arguments or ["fast"]
     unknown = [name for name in names if name not in SESSIONS]
     if unknown:
         print(f"unknown session {unknown[0]!r}; allowed: {', '.join(SESSIONS)}, all", file=sys.stderr)
