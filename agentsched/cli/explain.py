@@ -11,7 +11,7 @@ from agentsched.cli.decision_logs import decision_logs
 from agentsched.cli.output import json_option, people, print_json
 from agentsched.telemetry.explain import Explanation, explain, find_run
 from agentsched.telemetry.report_rows import short
-from agentsched.telemetry.run_log import AttemptLog
+from agentsched.telemetry.run_log import AttemptLog, ReviewEntry
 from agentsched.telemetry.timeline import KINDS, CallSpan, Kind, Segment
 
 __all__ = ["command"]
@@ -210,7 +210,8 @@ class _Screen:
         self._print(text)
 
     def _attempts(self) -> None:
-        told = [span for span in self._explained.timeline.spans if len(span.tries) > 1 or span.call.status != "ok"]
+        spans = self._explained.timeline.spans
+        told = [span for span in spans if len(span.tries) > 1 or span.call.status != "ok" or span.call.reviews]
         lines = [text for span in told if span.tries for text in self._tries(span)]
         if not lines:
             return
@@ -223,10 +224,21 @@ class _Screen:
 
     def _tries(self, span: CallSpan) -> list[str]:
         name = self._explained.label(span)
-        return [
-            f"  {name if number == 0 else ' ' * cell_len(name)}  {self._try(span, attempt)}"
-            for number, attempt in enumerate(span.tries)
-        ]
+        told = [*(self._try(span, attempt) for attempt in span.tries), *self._thoughts(span)]
+        return [f"  {name if number == 0 else ' ' * cell_len(name)}  {text}" for number, text in enumerate(told)]
+
+    def _thoughts(self, span: CallSpan) -> list[str]:
+        """Second thoughts that changed nothing; those that did are told by the attempts that they led to."""
+        kept = [one for one in span.call.reviews if one.verdict == "keep"]
+        return [self._thought(span, one) for one in kept]
+
+    @staticmethod
+    def _thought(span: CallSpan, review: ReviewEntry) -> str:
+        odds = ""
+        if review.p_stay is not None and review.p_switch is not None:
+            odds = f" (in time: {review.p_stay:.2f} there, {review.p_switch:.2f} elsewhere)"
+        at = "?" if review.after_s is None else f"{span.start_s + review.after_s:.2f}"
+        return f"at {at} s kept at {span.reviewed_endpoint(review) or 'its endpoint'}: {review.why}{odds}"
 
     def _try(self, span: CallSpan, attempt: AttemptLog) -> str:
         placed = next((one for one in span.call.decisions if one.attempt_id == attempt.attempt_id), None)

@@ -6,7 +6,7 @@ from agentsched.core.call import ModelCall, Observation, RunInfo
 from agentsched.core.decision import Decision
 from agentsched.core.structure import WorkflowStructure
 
-__all__ = ["CallEnded", "Feedback", "Note", "Recordable", "RunClosed", "RunOpened", "StructureTold"]
+__all__ = ["CallEnded", "Feedback", "Note", "Recordable", "Review", "RunClosed", "RunOpened", "StructureTold"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +17,34 @@ class RunOpened:
 
 
 @dataclass(frozen=True, slots=True)
+class Review:
+    """A second thought about a running attempt: it is told when the verdict, or the reason for it, is a new one.
+
+    Attributes:
+        at: the instant.
+        attempt_id: about which attempt.
+        verdict: keep, hedge, restart, migrate or degrade.
+        why: the reason, for people.
+        p_stay, p_switch: probability of an answer in time from the attempt, and from the alternative; None: there was
+            nothing to compare.
+        p_dead: probability that the attempt will never go on; None likewise.
+    """
+
+    at: float
+    attempt_id: str
+    verdict: str
+    why: str
+    p_stay: float | None = None
+    p_switch: float | None = None
+    p_dead: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnded:
     """How a call ended. Seconds are measured from its arrival; ``status`` is ok or a `FailureKind` value.
 
     ``wasted_tokens`` and ``wasted_usd`` are what its attempts took beyond one unbroken answer: losers, answers that
-    broke off, prompts read again; all of it where there is no answer.
+    broke off, prompts read again; all of it where there is no answer. ``reviews`` are the second thoughts about it.
     """
 
     call: ModelCall
@@ -40,6 +63,7 @@ class CallEnded:
     detail: str = ""
     wasted_tokens: int = 0
     wasted_usd: float = 0.0
+    reviews: tuple[Review, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,6 +228,8 @@ class Attempts:
         """
         attempt.thought_at = now
         thought = self._rescue.think(state, attempt, now)
+        if thought.why:
+            state.reviewed(thought.review(attempt, now))
         if thought.judgement is not None and thought.verdict is not Verdict.KEEP:
             state.odds = (thought.judgement.p_stay, thought.judgement.p_switch)
         if thought.verdict is Verdict.HEDGE and thought.rival is not None:

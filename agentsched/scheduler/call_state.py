@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from agentsched.core.call import Failure, Handed, ModelCall, RunInfo, Way
 from agentsched.core.forecast import QuantileForecast
+from agentsched.core.records import Review
 from agentsched.core.remainder import RemainderForecast, RunHistory
 from agentsched.scheduler.rate_bucket import Spend
 
@@ -12,6 +13,9 @@ __all__ = ["AttemptState", "CallState", "Partial", "RunState"]
 
 _SHRINKAGE = 5.0
 """Answers that no correction at all counts as: lengths scatter five times as much within a run as runs do."""
+
+_MOST_REVIEWS = 8
+"""Second thoughts about one call that are told; of more the last one is."""
 
 _MOST_OFF = 2.0
 """Log-factors beyond this count as this: one odd answer says little about the next."""
@@ -181,6 +185,21 @@ class CallState:
     spent_tokens: int = 0
     waiting_stake_per_s: float = 0.0
     """What it loses per second of waiting, as the policy last saw it."""
+
+    reviews: list[Review] = field(default_factory=list)
+    """Second thoughts about it, where verdict or reason changed."""
+
+    def reviewed(self, review: Review) -> None:
+        """There was a second thought about it."""
+        last = self.reviews[-1] if self.reviews else None
+        if last is not None and (last.attempt_id, last.verdict, last.why) == (
+            review.attempt_id,
+            review.verdict,
+            review.why,
+        ):
+            return
+        del self.reviews[_MOST_REVIEWS - 1 :]
+        self.reviews.append(review)
 
     @property
     def expected_tokens(self) -> float:

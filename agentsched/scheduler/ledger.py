@@ -154,6 +154,7 @@ class Ledger:
             detail=detail,
             wasted_tokens=wasted_tokens,
             wasted_usd=wasted_usd,
+            reviews=tuple(state.reviews),
         )
         closed = self._settle_run(run)
         if closed is not None:

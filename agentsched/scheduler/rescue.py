@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentsched.core.call import Failure, FailureKind, Way
+from agentsched.core.records import Review
 from agentsched.core.rules import Rules
 from agentsched.forecast.latency import completion_samples, lognormal_factors
 from agentsched.policy.rectify import SURELY_DEAD, Judgement, Running, Verdict, judge_lull, judge_running, judge_silence
@@ -47,19 +48,36 @@ _OUTLOOK_COUNT = 64.0
 
 @dataclass(frozen=True, slots=True)
 class Thought:
-    """What to do about an attempt, with the place that would take over, and when to think again at the latest."""
+    """What to do about an attempt and why, with the place that would take over, and when to think again at the latest.
+
+    ``why`` is empty where there was nothing to think about: its answer flows.
+    """
 
     judgement: Judgement | None = None
     rival: Placement | None = None
     again_at: float = np.inf
+    why: str = ""
 
     @property
     def verdict(self) -> Verdict:
         """What to do."""
         return Verdict.KEEP if self.judgement is None else self.judgement.verdict
 
+    def review(self, attempt: AttemptState, now: float) -> Review:
+        """The same for the log."""
+        judged, verdict = self.judgement, self.verdict.value
+        if judged is None:
+            return Review(now, attempt.attempt_id, verdict, self.why)
+        return Review(now, attempt.attempt_id, verdict, self.why, judged.p_stay, judged.p_switch, judged.p_dead)
 
-_KEEP = Thought()
+
+_FLOWS = Thought()
+_ALONE = Thought(why="no other endpoint may serve it")
+_ONCE = Thought(why="it must not be sent twice")
+_NO_TRY_LEFT = Thought(why="no further try is allowed")
+_NO_RETRY_LEFT = Thought(why="the retry budget is spent")
+_NOBODY_ABLE = Thought(why="nobody can go on with it")
+_NO_ROOM = Thought(why="no other endpoint has room for it")
 
 
 class Rescue:
@@ -98,12 +116,17 @@ class Rescue:
 
     def think(self, state: CallState, attempt: AttemptState, now: float) -> Thought:
         """Judge the only attempt of a call."""
-        alone = len(state.candidates) == 1 or len(state.attempts) != 1
-        if alone or not state.call.repeatable or self._retries.attempts_left(state) <= 0:
-            return _KEEP
-        if attempt.first_at is None:
-            return self._of_silent(state, attempt, now)
-        return self._of_running(state, attempt, now)
+        if len(state.attempts) != 1:
+            return _FLOWS
+        if attempt.first_at is not None and not self._stands_out(state, attempt, now):
+            return _FLOWS
+        if len(state.candidates) == 1:
+            return _ALONE
+        if not state.call.repeatable:
+            return _ONCE
+        if self._retries.attempts_left(state) <= 0:
+            return _NO_TRY_LEFT
+        return (self._of_silent if attempt.first_at is None else self._of_running)(state, attempt, now)
 
     # -- before the first token --------------------------------------------------------------------------------------
 
@@ -111,21 +134,29 @@ class Rescue:
         others = tuple(i for i in self._ledger.payable(state) if i != attempt.endpoint)
         rival = self._placer.place(state, others, clocks.call_ends_at(state), now) if others else None
         if rival is None:
-            return _KEEP
+            return _NO_ROOM
         if rival.ready_in_s > 0.0:
             last_call = clocks.is_last_call(state, attempt, self._rules, now)
-            return Thought(again_at=now + _BUSY_LOOK_S if last_call else np.inf)
-        may_hedge = self._may_hedge(state, rival)
+            return Thought(again_at=now + _BUSY_LOOK_S if last_call else np.inf, why="the best other endpoint is busy")
+        barred = self._barred(state, rival)
+        may_hedge = not barred
         silence = clocks.silence(state, attempt, rival, self._ledger.table, self._rules, now)
         judgement = judge_silence(silence, min_gain=self._rules.hedge.min_gain, may_hedge=may_hedge)
         if judgement.verdict.leaves and not self._retries.budget.available:
             verdict = Verdict.HEDGE if may_hedge else Verdict.KEEP
             judgement = Judgement(verdict, judgement.p_stay, judgement.p_switch, judgement.p_dead)
-        return Thought(judgement, rival)
+            barred = barred or _NO_RETRY_LEFT.why
+        return Thought(judgement, rival, why=_reason(judgement, barred))
 
-    def _may_hedge(self, state: CallState, rival: Placement) -> bool:
-        affordable = self.hedges.available and self.waste.affords(_size(state))
-        return affordable and not self.overloaded and _strain(state, rival) <= _CALM
+    def _barred(self, state: CallState, rival: Placement) -> str:
+        """Why no second attempt may run beside this one; empty: it may."""
+        if not self.hedges.available:
+            return "the share of second attempts is spent"
+        if not self.waste.affords(_size(state)):
+            return "the tokens for second attempts are spent"
+        if self.overloaded:
+            return "the pool is overloaded"
+        return "the other endpoint is overloaded" if _strain(state, rival) > _CALM else ""
 
     def hedged(self, state: CallState) -> None:
         """A second attempt was started beside the first."""
@@ -134,14 +165,15 @@ class Rescue:
 
     # -- after it ----------------------------------------------------------------------------------------------------
 
+    def _stands_out(self, state: CallState, attempt: AttemptState, now: float) -> bool:
+        """Whether a stream stands still or crawls, and its reader is not the reason."""
+        still = attempt.slow_since is not None or clocks.stalled(attempt, now)
+        return not attempt.paused and (still or clocks.lulls_at_last_call(state, attempt, self._rules, now))
+
     def _of_running(self, state: CallState, attempt: AttemptState, now: float) -> Thought:
         """A stream that stands still, or crawls: whether another endpoint would be done sooner."""
-        stalled = clocks.stalled(attempt, now)
-        lulls = not stalled and clocks.lulls_at_last_call(state, attempt, self._rules, now)
-        if not stalled and not lulls and attempt.slow_since is None:
-            return _KEEP
-        if attempt.paused or not self._retries.budget.available:
-            return _KEEP
+        if not self._retries.budget.available:
+            return _NO_RETRY_LEFT
         if state.delivered is not None:
             partial = partial_of(state, attempt, self._rules, self._ledger.pool.endpoints)
             able = () if partial is None else partial.candidates
@@ -149,15 +181,28 @@ class Rescue:
             able = state.candidates
         payable = self._ledger.payable(state)
         others = tuple(i for i in able if i != attempt.endpoint and i in payable)
-        rival = self._placer.place(state, others, clocks.call_ends_at(state), now) if others else None
+        if not others:
+            return _NOBODY_ABLE
+        rival = self._placer.place(state, others, clocks.call_ends_at(state), now)
         if rival is None or rival.ready_in_s > 0.0:
-            return _KEEP
-        if lulls:
-            running, may_hedge = self._running(state, attempt, rival, now), self._may_hedge(state, rival)
-            return Thought(judge_lull(running, may_hedge=may_hedge), rival)
-        crawling = attempt.slow_since is not None and self._outlook >= _LEAST_OUTLOOK and _strain(state, rival) <= _CALM
-        may_move = crawling and self.moves.available and self.waste.affords(_size(state))
-        return Thought(judge_running(self._running(state, attempt, rival, now), may_move=may_move), rival)
+            return _NO_ROOM
+        running = self._running(state, attempt, rival, now)
+        if not clocks.stalled(attempt, now) and clocks.lulls_at_last_call(state, attempt, self._rules, now):
+            barred = self._barred(state, rival)
+            judgement = judge_lull(running, may_hedge=not barred)
+        else:
+            barred = self._fixed(state, attempt, rival)
+            judgement = judge_running(running, may_move=not barred)
+        return Thought(judgement, rival, why=_reason(judgement, barred))
+
+    def _fixed(self, state: CallState, attempt: AttemptState, rival: Placement) -> str:
+        """Why a stream that still flows may not be moved; empty: it may."""
+        if attempt.slow_since is None:
+            return "its lull is too short to tell"
+        if not (self.moves.available and self.waste.affords(_size(state))):
+            return "the share of streams that move is spent"
+        strained = self._outlook < _LEAST_OUTLOOK or _strain(state, rival) > _CALM
+        return "it is not slow alone: the pool is overloaded" if strained else ""
 
     def leaves(self, state: CallState, attempt: AttemptState, p_dead: float, now: float) -> Failure:
         """The attempt is left: why, as its failure; leaving a stream that still flows is paid for."""
@@ -201,6 +246,18 @@ class Rescue:
             draft = draft_of(state, attempt, self._rules, endpoints)
             return draft is None or draft_way_at(call, draft, place) is None
         return way_at(call, so_far(attempt, endpoints), place) is Way.REPLAY
+
+
+def _reason(judgement: Judgement, barred: str) -> str:
+    """The verdict's reason, for people; ``barred``: why something may not be done that would have been considered."""
+    dead = judgement.p_dead >= SURELY_DEAD
+    if judgement.verdict is Verdict.HEDGE:
+        return "two attempts are likelier to be in time than one"
+    if judgement.verdict.leaves:
+        return "it is surely dead" if dead else "an answer in time is likelier elsewhere"
+    if barred and not dead:
+        return barred
+    return "it is surely dead, but so is the hope for another" if dead else "it promises as much as another"
 
 
 def _size(state: CallState) -> float:

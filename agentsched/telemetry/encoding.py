@@ -11,7 +11,7 @@ import orjson
 
 from agentsched.core.call import Observation
 from agentsched.core.decision import Decision
-from agentsched.core.records import CallEnded, Feedback, Note, RunClosed, RunOpened
+from agentsched.core.records import CallEnded, Feedback, Note, Review, RunClosed, RunOpened
 from agentsched.telemetry.schema import SCHEMA_VERSION
 
 __all__ = ["LogEncoder"]
@@ -163,6 +163,7 @@ class LogEncoder:
             "wasted_tokens": ended.wasted_tokens,
             "wasted_usd": _money(ended.wasted_usd),
             "decisions": [_decision(one, arrived_at) for one in self._decided.pop(call.call_id, ())],
+            "reviews": [_review(one, arrived_at) for one in ended.reviews],
             "slack_s": None if due_at is None else _number(due_at - arrived_at),
             "patience_s": _number(call.patience_s),
             "needs": sorted(call.needs),
@@ -250,6 +251,18 @@ def _decision(decision: Decision, arrived_at: float) -> Mapping[str, Any]:
         "rivals": [[name, _number(score)] for name, score in decision.rivals[:_RIVALS]],
         "p_stay": _number(decision.p_stay),
         "p_switch": _number(decision.p_switch),
+    }
+
+
+def _review(review: Review, arrived_at: float) -> Mapping[str, Any]:
+    return {
+        "attempt_id": review.attempt_id,
+        "after_s": _number(review.at - arrived_at),
+        "verdict": review.verdict,
+        "why": review.why,
+        "p_stay": _number(review.p_stay),
+        "p_switch": _number(review.p_switch),
+        "p_dead": _number(review.p_dead),
     }
 
 

@@ -189,6 +189,18 @@ def _span_dict(span: CallSpan) -> dict[str, Any]:
         "output_tokens": call.output_tokens,
         "segments": [[one.kind, _round(one.start_s), _round(one.end_s)] for one in span.segments],
         "attempts": [_attempt_dict(one, call) for one in span.tries],
+        "reviews": [
+            {
+                "endpoint": span.reviewed_endpoint(one),
+                "after_s": one.after_s,
+                "verdict": one.verdict,
+                "why": one.why,
+                "p_stay": one.p_stay,
+                "p_switch": one.p_switch,
+                "p_dead": one.p_dead,
+            }
+            for one in call.reviews
+        ],
     }
 
 

@@ -12,12 +12,14 @@ from agentsched.telemetry.run_log import (
     FeedbackLine,
     LostLine,
     NoteLine,
+    ReviewEntry,
     RunLine,
     SloEntry,
 )
 from agentsched.telemetry.schema import (
     DECISION_FIELDS,
     FIELDS,
+    REVIEW_FIELDS,
     SCHEMA_VERSION,
     SLO_FIELDS,
     Field,
@@ -162,6 +164,7 @@ def _rival(value: Any) -> tuple[str, float | None]:
 
 _SLO: "_Shape[SloEntry]"
 _DECISION: "_Shape[DecisionEntry]"
+_REVIEW: "_Shape[ReviewEntry]"
 
 _PARSERS: dict[FieldKind, Callable[[Any], Any]] = {
     "id": _id,
@@ -174,10 +177,12 @@ _PARSERS: dict[FieldKind, Callable[[Any], Any]] = {
     "rivals": lambda value: tuple(_rival(one) for one in _list(value)),
     "slo": lambda value: _SLO.read(value),
     "decisions": lambda value: tuple(_DECISION.read(one) for one in _list(value)),
+    "reviews": lambda value: tuple(_REVIEW.read(one) for one in _list(value)),
 }
 
 _SLO = _Shape(SloEntry, SLO_FIELDS)
 _DECISION = _Shape(DecisionEntry, DECISION_FIELDS)
+_REVIEW = _Shape(ReviewEntry, REVIEW_FIELDS)
 _LINES: dict[str, _Shape[Any]] = {
     "run": _Shape(RunLine, FIELDS["run"]),
     "call": _Shape(CallLog, FIELDS["call"]),

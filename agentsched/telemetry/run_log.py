@@ -11,6 +11,7 @@ __all__ = [
     "FeedbackLine",
     "LostLine",
     "NoteLine",
+    "ReviewEntry",
     "RunLine",
     "RunLog",
     "SloEntry",
@@ -48,6 +49,19 @@ class DecisionEntry(NamedTuple):
     rivals: tuple[tuple[str, float | None], ...] = ()
     p_stay: float | None = None
     p_switch: float | None = None
+    extra: Mapping[str, Any] = {}
+
+
+class ReviewEntry(NamedTuple):
+    """One second thought about a call; see `REVIEW_FIELDS`."""
+
+    attempt_id: str | None = None
+    after_s: float | None = None
+    verdict: str | None = None
+    why: str | None = None
+    p_stay: float | None = None
+    p_switch: float | None = None
+    p_dead: float | None = None
     extra: Mapping[str, Any] = {}
 
 
@@ -106,6 +120,7 @@ class CallLog(NamedTuple):
     wasted_tokens: int | None = None
     wasted_usd: float | None = None
     decisions: tuple[DecisionEntry, ...] = ()
+    reviews: tuple[ReviewEntry, ...] = ()
     slack_s: float | None = None
     patience_s: float | None = None
     needs: tuple[str, ...] = ()

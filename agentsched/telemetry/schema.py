@@ -6,6 +6,7 @@ from typing import Any, Literal
 __all__ = [
     "DECISION_FIELDS",
     "FIELDS",
+    "REVIEW_FIELDS",
     "SCHEMA_VERSION",
     "SLO_FIELDS",
     "Field",
@@ -18,7 +19,7 @@ SCHEMA_VERSION = 1
 """Raised when the meaning of a field changes; new fields do not raise it, for readers keep what they do not know."""
 
 RecordKind = Literal["run", "call", "attempt", "note", "feedback", "lost"]
-FieldKind = Literal["id", "text", "number", "count", "flag", "texts", "ids", "slo", "decisions", "rivals"]
+FieldKind = Literal["id", "text", "number", "count", "flag", "texts", "ids", "slo", "decisions", "rivals", "reviews"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,16 @@ DECISION_FIELDS = (
     Field("p_switch", "number", "The same from this one, as they were compared; null: nothing was."),
 )
 
+REVIEW_FIELDS = (
+    Field("attempt_id", "id", "The attempt it was about."),
+    Field("after_s", "number", "When it was thought about, seconds since the call's arrival."),
+    Field("verdict", "text", "keep, hedge, restart, migrate or degrade."),
+    Field("why", "text", "The reason for it."),
+    Field("p_stay", "number", "Probability of an answer in time from the attempt; null: nothing was compared."),
+    Field("p_switch", "number", "The same from the best alternative."),
+    Field("p_dead", "number", "Probability that the attempt would never have gone on."),
+)
+
 _RUN_FIELDS = (
     _RUN_ID,
     _WORKFLOW,
@@ -131,6 +142,7 @@ _CALL_FIELDS = (
     _WASTED,
     _WASTED_USD,
     Field("decisions", "decisions", "Where each attempt was sent and why, in order."),
+    Field("reviews", "reviews", "Second thoughts about it, where verdict or reason changed; at most 8."),
     Field("slack_s", "number", "Seconds from its arrival to the instant by which it had to be answered."),
     Field("patience_s", "number", "The caller's own timeout, seconds."),
     Field("needs", "texts", "Capabilities the endpoint had to have."),
@@ -225,6 +237,7 @@ def log_schema() -> dict[str, Any]:
             **{kind: _record_schema(kind) for kind in FIELDS},
             "slo": _object_schema(SLO_FIELDS),
             "decision": _object_schema(DECISION_FIELDS),
+            "review": _object_schema(REVIEW_FIELDS),
         },
     }
 
@@ -249,6 +262,8 @@ def _field_schema(field: Field) -> dict[str, Any]:
         schema: dict[str, Any] = {"$ref": "#/$defs/slo"}
     elif field.kind == "decisions":
         schema = {"type": ["array", "null"], "items": {"$ref": "#/$defs/decision"}}
+    elif field.kind == "reviews":
+        schema = {"type": ["array", "null"], "items": {"$ref": "#/$defs/review"}}
     else:
         schema = dict(_JSON_TYPES[field.kind])
     if field.required:

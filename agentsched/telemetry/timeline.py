@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from agentsched.telemetry.run_log import AttemptLog, CallLog, RunLog
+from agentsched.telemetry.run_log import AttemptLog, CallLog, ReviewEntry, RunLog
 
 __all__ = ["KINDS", "CallSpan", "Kind", "Segment", "Timeline", "timeline"]
 
@@ -65,6 +65,10 @@ class CallSpan:
     def planned_s(self) -> float | None:
         """The median predicted when it was first placed, seconds; None: nothing was predicted."""
         return self.call.decisions[0].predicted_e2e_s if self.call.decisions else None
+
+    def reviewed_endpoint(self, review: ReviewEntry) -> str | None:
+        """Where the attempt ran that a second thought was about; None: the log does not tell."""
+        return next((one.endpoint for one in self.call.decisions if one.attempt_id == review.attempt_id), None)
 
     def seconds(self, kind: Kind) -> float:
         """What of its time went to ``kind``, seconds."""

@@ -244,6 +244,26 @@ def test_a_run_that_has_not_ended_and_one_without_calls(tmp_path):
     assert "ok: 1.00 s of 10.00 s, 9.00 s to spare" in ask(path, "r-7")
 
 
+def test_what_was_thought_about_and_not_done_is_told(tmp_path):
+    thoughts = [
+        {"attempt_id": "c0.1", "after_s": 0.8, "verdict": "keep", "why": "the pool is overloaded", "p_stay": 0.2}
+        | {"p_switch": 0.7},
+        {"attempt_id": "c0.1", "after_s": 1.3, "verdict": "hedge", "why": "two attempts are likelier"},
+        {"attempt_id": "gone", "after_s": 1.4, "verdict": "keep", "why": "it is busy"},
+    ]
+    made = call(0, "plan", 0.1, 1.6, planned_s=0.5, reviews=thoughts)
+    made["decisions"][0]["endpoint"] = "a"
+    lines = [made, attempt(0, 1, "a", 0.1, 1.6), line("run", elapsed_s=1.7, deadline_s=3.0, outcome="ok")]
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    told = ask(path, "r-7f3a")
+    assert "at 0.90 s kept at a: the pool is overloaded (in time: 0.20 there, 0.70 elsewhere)" in told
+    assert "at 1.50 s kept at its endpoint: it is busy" in told
+    assert "likelier" not in told, "the attempt that it led to tells of it"
+    reviews = json.loads(ask(path, "r-7f3a", "--json"))["timeline"][0]["reviews"]
+    assert [(one["verdict"], one["endpoint"]) for one in reviews] == [("keep", "a"), ("hedge", "a"), ("keep", None)]
+
+
 def test_of_many_calls_the_longest_are_shown(tmp_path):
     path = tmp_path / "log.jsonl"
     calls = [call(i, "loop", 0.1 * i, 0.1 + 0.001 * i, parents=[f"c{i - 1}"] if i else []) for i in range(40)]

@@ -1,10 +1,11 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from agentsched.core.records import Feedback, Note
+from agentsched.core.records import Feedback, Note, Review
 from agentsched.telemetry.encoding import LogEncoder
 
 
@@ -26,6 +27,16 @@ def test_a_call_line_holds_its_decisions_and_its_time_within_the_run(make, encod
         ("b", "left", 1.25),
     ]
     assert line["decisions"][0]["rivals"] == [["b", 0.7]]
+
+
+def test_a_call_line_holds_the_second_thoughts_about_it(make, encode):
+    kept = Review(103.5, "c.1", "keep", "the pool is overloaded", 0.25, 0.75, 0.125)
+    none = Review(104.0, "c.1", "keep", "no other endpoint has room for it")
+    (line,) = map(json.loads, encode(replace(make.call_ended(make.call("c")), reviews=(kept, none))))
+    compared, other = line["reviews"]
+    assert (compared["verdict"], compared["why"]) == ("keep", "the pool is overloaded")
+    assert (compared["p_stay"], compared["p_switch"], compared["p_dead"]) == (0.25, 0.75, 0.125)
+    assert (other["why"], other["p_stay"]) == (none.why, None)
 
 
 def test_decisions_of_one_call_do_not_reach_the_next(make, encode):
