@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["QualityForecast"]
+__all__ = ["Judgement", "QualityForecast"]
 
 Array = NDArray[np.float64]
 
@@ -16,3 +16,14 @@ class QualityForecast:
 
     mean: Array
     error: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A user's score, from 0 to 1, of what a model answered in a step; of the prompt only its hashed words are kept."""
+
+    workflow: str
+    step: str
+    model: str
+    features: bytes
+    score: float

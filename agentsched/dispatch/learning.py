@@ -127,6 +127,8 @@ class BackgroundLearner:
         profiles = self._memory.recall()
         for workflow, structure in profiles.structures:
             self._remainders.structure_seen(workflow, structure)
+        for judgement in profiles.judgements:
+            self._qualities.recalled(judgement)
         taken = 0
         for run in profiles.runs:
             for call in run.calls:
@@ -167,7 +169,9 @@ class BackgroundLearner:
             case StructureTold():
                 self._remainders.structure_seen(item.workflow, item.structure)
             case Feedback():
-                self._qualities.scored(item)
+                judgements = self._qualities.scored(item)
+                if self._memory is not None:
+                    self._memory.judged(judgements)
 
     def _learn_length(self, record: CallEnded) -> None:
         ended = self._relearning.saw(record, self._lengths.call_ended(record))

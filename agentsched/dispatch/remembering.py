@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from agentsched import clock
 from agentsched.core.call import Observation
 from agentsched.core.endpoint import Endpoint
+from agentsched.core.quality import Judgement
 from agentsched.core.records import CallEnded, Feedback, RunClosed, StructureTold
 from agentsched.core.shared import EndpointKnowledge
 from agentsched.core.structure import WorkflowStructure
@@ -30,7 +31,7 @@ _SPEED_HALF_LIFE_S = 86_400.0
 _MOST_CALLS_OF_A_RUN = 1_000
 _MOST_OPEN_CALLS = 20_000
 _MOST_PENDING = 1_000
-"""Runs that wait to be written while the file cannot be; beyond it the oldest are dropped."""
+"""Runs, structures, judgements that wait to be written while the file cannot be: beyond it the oldest are dropped."""
 
 
 class Memory:
@@ -52,6 +53,7 @@ class Memory:
         self._open_calls = 0
         self._runs: list[NewRun] = []
         self._structures: list[tuple[str, WorkflowStructure]] = []
+        self._judgements: list[Judgement] = []
         self._kept_at = clock.monotonic()
         self._works = True
 
@@ -97,18 +99,23 @@ class Memory:
                 self._structures.append((lesson.workflow, lesson.structure))
                 del self._structures[:-_MOST_PENDING]
 
+    def judged(self, judgements: Sequence[Judgement]) -> None:
+        """Gather what a user's score taught."""
+        self._judgements += judgements
+        del self._judgements[:-_MOST_PENDING]
+
     def keep(self, *, now: bool = False) -> None:
         """Write what is new, if it is time to, or ``now``."""
         at = clock.monotonic()
-        if not (self._runs or self._structures) or not (now or at >= self._kept_at + _KEEP_EVERY_S):
+        if not (self._runs or self._structures or self._judgements) or not (now or at >= self._kept_at + _KEEP_EVERY_S):
             return
         self._kept_at = at
         try:
-            self._file.keep(self._runs, self._structures, self._speeds())
+            self._file.keep(self._runs, self._structures, self._speeds(), self._judgements)
         except StateUnavailable as error:
             self._failed(error)
             return
-        self._runs, self._structures = [], []
+        self._runs, self._structures, self._judgements = [], [], []
         if not self._works:
             self._works = True
             self._announce(f"what is learned is kept again in {self._file.path}")

@@ -7,6 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 from agentsched.core.call import ModelCall
+from agentsched.core.quality import Judgement
 from agentsched.core.records import CallEnded, Feedback
 from agentsched.forecast.features import word_rows
 from agentsched.forecast.quality import EmpiricalQualities, Judged, Prompts, QualityKey
@@ -58,10 +59,24 @@ class QualityLearner:
     def _model(self, endpoint: str) -> str:
         return self._models.get(endpoint, endpoint)
 
-    def scored(self, feedback: Feedback) -> None:
-        """A user scored a run, from 0 to 1: all who took part in it are given that score; a second one is ignored."""
-        for key, call in self._runs.pop(feedback.run_id, {}).items():
-            self.judged(call, key[2], feedback.score)
+    def scored(self, feedback: Feedback) -> tuple[Judgement, ...]:
+        """A user scored a run, from 0 to 1: all who took part in it are given that score; a second one is ignored.
+
+        Returns:
+            What it teaches: told to `recalled` of another learner it teaches the same.
+        """
+        made = tuple(
+            Judgement(workflow, step, model, call.features, feedback.score)
+            for (workflow, step, model), call in self._runs.pop(feedback.run_id, {}).items()
+        )
+        for one in made:
+            self.recalled(one)
+        return made
+
+    def recalled(self, judgement: Judgement) -> None:
+        """One answer's score, as it was told to a learner before."""
+        call = ModelCall("", "", judgement.workflow, judgement.step, 0, "", features=judgement.features)
+        self.judged(call, judgement.model, judgement.score)
 
     def judged(self, call: ModelCall, model: str, score: float) -> None:
         """One answer's score, from 0 to 1."""

@@ -16,6 +16,7 @@ from typing import TypeVar
 import orjson
 
 from agentsched import clock
+from agentsched.core.quality import Judgement
 from agentsched.core.structure import WorkflowStructure
 from agentsched.errors import StateUnavailable
 from agentsched.state.experience import EndpointSpeed, PastLessons, unpacked_run
@@ -32,6 +33,7 @@ _APPLICATION = 0x41475350
 _BUSY_S = 2.0
 _RUNS_OF_A_WORKFLOW = 400
 _MOST_RUNS = 4_000
+_MOST_JUDGEMENTS = 4_000
 _SPEEDS_KEPT_S = 30 * 86_400.0
 
 _TABLES = """
@@ -43,6 +45,12 @@ CREATE TABLE structures (workflow TEXT NOT NULL, content TEXT NOT NULL, at REAL 
 CREATE TABLE speeds (key TEXT PRIMARY KEY, name TEXT NOT NULL, tpot_s REAL NOT NULL, tpot_count REAL NOT NULL,
     ttft_idle_s REAL NOT NULL, ttft_count REAL NOT NULL, at REAL NOT NULL);
 """
+
+_JUDGEMENTS = """
+CREATE TABLE IF NOT EXISTS judgements (number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL,
+    workflow TEXT NOT NULL, step TEXT NOT NULL, model TEXT NOT NULL, features BLOB NOT NULL, score REAL NOT NULL)
+"""
+"""Came later: a file without it is none of an older version, and programs that do not know it leave it alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +64,12 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class Profiles:
-    """What a file holds. Runs are in the order in which they were kept."""
+    """What a file holds. Runs and judgements are in the order in which they were kept."""
 
     runs: tuple[PastLessons, ...]
     structures: tuple[tuple[str, WorkflowStructure], ...]
     speeds: tuple[EndpointSpeed, ...]
+    judgements: tuple[Judgement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +132,22 @@ class ProfileFile:
                 packed.append((number, content))
             told = connection.execute("SELECT workflow, content FROM structures ORDER BY at").fetchall()
             speeds = self._speeds(connection, now)
+            judged = self._judgements(connection)
         runs = (_readable(partial(unpacked_run, content, f"past-{number}")) for number, content in reversed(packed))
         structures = ((workflow, _readable(partial(_structure, text))) for workflow, text in told)
         return Profiles(
             runs=tuple(run for run in runs if run is not None),
             structures=tuple((workflow, found) for workflow, found in structures if found is not None),
             speeds=speeds,
+            judgements=tuple(one for one in judged if one is not None),
         )
+
+    @staticmethod
+    def _judgements(connection: sqlite3.Connection) -> list[Judgement | None]:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'judgements'").fetchone():
+            return []
+        rows = connection.execute("SELECT workflow, step, model, features, score FROM judgements ORDER BY number")
+        return [_readable(partial(_judgement, row)) for row in rows]
 
     @staticmethod
     def _speeds(connection: sqlite3.Connection, now: float) -> tuple[EndpointSpeed, ...]:
@@ -165,19 +183,21 @@ class ProfileFile:
         runs: Sequence[NewRun] = (),
         structures: Sequence[tuple[str, WorkflowStructure]] = (),
         speeds: Sequence[EndpointSpeed] = (),
+        judgements: Sequence[Judgement] = (),
     ) -> None:
-        """Add to the file; the oldest runs beyond its bounds are dropped.
+        """Add to the file; the oldest runs and judgements beyond its bounds are dropped.
 
         Raises:
             StateUnavailable: it cannot be written (a full disk, permissions, another process's lock).
         """
-        self._mended(lambda: self._keep(runs, structures, speeds))
+        self._mended(lambda: self._keep(runs, structures, speeds, judgements))
 
     def _keep(
         self,
         runs: Sequence[NewRun],
         structures: Sequence[tuple[str, WorkflowStructure]],
         speeds: Sequence[EndpointSpeed],
+        judgements: Sequence[Judgement],
     ) -> None:
         now = self._wall()
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -199,6 +219,11 @@ class ProfileFile:
                     "INSERT OR REPLACE INTO speeds VALUES (?, ?, ?, ?, ?, ?, ?)",
                     [(s.key, s.name, s.tpot_s, s.tpot_count, s.ttft_idle_s, s.ttft_count, now) for s in speeds],
                 )
+                connection.execute(_JUDGEMENTS)
+                connection.executemany(
+                    "INSERT INTO judgements (at, workflow, step, model, features, score) VALUES (?, ?, ?, ?, ?, ?)",
+                    [(now, one.workflow, one.step, one.model, one.features, one.score) for one in judgements],
+                )
                 self._prune(connection, {run.workflow for run in runs}, now)
 
     @staticmethod
@@ -212,6 +237,11 @@ class ProfileFile:
         connection.execute(
             "DELETE FROM runs WHERE number <= (SELECT number FROM runs ORDER BY number DESC LIMIT 1 OFFSET ?)",
             (_MOST_RUNS,),
+        )
+        connection.execute(
+            "DELETE FROM judgements WHERE number <= (SELECT number FROM judgements ORDER BY number DESC "
+            "LIMIT 1 OFFSET ?)",
+            (_MOST_JUDGEMENTS,),
         )
         connection.execute(
             "DELETE FROM structures WHERE rowid <= (SELECT rowid FROM structures ORDER BY at DESC LIMIT 1 OFFSET ?)",
@@ -300,3 +330,10 @@ def _readable(read: Callable[[], T]) -> T | None:
 
 def _structure(text: str) -> WorkflowStructure:
     return WorkflowStructure.from_json(orjson.loads(text))
+
+
+def _judgement(row: tuple[object, ...]) -> Judgement:
+    workflow, step, model, features, score = row
+    if not isinstance(features, bytes) or len(features) % 2 or not isinstance(score, float) or not 0.0 <= score <= 1.0:
+        raise ValueError("not a judgement")
+    return Judgement(str(workflow), str(step), str(model), features, score)

@@ -2,7 +2,7 @@ import pytest
 
 from agentsched.core.call import ModelCall, RunInfo
 from agentsched.core.endpoint import Endpoint
-from agentsched.core.records import CallEnded, RunClosed, StructureTold
+from agentsched.core.records import CallEnded, Feedback, RunClosed, StructureTold
 from agentsched.core.remainder import RunHistory
 from agentsched.core.shared import EndpointKnowledge
 from agentsched.core.structure import StructureEdge, WorkflowStructure
@@ -143,3 +143,16 @@ def test_what_waits_to_be_gathered_is_bounded(path, monkeypatch):
         memory.take(RunClosed(RunInfo(f"r{k}", "w", 0.0), 1.0, "ok", 1, 1, 1, 1, 0.0))
     assert len(memory._runs) <= 5
     assert memory._open_calls == 0
+
+
+def test_scores_of_users_outlive_the_process(path):
+    first = Process(path)
+    for k in range(6):
+        first.run(f"r{k}")
+        first.learner.take(Feedback(f"r{k}", 0.2, 0.0))
+    first.learner.close()
+    second = Process(path)
+    second.learner.flush()
+    qualities = second.learned[-1][2]
+    assert qualities.groups["w", "b", "gpu"].mean == pytest.approx(0.2)
+    assert qualities.groups["w", "b", "gpu"].count == 6

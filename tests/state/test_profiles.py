@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from agentsched.core.call import ModelCall, RunInfo
+from agentsched.core.quality import Judgement
 from agentsched.core.records import CallEnded, RunClosed
 from agentsched.core.structure import StructureEdge, WorkflowStructure
 from agentsched.errors import StateUnavailable
@@ -221,3 +222,35 @@ def test_processes_write_in_turn(path, said):
     assert [writer.returncode for writer in writers] == [0] * 3
     assert len(ProfileFile(path, said.append).load(10_000).runs) == 120
     assert said == []
+
+
+def test_judgements_are_kept_in_order_and_the_oldest_are_dropped(tmp_path, said, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_JUDGEMENTS", 3)
+    file = ProfileFile(tmp_path / "p.sqlite", said.append)
+    made = [Judgement("w", f"s{k}", "m", b"\x01\x00", k / 10) for k in range(5)]
+    file.keep(judgements=made[:2])
+    file.keep(judgements=made[2:])
+    assert file.load(100).judgements == tuple(made[2:])
+    assert said == []
+
+
+def test_a_file_from_before_judgements_is_used_as_it_is(tmp_path, said):
+    path = tmp_path / "p.sqlite"
+    file = ProfileFile(path, said.append)
+    file.keep([run()])
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE judgements")
+    assert len(file.load(100).runs) == 1
+    file.keep(judgements=[Judgement("w", "s", "m", b"", 1.0)])
+    assert len(file.load(100).runs) == len(file.load(100).judgements) == 1
+    assert said == []
+
+
+@pytest.mark.parametrize(("features", "score"), [(b"\x01", 0.5), ("text", 0.5), (b"", 2.0), (b"", "good")])
+def test_a_judgement_that_somebody_else_wrote_is_left_out(tmp_path, said, features, score):
+    path = tmp_path / "p.sqlite"
+    file = ProfileFile(path, said.append)
+    file.keep(judgements=[Judgement("w", "s", "m", b"", 1.0)])
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO judgements VALUES (9, 0.0, 'w', 's', 'm', ?, ?)", (features, score))
+    assert [one.score for one in file.load(100).judgements] == [1.0]
