@@ -12,6 +12,7 @@ from agentsched.settings.environment import Resolved
 from agentsched.settings.problems import Unquoted, shown
 
 __all__ = [
+    "NUMERIC",
     "Bytes",
     "Count",
     "Flag",
@@ -108,7 +109,10 @@ Url = Annotated[str, Field(json_schema_extra={"pattern": "^https?://"}), AfterVa
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Count = Annotated[int, Field(gt=0, lt=10**12), BeforeValidator(_whole_number)]
 WholeOrZero = Annotated[int, Field(ge=0, lt=10**6), BeforeValidator(_whole_number)]
-Number = Annotated[float, Field(gt=0, lt=1e12), BeforeValidator(_number)]
+NUMERIC = BeforeValidator(_number)
+"""For numbers that have bounds of their own."""
+
+Number = Annotated[float, Field(gt=0, lt=1e12), NUMERIC]
 NumberOrZero = Annotated[float, Field(ge=0, lt=1e9), BeforeValidator(_number)]
 Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_number)]
 Seconds = Annotated[float, Field(lt=1e9), BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA)]

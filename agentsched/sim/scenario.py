@@ -8,6 +8,7 @@ from agentsched.engine.profile import EngineProfile, HostedProfile
 from agentsched.engine.profiles import all_profiles, load_profile, profile_from_mapping
 from agentsched.errors import ConfigError
 from agentsched.settings.fields import (
+    NUMERIC,
     Count,
     Flag,
     Number,
@@ -34,6 +35,18 @@ __all__ = [
     "Workflow",
     "Workload",
 ]
+
+
+Sigma = Annotated[float, Field(ge=0, le=10), NUMERIC]
+"""A standard deviation of a logarithm: at 10, one draw in three is off by a factor of 20,000 and more."""
+
+Slower = Annotated[float, Field(gt=0, le=1000), NUMERIC]
+"""How many times longer something takes; what is a thousand times slower is down."""
+
+Bursts = Annotated[float, Field(gt=0, le=30), NUMERIC]
+"""A coefficient of variation: beyond it nearly all gaps are nothing, and the rest longer than any simulation."""
+
+_MOST_ENDPOINTS = 4096
 
 
 class _Part(BaseModel):
@@ -110,7 +123,7 @@ class Endpoints(_Part):
 class Slowdown(_Part):
     """At random instants an endpoint becomes slow for a while."""
 
-    factor: Number
+    factor: Slower
     """How many times longer everything takes meanwhile."""
     duration: Seconds
     """How long it lasts."""
@@ -136,7 +149,7 @@ class Planned(_Part):
     """When it begins."""
     duration: Seconds
     """How long it lasts."""
-    factor: Number | None = None
+    factor: Slower | None = None
     """How many times longer everything takes meanwhile; left out, they lose everything they hold and are down."""
 
 
@@ -159,7 +172,7 @@ class Lognormal(_Part):
 
     median: Number
     """Its median."""
-    sigma: NumberOrZero
+    sigma: Sigma
     """Standard deviation of its logarithm."""
 
 
@@ -260,7 +273,7 @@ class Demand(_Part):
 class PromptScatter(_Part):
     """Prompt tokens are multiplied by exp(sigma z + shift), z standard normal, for each call on its own."""
 
-    sigma: NumberOrZero = 0.25
+    sigma: Sigma = 0.25
     """Standard deviation of the factor's logarithm."""
     shift: Annotated[float, Field(ge=-10, le=10)] = -0.03
     """Mean of the factor's logarithm."""
@@ -275,7 +288,7 @@ class OutputBounds(_Part):
     """No answer is shorter."""
     most: Count = 4096
     """No answer is longer."""
-    run_sigma: NumberOrZero = 0.35
+    run_sigma: Sigma = 0.35
     """Sigma of the lognormal factor that all outputs of a run share; the rest of a stage's sigma is each call's own."""
 
     @model_validator(mode="after")
@@ -298,7 +311,7 @@ class Arrivals(_Part):
 
     kind: Literal["poisson", "gamma", "square_wave", "recorded"] = "poisson"
     """poisson; gamma (bursty gaps); square_wave (Poisson at two rates in turn); recorded (given instants)."""
-    cv: Number | None = None
+    cv: Bursts | None = None
     """gamma: the coefficient of variation of the gaps; 1 is Poisson."""
     period: Seconds | None = None
     """square_wave: from one peak's begin to the next."""
@@ -363,7 +376,7 @@ class Knowledge(_Part):
 
     profile_error: Share = 0.1
     """Speeds are known within this error: true ones times a uniform factor of 1 - error to 1 + error."""
-    length_error: NumberOrZero = 0.6
+    length_error: Sigma = 0.6
     """Sigma of the lognormal error of the length predictor (with `--knowledge study`)."""
 
 
@@ -418,6 +431,9 @@ class Scenario(_Part):
         if bool(self.workflows) == (self.workload is not None):
             message = "both are there" if self.workflows else "nothing says what is run"
             raise ConfigError(message, field="workflows", allowed="either workflows or a workload")
+        many = sum(group.count for group in self.endpoints)
+        if many > _MOST_ENDPOINTS:
+            raise ConfigError(f"{many} are too many", field="endpoints", allowed=f"up to {_MOST_ENDPOINTS} in all")
         _unique("endpoints", [name for group in self.endpoints for name in group.names])
         _unique("workflows", [workflow.name for workflow in self.workflows])
         for where, shares in (

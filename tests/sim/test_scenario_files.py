@@ -178,6 +178,19 @@ def written(folder: Path, text: str) -> Path:
             "mine.yaml:2: demands: no endpoint is as good (given: a list); allowed: a min_quality up to 0.44",
         ),
         ("base: s1\ndemands: [{min_quality: 0.5, share: 0}]", "demands: all shares are 0"),
+        (
+            "base: s1\nprompts: {sigma: 1000}",
+            "mine.yaml:2: prompts.sigma: out of range (given: 1000); allowed: at most 10",
+        ),
+        ("base: s1\narrivals: {kind: gamma, cv: 1000}", "arrivals.cv: out of range (given: 1000); allowed: at most 30"),
+        (
+            "base: s1\nfaults: {slowdown: {factor: 1.0e+9, duration: 1, every: 1}}",
+            "faults.slowdown.factor: out of range (given: 1000000000.0); allowed: at most 1000",
+        ),
+        (
+            "base: s1\nendpoints: [{name: a, profile: study-8b-a40, count: 100000}]",
+            "endpoints: 100000 are too many",
+        ),
         ("base: s9", "mine.yaml:1: base: no such scenario (given: 's9')"),
         ("base: mine.yaml", "a scenario cannot be its own base"),
         ("name: x", "version: missing; allowed: 1"),
