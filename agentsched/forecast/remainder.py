@@ -13,6 +13,7 @@ from agentsched.core.remainder import RemainderForecast, RunHistory
 from agentsched.forecast.features import words_score
 from agentsched.forecast.outlook import PRIOR_WORK_PER_CALL, StructureOutlook, calls_unknown, spread_work
 from agentsched.forecast.past_calls import PastCalls
+from agentsched.forecast.rest_calibration import moved
 
 __all__ = ["WHOLE_RUN", "EmpiricalRemainders", "RemainderKey"]
 
@@ -43,12 +44,14 @@ class EmpiricalRemainders:
         groups: for each (workflow, step) the seconds from the end of such a call to the end of its run.
         workflows: the past calls of each workflow.
         outlooks: what the structures of each workflow say, where its frameworks told them.
+        offsets: of each workflow how far levels are moved, see `RestCalibrator.offsets`.
         guess: whether a workflow of which nothing is known is given the prior instead of no forecast.
     """
 
     groups: Mapping[RemainderKey, QuantileForecast] = field(default_factory=lambda: MappingProxyType({}))
     workflows: Mapping[str, PastCalls] = field(default_factory=lambda: MappingProxyType({}))
     outlooks: Mapping[str, tuple[StructureOutlook, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    offsets: Mapping[str, Array] = field(default_factory=lambda: MappingProxyType({}))
     guess: bool = False
 
     def predict(self, call: ModelCall, history: RunHistory) -> RemainderForecast | None:
@@ -59,25 +62,35 @@ class EmpiricalRemainders:
         past = self.workflows.get(call.workflow)
         if call.remaining_calls is not None:
             return _as_hinted(call.remaining_calls, _per_call(past, call))
+        if past is None and not self.guess and call.workflow not in self.outlooks:
+            return None
+        futures = self.futures(call, history)
+        offsets = self.offsets.get(call.workflow)
+        if past is not None and offsets is not None:
+            futures = moved(futures, offsets, past.per_call)
+            np.minimum(futures[2], max(0.0, past.most_calls - len(history.steps)), out=futures[2])
+        return RemainderForecast(*futures)
+
+    def futures(self, call: ModelCall, history: RunHistory) -> Array:
+        """What is believed, whatever the user said and before correction, shape (4, QUANTILES)."""
+        past = self.workflows.get(call.workflow)
         position = max(0, len(history.steps) - 1)
         if past is None:
-            if not self.guess and call.workflow not in self.outlooks:
-                return None
-            return _forecast(self._unseen(call, history, position, None, _LEVELS_IN_ORDER))
+            return _by_quantity(self._unseen(call, history, position, None, _LEVELS_IN_ORDER))
         code = past.codes.get(call.step, -1)
         runs = past.runs_so_far(code, position)
         weight = _OUTLOOK_RUNS / (_OUTLOOK_RUNS + runs)
         unseen = int(QUANTILES * weight + 0.5)
         weights = past.weights(code, position, _index(past, call, history, position, code))
         if not unseen:
-            return _forecast(past.draw(weights, position, _LEVELS_IN_ORDER_32, runs, call.input_tokens))
+            return _by_quantity(past.draw(weights, position, _LEVELS_IN_ORDER_32, runs, call.input_tokens))
         seen = QUANTILES - unseen
-        futures = np.empty((QUANTILES, 4))
+        drawn = np.empty((QUANTILES, 4))
         levels = (np.arange(seen) + 0.5) / seen
-        futures[:seen] = past.draw(weights, position, levels.astype(np.float32), runs, call.input_tokens)
+        drawn[:seen] = past.draw(weights, position, levels.astype(np.float32), runs, call.input_tokens)
         levels = (np.arange(unseen) + 0.5) / unseen
-        futures[seen:] = self._unseen(call, history, position, past, levels)
-        return _forecast(futures[_ORDER])
+        drawn[seen:] = self._unseen(call, history, position, past, levels)
+        return _by_quantity(drawn[_ORDER])
 
     def _unseen(
         self, call: ModelCall, history: RunHistory, position: int, past: PastCalls | None, levels: Array
@@ -118,9 +131,9 @@ def _per_call(past: PastCalls | None, call: ModelCall) -> Array:
 
 
 def _as_hinted(calls: float, per_call: Array) -> RemainderForecast:
-    return _forecast(spread_work(np.full(QUANTILES, calls), per_call))
+    return RemainderForecast(*_by_quantity(spread_work(np.full(QUANTILES, calls), per_call)))
 
 
-def _forecast(futures: Array) -> RemainderForecast:
-    output, prompt, calls, tool_s = np.ascontiguousarray(futures.T)
-    return RemainderForecast(output, prompt, calls, tool_s)
+def _by_quantity(futures: Array) -> Array:
+    """Futures of shape (QUANTILES, 4) with one row per quantity."""
+    return np.ascontiguousarray(futures.T)

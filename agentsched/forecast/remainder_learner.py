@@ -1,19 +1,29 @@
 """Learns what follows a call in its run; lives off the hot path and hands out immutable snapshots."""
 
 from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
+from agentsched.core.call import ModelCall
 from agentsched.core.forecast import QuantileForecast
 from agentsched.core.records import CallEnded, RunClosed
+from agentsched.core.remainder import RunHistory
 from agentsched.core.structure import WorkflowStructure
+from agentsched.forecast.call_graph import in_order
 from agentsched.forecast.outlook import StructureOutlook
 from agentsched.forecast.past_calls import PastCalls
 from agentsched.forecast.remainder import WHOLE_RUN, EmpiricalRemainders, RemainderKey
-from agentsched.forecast.run_memory import PastRun, RunMemory
+from agentsched.forecast.rest_calibration import RestCalibrator
+from agentsched.forecast.run_memory import PastRun, RunMemory, evenly
 
 __all__ = ["RemainderLearner"]
+
+Array = NDArray[np.float64]
+
+_NO_GROUPS: Mapping[RemainderKey, QuantileForecast] = MappingProxyType({})
 
 _MEMORY = 256
 """Rests remembered per group."""
@@ -34,6 +44,15 @@ _MAX_OPEN_RUNS = 10_000
 _MAX_OPEN_CALLS = 20_000
 _MAX_CALLS_OF_A_RUN = 1_000
 
+_COMPARED_CALLS = 32
+"""Calls of a run whose forecasts are compared with what came."""
+
+_KEPT_AFTER_DRIFT = 8
+"""Runs of a workflow that are still believed once it has changed."""
+
+_STALE = 8
+"""A table that lacks one in so many of its workflow's runs is made anew before it is compared."""
+
 _WHOLE = ("ok", "late")
 """Outcomes of runs that came to their own end; others are known to have gone on for at least so long."""
 
@@ -52,6 +71,8 @@ class RemainderLearner:
         self._runs: dict[str, RunMemory] = {}
         self._tables: dict[str, PastCalls] = {}
         self._structures: dict[str, dict[WorkflowStructure, StructureOutlook]] = {}
+        self._calibrators: dict[str, RestCalibrator] = {}
+        self._offsets: dict[str, Array] = {}
         self._changed: set[str] = set()
         self._told = True
 
@@ -96,16 +117,35 @@ class RemainderLearner:
         if calls:
             workflow = record.run.workflow
             memory = self._runs.pop(workflow, None) or RunMemory()
-            memory.add(PastRun.of(calls, record.ended_at, whole and complete))
+            run = PastRun.of(calls, record.ended_at, whole and complete)
+            self._compare(workflow, memory, calls, run)
+            memory.add(run)
             self._runs[workflow] = memory
             self._changed.add(workflow)
             self._forget()
+
+    def _compare(self, workflow: str, memory: RunMemory, calls: Sequence[CallEnded], run: PastRun) -> None:
+        """Compare what was to be forecast after the calls of a run with what came."""
+        if not len(memory):
+            return
+        if workflow not in self._tables or memory.news > len(memory) // _STALE:
+            self._tables[workflow] = memory.table()
+        known, table = self._known(), self._tables[workflow]
+        rows = evenly(len(run.steps), _COMPARED_CALLS)
+        places = set(evenly(run.calls, len(run.steps))[rows].tolist())
+        asked = [known.futures(*moment) for place, moment in enumerate(_moments(calls)) if place in places]
+        calibrator = self._calibrators.setdefault(workflow, RestCalibrator())
+        if calibrator.learn(np.stack(asked), run.work[rows], table.per_call, whole=run.whole):
+            memory.forget(_KEPT_AFTER_DRIFT)
+        self._offsets[workflow] = calibrator.offsets()
 
     def _forget(self) -> None:
         while sum(memory.rows for memory in self._runs.values()) > _MAX_ROWS and len(self._runs) > 1:
             oldest = next(iter(self._runs))
             del self._runs[oldest]
             self._tables.pop(oldest, None)
+            self._calibrators.pop(oldest, None)
+            self._offsets.pop(oldest, None)
             self._changed.discard(oldest)
 
     def snapshot(self) -> EmpiricalRemainders | None:
@@ -116,12 +156,30 @@ class RemainderLearner:
             self._tables[workflow] = self._runs[workflow].table()
         self._changed.clear()
         self._told = True
+        return self._known(MappingProxyType(self._rests.forecasts()))
+
+    def _known(self, groups: Mapping[RemainderKey, QuantileForecast] = _NO_GROUPS) -> EmpiricalRemainders:
         return EmpiricalRemainders(
-            groups=MappingProxyType(self._rests.forecasts()),
+            groups=groups,
             workflows=MappingProxyType(dict(self._tables)),
             outlooks=MappingProxyType({name: tuple(parts.values()) for name, parts in self._structures.items()}),
+            offsets=MappingProxyType(dict(self._offsets)),
             guess=True,
         )
+
+
+def _moments(calls: Sequence[CallEnded]) -> Iterator[tuple[ModelCall, RunHistory]]:
+    """The calls of a run by arrival, each with the run's history at that time; it changes with the next one."""
+    history = RunHistory()
+    answers = sorted((record for record in calls if record.status == "ok"), key=lambda record: record.ended_at)
+    told = 0
+    for record in in_order(calls):
+        while told < len(answers) and answers[told].ended_at <= record.arrived_at:
+            answer = answers[told]
+            history.answered(answer.call.step, answer.input_tokens, answer.output_tokens)
+            told += 1
+        history.arrived(record.call.step, record.call.tool_s)
+        yield record.call, history
 
 
 class _Rests:

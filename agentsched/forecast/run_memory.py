@@ -15,7 +15,7 @@ from agentsched.forecast.index_fit import fit_index, numbers_of
 from agentsched.forecast.outlook import PRIOR_WORK_PER_CALL
 from agentsched.forecast.past_calls import Index, PastCalls
 
-__all__ = ["PastRun", "RunMemory"]
+__all__ = ["PastRun", "RunMemory", "evenly"]
 
 Array = NDArray[np.float64]
 
@@ -33,6 +33,12 @@ _AT_THE_LIMIT = 3, 0.02
 
 _PRIOR_CALLS = 2.0
 """What calls cost before one was seen counts as so many calls."""
+
+
+def evenly(size: int, most: int) -> NDArray[np.intp]:
+    """At most so many of the numbers from 0 to ``size`` - 1, evenly spaced, ascending."""
+    chosen: NDArray[np.intp] = np.unique(np.linspace(0, size - 1, min(size, most)).astype(np.intp))
+    return chosen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +70,7 @@ class PastRun:
         ordered = in_order(calls)
         stood, work = places(ordered), work_after(ordered, ended_at)
         size = len(ordered)
-        kept = np.unique(np.linspace(0, size - 1, min(size, _ROWS_OF_A_RUN)).astype(np.intp))
+        kept = evenly(size, _ROWS_OF_A_RUN)
         spent = [(float(c.output_tokens), float(c.input_tokens), 1.0, max(0.0, c.call.tool_s)) for c in ordered]
         return cls(
             steps=tuple(stood[i].step for i in kept),
@@ -79,7 +85,12 @@ class PastRun:
 
 
 class RunMemory:
-    """Past runs of one workflow, and the index that suits them. Bounded; one thread learns."""
+    """Past runs of one workflow, and the index that suits them. Bounded; one thread learns.
+
+    Attributes:
+        rows: past calls remembered.
+        news: runs that came since the last table.
+    """
 
     def __init__(self) -> None:
         self._runs: deque[PastRun] = deque()
@@ -89,6 +100,7 @@ class RunMemory:
         self._fit_at = _RUNS_FOR_AN_INDEX
         self._seen = 0
         self.rows = 0
+        self.news = 0
 
     def add(self, run: PastRun) -> None:
         """Remember a run, and forget the oldest ones that no longer fit in."""
@@ -98,9 +110,18 @@ class RunMemory:
         self._values.append(self._values_of(run))
         self.rows += len(run.steps)
         self._seen += 1
+        self.news += 1
         while self.rows > _MOST_ROWS and len(self._runs) > 1:
-            self.rows -= len(self._runs.popleft().steps)
-            self._values.popleft()
+            self._drop_oldest()
+
+    def forget(self, kept: int) -> None:
+        """Forget all but the latest runs."""
+        while len(self._runs) > kept:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        self.rows -= len(self._runs.popleft().steps)
+        self._values.popleft()
 
     def _values_of(self, run: PastRun) -> Array:
         learned = self._learned
@@ -119,7 +140,11 @@ class RunMemory:
         if self._seen >= self._fit_at:
             self._fit()
             self._fit_at = self._seen + max(1, self._seen // 4)
+        self.news = 0
         return self._table()
+
+    def __len__(self) -> int:
+        return len(self._runs)
 
     def _fit(self) -> None:
         runs = np.repeat(np.arange(len(self._runs)), [len(run.steps) for run in self._runs])
