@@ -3,7 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["EndpointKnowledge", "Posting", "combined_knowledge"]
+__all__ = ["LONG_AGO_S", "EndpointKnowledge", "Posting", "combined_knowledge"]
+
+
+LONG_AGO_S = 3600.0
+"""The age of what was never seen, or longer ago than it matters, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,9 @@ class EndpointKnowledge:
         tpot_count: answers that this was learned from, capped; 0: nothing was learned.
         ttft_idle_s: its time to first token when idle, seconds.
         ttft_count: answers that this was learned from, capped.
+        pace_s: the time per output token that was last seen there, seconds; 0: none was.
+        pace_calls: how many calls ran there then, as far as was known.
+        pace_age_s: how long ago that was, seconds.
     """
 
     endpoint: str
@@ -46,12 +53,16 @@ class EndpointKnowledge:
     tpot_count: float = 0.0
     ttft_idle_s: float = 0.0
     ttft_count: float = 0.0
+    pace_s: float = 0.0
+    pace_calls: float = 0.0
+    pace_age_s: float = LONG_AGO_S
 
 
 def combined_knowledge(clients: Iterable[Iterable[EndpointKnowledge]]) -> tuple[EndpointKnowledge, ...]:
     """What several clients know together, one entry for each endpoint that any of them names.
 
-    What was spent adds up, the longest rest counts, and of the speeds the one that was learned from most.
+    What was spent adds up, the longest rest counts, of the speeds the one that was learned from most, and of the paces
+    the one that was seen last.
     """
     parts: dict[str, list[EndpointKnowledge]] = {}
     for told in clients:
@@ -63,6 +74,7 @@ def combined_knowledge(clients: Iterable[Iterable[EndpointKnowledge]]) -> tuple[
 def _combined(endpoint: str, told: list[EndpointKnowledge]) -> EndpointKnowledge:
     tpot = max(told, key=lambda one: one.tpot_count)
     ttft = max(told, key=lambda one: one.ttft_count)
+    pace = min(told, key=lambda one: one.pace_age_s)
     return EndpointKnowledge(
         endpoint,
         rest_s=max(one.rest_s for one in told),
@@ -73,4 +85,7 @@ def _combined(endpoint: str, told: list[EndpointKnowledge]) -> EndpointKnowledge
         tpot_count=tpot.tpot_count,
         ttft_idle_s=ttft.ttft_idle_s,
         ttft_count=ttft.ttft_count,
+        pace_s=pace.pace_s,
+        pace_calls=pace.pace_calls,
+        pace_age_s=pace.pace_age_s,
     )

@@ -60,6 +60,7 @@ class EndpointSpeeds:
         self._answer_tokens = [1.0] * count  # at first every report counts as an answer: a wrong profile is soon mended
         self.heard, self.misfit = [0] * count, [KNOWN_SPREAD**2] * count
         self.excess_at = np.zeros(count)
+        self.pace_seen_at = [-math.inf] * count
         self._factors = [LatencyFactors() for _ in endpoints]
         self._age_at = -math.inf
         self._strangers = untold(endpoints)
@@ -112,6 +113,7 @@ class EndpointSpeeds:
         self._rows.tpot_in_flight[i] += weight * (joined - self._rows.tpot_in_flight[i])
         self._rows.seen_at[i] = now
         self._saw_batch(i, pace, own, weight)
+        self.pace_seen_at[i] = now
         expected = self._prior_alone_s[i] + self._prior_per_batch_s[i] * usual
         share = tokens / max(tokens, self._answer_tokens[i])  # of an answer: the more run there, the more reports come
         self.pace_count[i] = min(self.pace_count[i] + share, _SLOW_COUNT)

@@ -4,7 +4,7 @@ Only what a client saw itself is told, never what it was told: else a rest that 
 a little longer each time, for ever.
 """
 
-from agentsched.core.shared import EndpointKnowledge
+from agentsched.core.shared import LONG_AGO_S, EndpointKnowledge
 from agentsched.scheduler.endpoint_table import EndpointTable
 from agentsched.scheduler.events import OthersKnow
 
@@ -18,6 +18,9 @@ _NEWCOMER = 4.0
 
 _TRUST = 8.0
 """... and lets it count as so many of its own at most: hosts differ in their way to the server."""
+
+_NEWER_S = 0.25
+"""A pace that others saw is believed if it is newer than the own one by this much: ages are known no better, seconds."""
 
 
 def first_hand(table: EndpointTable, now: float) -> tuple[EndpointKnowledge, ...]:
@@ -42,6 +45,9 @@ def _of(table: EndpointTable, i: int, now: float) -> EndpointKnowledge:
         tpot_count=min(table.speeds.heard[i], table.speeds.pace_count[i] - 1.0),
         ttft_idle_s=table.rows.ttft_idle_s.item(i),
         ttft_count=min(table.speeds.heard[i], table.speeds.ttft_count[i] - 1.0),
+        pace_s=table.rows.tpot_s.item(i),
+        pace_calls=table.rows.tpot_in_flight.item(i),
+        pace_age_s=min(LONG_AGO_S, now - table.speeds.pace_seen_at[i]),
     )
 
 
@@ -57,6 +63,7 @@ def take_over(table: EndpointTable, event: OthersKnow, now: float) -> list[int]:
             opened.append(i)
         table.gates.told(i, closed_until=closed_until, requests=known.requests, tokens=known.tokens, at=event.at)
         _take_over_speed(table, i, known)
+        _take_over_pace(table, i, known, event.at)
     return opened
 
 
@@ -65,3 +72,10 @@ def _take_over_speed(table: EndpointTable, i: int, known: EndpointKnowledge) -> 
         table.speeds.learned_pace(i, known.tpot_s, min(_TRUST, known.tpot_count))
     if table.speeds.ttft_count[i] < _NEWCOMER <= known.ttft_count and known.ttft_idle_s > 0.0:
         table.speeds.learned_ttft(i, known.ttft_idle_s, min(_TRUST, known.ttft_count))
+
+
+def _take_over_pace(table: EndpointTable, i: int, known: EndpointKnowledge, at: float) -> None:
+    """The last look at an endpoint's pace counts, whoever had it: one of many clients has few tokens of its own."""
+    seen_at, rows = at - known.pace_age_s, table.rows
+    if known.pace_s > 0.0 and seen_at > rows.seen_at.item(i) + _NEWER_S:
+        rows.tpot_s[i], rows.tpot_in_flight[i], rows.seen_at[i] = known.pace_s, known.pace_calls, seen_at

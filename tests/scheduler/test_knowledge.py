@@ -128,6 +128,31 @@ def test_who_has_seen_enough_believes_its_own_eyes_and_tells_them():
     assert tells(bench)["a"] == own
 
 
+def test_the_last_look_at_a_pace_counts_whoever_had_it():
+    bench = Bench(endpoint("a", profile=PRIOR))
+    rows = bench.scheduler.ledger.table.rows
+    told(bench, EndpointKnowledge("a", pace_s=0.05, pace_calls=7.0, pace_age_s=1.0))
+    assert (rows.tpot_s[0], rows.tpot_in_flight[0], bench.now - rows.seen_at[0]) == (0.05, 7.0, 1.0)
+    told(bench, EndpointKnowledge("a", pace_s=0.5, pace_calls=70.0, pace_age_s=1.1))
+    assert rows.tpot_s[0] == 0.05, "that was before"
+    assert tells(bench) == {}, "hearsay is not passed on"
+
+
+def test_a_pace_is_told_as_old_as_it_is_and_nothing_of_one_never_seen():
+    bench = Bench(endpoint("a", profile=PRIOR), "b", policy=FirstReady())
+    seen = bench.call()
+    bench.advance(0.3)
+    bench.progress(seen)
+    bench.advance(0.4)
+    bench.progress(seen, 20)
+    bench.advance(2.0)
+    own = tells(bench)["a"]
+    assert own.pace_s == pytest.approx(0.4 / 19, rel=0.05)
+    assert own.pace_age_s == pytest.approx(2.0)
+    told(bench, EndpointKnowledge("b", pace_s=0.0))
+    assert bench.scheduler.ledger.table.rows.seen_at[1] == -np.inf
+
+
 def test_unknown_endpoints_are_no_matter_and_the_recording_replays():
     bench = Bench("a", "b", policy=FirstReady())
     told(bench, EndpointKnowledge("elsewhere", 1.0), EndpointKnowledge("a", rest_s=3.0))
