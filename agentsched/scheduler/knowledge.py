@@ -20,7 +20,7 @@ _TRUST = 8.0
 """... and lets it count as so many of its own at most: hosts differ in their way to the server."""
 
 _NEWER_S = 0.25
-"""A pace that others saw is believed if it is newer than the own one by this much: ages are known no better, seconds."""
+"""A pace that others saw is believed if it is newer by this much: ages are known no better, seconds."""
 
 
 def first_hand(table: EndpointTable, now: float) -> tuple[EndpointKnowledge, ...]:
