@@ -5,6 +5,7 @@ Raises ConfigError for what cannot be understood.
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -12,7 +13,7 @@ import click
 from agentsched.errors import ConfigError
 from agentsched.sim.grid import PolicyChoice
 
-__all__ = ["duration_option", "jobs_option", "load_of", "loads_of", "policy_choice", "seeds_of"]
+__all__ = ["duration_option", "jobs_option", "load_of", "loads_of", "policy_choice", "seeds_of", "writable"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -86,3 +87,14 @@ def seeds_of(text: str) -> list[int]:
     if not seeds:
         raise ConfigError("names no seed", field="--seeds", given=text, allowed="e.g. 1-5 or 1,4,7-9")
     return list(dict.fromkeys(seeds))
+
+
+def writable(path: Path | None, option: str) -> None:
+    """See to it that a file can be written before the work that fills it is begun; it is made if it is not there."""
+    if path is None:
+        return
+    try:
+        with path.open("ab"):
+            pass
+    except OSError as error:
+        raise ConfigError(f"cannot be written: {error.strerror or error}", field=option, given=str(path)) from error

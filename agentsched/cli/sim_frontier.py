@@ -6,7 +6,15 @@ from typing import Any
 import click
 
 from agentsched.cli.output import json_option, people, print_json
-from agentsched.cli.sim_arguments import duration_option, jobs_option, load_of, loads_of, policy_choice, seeds_of
+from agentsched.cli.sim_arguments import (
+    duration_option,
+    jobs_option,
+    load_of,
+    loads_of,
+    policy_choice,
+    seeds_of,
+    writable,
+)
 from agentsched.cli.sim_running import simulate_all
 from agentsched.cli.sim_tables import number, percent, plain_table, plots
 from agentsched.core.duration import parse_duration
@@ -64,6 +72,7 @@ def frontier(
         list(dict.fromkeys(choices)),
         [Setup(seed=seed, load=only_load, duration_s=duration_s) for seed in seeds_of(seeds)],
     )
+    writable(out, "--out")
     done = simulate_all(tasks, jobs)
     points = frontier_of(compare([(task, one.outcome) for task, one in done], tasks).results)
     if draw is not None:

@@ -10,8 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from agentsched.bench.machine import package_versions
 from agentsched.bench.sheets import Sheet, drawn, markdown_section, write_section
 from agentsched.cli.output import json_option, people, print_json, progress
-from agentsched.cli.sim_arguments import jobs_option, seeds_of
-from agentsched.errors import ConfigError
+from agentsched.cli.sim_arguments import jobs_option, seeds_of, writable
 from agentsched.sim.intervals import Estimate
 from agentsched.sim.papers.experiment import Claim, Lab, Measured
 from agentsched.sim.papers.table import PAPERS, Reproduced, find_paper, reproduce
@@ -40,6 +39,7 @@ def paper(name: str | None, seeds: str, quick: bool, markdown: Path | None, jobs
         _list(as_json)
         return
     chosen = find_paper(name)
+    writable(markdown, "--markdown")
     columns = (TextColumn(chosen.name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -126,8 +126,6 @@ def _assumed(result: Reproduced) -> list[str]:
 
 
 def _write(path: Path, result: Reproduced, command: str) -> None:
-    if not path.parent.is_dir():
-        raise ConfigError("no such directory", field="--markdown", given=str(path.parent))
     text = markdown_section(command, _sheets(result), [], [result.paper.source, *_assumed(result)])
     write_section(path, result.paper.name, f"### {result.paper.title}\n\n{text}")
 

@@ -9,6 +9,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from agentsched.cli.main import main
+from agentsched.errors import ConfigError
 from agentsched.policy.studies import ABLATIONS, SWEEPS
 from agentsched.policy.table import make_policy, policy_factory
 from agentsched.sim import tuning
@@ -90,7 +91,8 @@ def test_ablate_switches_off_one_part_after_the_other(run):
     assert document["policy"] == document["against"] == "tail_aware"
     assert list(document["lost"]) == [
         "independent sums",
-        "one constant length",
+        "one constant length, with its spread",
+        "one constant length, as certain",
         "nothing known at first",
         "true lengths and remainders",
     ]
@@ -193,3 +195,44 @@ def test_mistakes_are_told(run, arguments: tuple[str, ...], said: str):
     result = run(*arguments)
     assert result.exit_code != 0
     assert said in " ".join(result.stderr.split())
+
+
+def test_a_picture_that_cannot_be_written_is_told_of_before_the_work(tmp_path: Path) -> None:
+    arguments = ["sim", "frontier", "large-512", "--jobs", "1", "--out", str(tmp_path / "none" / "frontier.png")]
+    made = CliRunner().invoke(main, arguments)
+    assert made.exit_code == 2
+    assert "--out: cannot be written: No such file or directory" in made.output
+
+
+# -- forecasts -------------------------------------------------------------------------------------------------------
+
+
+def test_forecasts_tells_the_share_that_is_kept_and_the_gain_on_one_length(run):
+    quick = ("forecasts", "small.yaml", "--seeds", "1,2", "--duration", "3s", "--load", "3", "--jobs", "1")
+    document = json.loads(run(*quick, "--json").stdout)
+    (found,) = document["scenarios"]
+    assert found["scenario"] == "small"
+    assert found["share"]["count"] == 2
+    assert set(found["goodput"]) == {"learned", "true lengths", "one length, with its spread", "one length, as certain"}
+    shown = run(*quick)
+    assert shown.exit_code == 0
+    assert "of true lengths" in shown.stdout
+
+
+def test_forecasts_says_where_there_is_nothing_to_compare_with(run):
+    Path("hopeless.yaml").write_text(
+        yaml.safe_dump(
+            {
+                **yaml.safe_load(Path("small.yaml").read_text()),
+                "name": "hopeless",
+                "deadlines": {"multiples": [{"times": 0.01, "share": 1}], "plus": 0},
+            }
+        ),
+        encoding="utf-8",
+    )
+    with pytest.raises(ConfigError, match=r"hopeless: no run met its deadline"):
+        CliRunner(catch_exceptions=False).invoke(
+            main,
+            ["sim", "forecasts", "hopeless.yaml", "--seeds", "1", "--duration", "3s", "--jobs", "1"],
+            standalone_mode=False,
+        )

@@ -46,7 +46,7 @@ def _arms(lab: Lab) -> list[Arm]:
     scenario = {
         "name": "goodserve-migration",
         "load": _RATES[0],
-        "duration": 300.0 * lab.scale,
+        "duration": 200.0 * lab.scale,
         "endpoints": [{**one, "count": 2} for one in one_of_each()],
         "workload": {"trace": trace},
         "continuation": True,

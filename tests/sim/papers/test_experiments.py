@@ -73,3 +73,10 @@ def test_the_command_lists_and_writes(tmp_path: Path) -> None:
     assert f"{100 * arm['attainment']['mean']:.1f} %" in row
     assert re.search(r"assumed: Poisson arrivals", text)
     assert "not public" in text
+
+
+def test_a_page_that_cannot_be_written_is_told_of_before_the_work(tmp_path: Path) -> None:
+    arguments = ["sim", "paper", "drift-recovery-512", "--jobs", "1", "--markdown", str(tmp_path / "none" / "page.md")]
+    made = CliRunner().invoke(main, arguments)
+    assert made.exit_code == 2
+    assert "--markdown: cannot be written: No such file or directory" in made.output
