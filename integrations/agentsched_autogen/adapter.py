@@ -11,7 +11,7 @@ from agentsched.workflow.steps import register_step_source
 from agentsched.workflow.structure import tell_structure
 from agentsched_autogen.messages import delivering, sending
 from agentsched_autogen.naming import PLACES, current_step, name_of_run
-from agentsched_autogen.structure import ASSISTANT, remembering, team_structure
+from agentsched_autogen.structure import ASSISTANT, dumping, remembering, team_structure
 
 __all__ = ["install"]
 
@@ -48,6 +48,7 @@ def _of_core(core: ModuleType) -> Iterator[ReplacedMethod]:
     for name in ("send_message", "publish_message"):
         yield ReplacedMethod(core.SingleThreadedAgentRuntime, name, sending)
     yield ReplacedMethod(core.BaseAgent, "on_message", delivering)
+    yield ReplacedMethod(core.ComponentToConfig, "dump_component", dumping)
 
 
 def _of_agents(agents: ModuleType) -> Iterator[ReplacedMethod]:

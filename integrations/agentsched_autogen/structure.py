@@ -2,7 +2,9 @@
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -10,7 +12,7 @@ from weakref import WeakKeyDictionary
 from agentsched.core.structure import EdgeKind, StructureEdge, WorkflowStructure
 from agentsched.workflow.replacing import ReplacedMethod
 
-__all__ = ["ASSISTANT", "remembering", "team_structure"]
+__all__ = ["ASSISTANT", "dumping", "remembering", "team_structure"]
 
 ASSISTANT = "AssistantAgent"
 """The agent whose calls per turn are known."""
@@ -18,6 +20,8 @@ ASSISTANT = "AssistantAgent"
 _ORDERED = "RoundRobinGroupChat"
 _MANAGERS = {"SelectorGroupChat": "SelectorGroupChatManager", "MagenticOneGroupChat": "MagenticOneOrchestrator"}
 _built: WeakKeyDictionary[Any, Mapping[str, Any]] = WeakKeyDictionary()
+_reading: ContextVar[bool] = ContextVar("agentsched_autogen_reading", default=False)
+"""Whether a team is being read: what of it cannot be serialised then says its name only."""
 
 
 class _Team(NamedTuple):
@@ -50,6 +54,27 @@ def remembering(replaced: ReplacedMethod, original: Callable[..., None]) -> obje
             _built.setdefault(built, {key: value for key, value in given.arguments.items() if value is not built})
 
     return init
+
+
+def dumping(replaced: ReplacedMethod, original: Callable[..., Any]) -> object:
+    """Around ``dump_component``: while a team is read, a part that cannot be serialised does not spoil the rest."""
+    component_model = sys.modules[original.__module__].ComponentModel
+
+    @functools.wraps(original)
+    def dump_component(component: Any) -> Any:
+        if not (replaced.on and _reading.get()):
+            return original(component)
+        try:
+            return original(component)
+        except Exception:  # noqa: BLE001  # an agent's, tool's or client's own code: whatever it raises, it cannot
+            kind = type(component)
+            return component_model(
+                provider=f"{kind.__module__}.{kind.__qualname__}",
+                component_type=getattr(component, "component_type", None),
+                config={"name": name} if isinstance(name := getattr(component, "name", None), str) else {},
+            )
+
+    return dump_component
 
 
 def team_structure(team: Any) -> WorkflowStructure | None:
@@ -86,11 +111,17 @@ def _from_arguments(built: Mapping[str, Any]) -> _Team:
 
 
 def _from_component(team: Any) -> _Team:
-    """What a team that was built before the adapter went in says when it is asked to serialise itself."""
+    """What a team that was built before the adapter went in says when it is asked to serialise itself.
+
+    Of a team of a kind of its own, or a graph that leads nowhere any more, that may be nothing.
+    """
+    token = _reading.set(True)
     try:
         config = team.dump_component().config
-    except Exception:  # noqa: BLE001  # the code of every participant, tool and client: whatever it raises, it cannot
+    except Exception:  # noqa: BLE001  # see `dumping`, which may not be in
         return _Team([], {}, None, None, None)
+    finally:
+        _reading.reset(token)
     members = [member for member in config.get("participants", ()) if "name" in member["config"]]
     return _Team(
         names=[member["config"]["name"] for member in members],

@@ -10,7 +10,7 @@ from agentsched.workflow.holding import held_generator
 from agentsched.workflow.replacing import ReplacedMethod
 from agentsched.workflow.steps import register_step_source
 from agentsched.workflow.structure import tell_structure
-from agentsched_crewai.naming import PLACES, current_step, name_of_agent, name_of_task, remember_role
+from agentsched_crewai.naming import PLACES, current_step, current_task, name_of_agent, name_of_task, remember_role
 from agentsched_crewai.structure import crew_structure
 
 __all__ = ["install"]
@@ -26,7 +26,7 @@ def install() -> Callable[[], None]:
     Returns:
         A function that undoes it; calling it twice does no harm.
     """
-    undo_names = register_step_source(current_step)
+    undo_names = register_step_source(current_step, current_task)
     undo_methods = replace_on_import({"crewai": _of_crewai, "crewai.types.streaming": _of_streaming})
 
     def undo() -> None:

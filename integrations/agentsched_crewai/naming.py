@@ -7,7 +7,16 @@ from typing import Any
 
 from agentsched.workflow.adapting import NamedPlaces
 
-__all__ = ["PLACES", "agent_label", "current_step", "name_of_agent", "name_of_task", "remember_role", "task_label"]
+__all__ = [
+    "PLACES",
+    "agent_label",
+    "current_step",
+    "current_task",
+    "name_of_agent",
+    "name_of_task",
+    "remember_role",
+    "task_label",
+]
 
 PLACES = NamedPlaces(ContextVar("agentsched_crewai", default=None))
 """Where CrewAI is."""
@@ -28,6 +37,12 @@ def current_step() -> str | None:
     named behind that agent: ``"research/Researcher/task1/Helper"``. None outside CrewAI.
     """
     return PLACES.current() or flow_method()
+
+
+def current_task() -> tuple[str, ...] | None:
+    """The place as a path: flow methods, tasks and agents that have begun side by side never wait for one another."""
+    step = current_step()
+    return None if step is None else tuple(step.split("/"))
 
 
 def flow_method() -> str | None:

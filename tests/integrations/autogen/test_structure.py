@@ -16,6 +16,7 @@ from autogen_agentchat.teams import (
     SelectorGroupChat,
     Swarm,
 )
+from autogen_core.tools import FunctionTool
 
 import agentsched as ags
 from agentsched.core.structure import WorkflowStructure
@@ -130,8 +131,40 @@ class Odd(BaseChatAgent):
         pass
 
 
-def test_a_team_that_cannot_be_serialised_is_known_only_if_it_was_seen_being_built():
-    assert team_structure(RoundRobinGroupChat([Odd("odd", "d")])) is None
+def unloadable(tools):
+    """Tools that cannot be serialised: their source is nowhere."""
+    for each in tools:
+        namespace = {}
+        exec(f"def {each}() -> str:\n    return 'x'", namespace)
+        yield FunctionTool(namespace[each], description="d")
+
+
+def test_of_a_team_that_cannot_be_serialised_names_turns_and_graph_are_known_all_the_same(make_agent):
+    """Also where it was built before the adapter went in."""
+    before = RoundRobinGroupChat([Odd("odd", "d"), make_agent("tools", tools=list(unloadable("ab")))], max_turns=3)
+    members = [Odd("plan", "d"), make_agent("left"), make_agent("right"), Odd("write", "d")]
+    graph = DiGraphBuilder()
+    for member in members:
+        graph.add_node(member)
+    for middle in members[1:3]:
+        graph.add_edge(members[0], middle).add_edge(middle, members[3])
+    flow = GraphFlow(members, graph.build())
+    assert team_structure(before) is None
+    undo = install()
+    structure = team_structure(before)
+    assert structure.nodes == ("odd", "tools")
+    assert (dict(structure.calls), structure.max_steps) == ({"tools": 2}, None)
+    structure = team_structure(flow)
+    assert (structure.entry, structure.joins) == (("plan",), ("write",))
+    assert set(structure.calls) == {"left", "right"}
+    with pytest.raises(NotImplementedError):  # asked by anybody else, it cannot as ever
+        before.dump_component()
+    undo()
+    with pytest.raises(NotImplementedError):
+        before.dump_component()
+
+
+def test_a_team_that_cannot_be_serialised_is_known_if_it_was_seen_being_built():
     undo = install()
     seen = RoundRobinGroupChat([Odd("odd", "d")], max_turns=3)
     undo()

@@ -1,24 +1,7 @@
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-from agentsched_crewai import install
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _collected() -> Iterator[None]:
-    """Clients that the framework leaves unclosed are reported in their own module, where that is ignored."""
-    yield
-    gc.collect()
-
-
-@pytest.fixture
-def adapter() -> Iterator[None]:
-    undo = install()
-    yield
-    undo()
 
 
 @pytest.fixture

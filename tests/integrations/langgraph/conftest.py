@@ -1,10 +1,7 @@
 import operator
-from collections.abc import Iterator
 from typing import Annotated, TypedDict
 
 import pytest
-
-from agentsched_langgraph import install
 
 
 class State(TypedDict, total=False):
@@ -18,10 +15,3 @@ class State(TypedDict, total=False):
 @pytest.fixture
 def state_type() -> type[State]:
     return State
-
-
-@pytest.fixture
-def adapter() -> Iterator[None]:
-    undo = install()
-    yield
-    undo()
