@@ -25,6 +25,10 @@ __all__ = ["Answer", "LiveAttempt"]
 _REPORT_EVERY_S = 0.1
 """Token progress is told to the scheduler at most this often, seconds."""
 
+_LAST_WORDS_S = 1.0
+"""Once a stream's output is complete, its usage and its end mark are waited for no longer than this, seconds: a server
+that stands still then has said everything, and nobody else is to be asked for more of it."""
+
 _DRAIN_S = 0.25
 """How long the end of a finished stream is waited for, so that its connection can be used again, seconds."""
 
@@ -183,6 +187,13 @@ class LiveAttempt:
             else:
                 self._refuse_plain_answer(await _read_bounded(response))
             return
+        async with asyncio.timeout(None) as last_words:
+            ended = await self._read_events(response, last_words)
+        if ended:
+            await self._drain(response)
+
+    async def _read_events(self, response: aiohttp.ClientResponse, last_words: asyncio.Timeout) -> bool:
+        """Read the stream to its end mark, which it answers; any other end of it is dealt with."""
         decoder, api = SseDecoder(), self._exchange.api
         async for piece in response.content.iter_any():
             for event in decoder.feed(piece):
@@ -191,21 +202,27 @@ class LiveAttempt:
                 chunk = read_chunk(api, event.data)
                 if chunk.error is not None:
                     self._fail_in_band(event.raw, chunk.error)
-                    return
+                    return False
+                if chunk.done and not (self._tokens or self._finished_output):
+                    raise MalformedAnswer("the stream ended without any output")
                 full = self._take(event.raw, chunk)
                 self._count(chunk)
                 if full:
+                    last_words.reschedule(None)
                     await self._hold()
                 if self._stopped:
-                    return
+                    return False
                 if chunk.done:
+                    last_words.reschedule(None)
                     self._finish(self._usage)
-                    await self._drain(response)
-                    return
+                    return True
+            if self._finished_output and self._alone and last_words.when() is None:
+                last_words.reschedule(asyncio.get_running_loop().time() + _LAST_WORDS_S)
         if self._finished_output:
             self._finish_unmarked()
         else:
             self._fail(Failure(FailureKind.RESET, "the stream was cut before its end"))
+        return False
 
     def _refuse_plain_answer(self, content: bytes) -> None:
         error = error_of(read_answer(content))
@@ -251,6 +268,11 @@ class LiveAttempt:
         if self.splice is None:
             return Handed.OTHER
         return self.splice.transcript.handed if self._added else Handed.NOTHING
+
+    @property
+    def _alone(self) -> bool:
+        """Whether there is one choice, so that its end is that of the output."""
+        return self.splice is not None or self.assembler is not None
 
     @property
     def _goes_on(self) -> bool:
@@ -306,8 +328,7 @@ class LiveAttempt:
 
     def _broke(self, error: Exception, stale: bool) -> None:
         """The connection broke, or its bytes are no answer: the end of the attempt, if its output was not complete."""
-        alone = self.splice is not None or self.assembler is not None  # with several choices, one may be missing
-        if self._finished_output and alone and isinstance(error, (aiohttp.ClientError, OSError)):
+        if self._finished_output and self._alone and isinstance(error, (aiohttp.ClientError, OSError)):
             try:
                 self._finish_unmarked()
             except MalformedAnswer as malformed:

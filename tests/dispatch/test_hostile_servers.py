@@ -1,0 +1,212 @@
+"""Servers that break off in odd places, or answer oddly, at the first request and well at the next one."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from email.utils import formatdate
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from agentsched.core.endpoint import Endpoint, Pool
+from agentsched.errors import StreamBroken
+from tests.dispatch.test_rescue import a_request, the_call
+
+WORDS = ["Grüße", " aus", " München", ": 😀", " und", " Schluss"]
+TEXT = "".join(WORDS)
+USAGE = {"prompt_tokens": 5, "completion_tokens": 6, "total_tokens": 11}
+
+Answering = Callable[[web.StreamResponse], Awaitable[None]]
+
+
+def event(**choice: object) -> bytes:
+    made = {"index": 0, "delta": {}, "finish_reason": None} | choice
+    chunk = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [made]}
+    return b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n"
+
+
+def said(text: str, **more: object) -> bytes:
+    return event(delta={"content": text}, **more)
+
+
+END = event(finish_reason="stop")
+LAST = b"data: " + json.dumps({"id": "x", "choices": [], "usage": USAGE}).encode() + b"\n\ndata: [DONE]\n\n"
+
+
+async def well(request: web.Request, have: str) -> web.StreamResponse:
+    """The rest of the text, from where the caller's ends."""
+    response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+    await response.prepare(request)
+    await response.write(said(TEXT.removeprefix(have)) + END + LAST)
+    return response
+
+
+@asynccontextmanager
+async def served(
+    first: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> AsyncIterator[tuple[Pool, list[dict]]]:
+    """Two endpoints, in truth one server, whose first answer is ``first``; gives the pool and what it is asked."""
+    asked: list[dict] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(await request.json())
+        if len(asked) == 1:
+            return await first(request)
+        last = asked[-1]["messages"][-1]
+        return await well(request, last["content"] if last["role"] == "assistant" else "")
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", answer)
+    async with TestServer(app) as server:
+        url = str(server.make_url("/v1"))
+        yield Pool([Endpoint(name=name, base_url=url, model="m", kind="vllm") for name in "ab"]), asked
+
+
+def broken(*written: bytes) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """A stream of these pieces whose connection then ends without the end of its body."""
+
+    async def first(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        for piece in written:
+            await response.write(piece)
+        await asyncio.sleep(0.02)
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    return first
+
+
+def plain(**fields: object) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def first(request: web.Request) -> web.StreamResponse:
+        return web.Response(**fields)
+
+    return first
+
+
+def limited(request: web.Request) -> Awaitable[web.StreamResponse]:
+    later = {"Retry-After": formatdate(time.time() + 30, usegmt=True)}
+    return plain(status=429, headers=later, body=b"{}")(request)
+
+
+BEGUN = event(delta={"role": "assistant", "content": ""}) + said(WORDS[0]) + said(WORDS[1])
+UMLAUT = said(WORDS[2])
+HALF_TOOL = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a'}}
+
+CASES = {
+    "cut inside a character": (broken(BEGUN, UMLAUT[: UMLAUT.index("ü".encode()) + 1]), "migrate"),
+    "cut inside an event": (broken(BEGUN, b'data: {"id": "x", "choi'), "migrate"),
+    "half a tool call": (broken(event(delta={"content": None, "tool_calls": [HALF_TOOL]})), "begun anew"),
+    "an event that is no object": (broken(BEGUN, b"data: [1, 2]\n\n"), "migrate"),
+    "only the end mark": (broken(b"data: [DONE]\n\n"), "begun anew"),
+    "200 with an error": (
+        plain(body=b'{"error": {"message": "overloaded"}}', content_type="application/json"),
+        "begun anew",
+    ),
+    "200 with a page": (plain(text="<html>gateway</html>", content_type="text/html"), "begun anew"),
+    "200 with garbage": (plain(body=b"\xff\xfe{{{", content_type="application/json"), "begun anew"),
+    "429 with a date": (limited, "begun anew"),
+    "closed before its headers": (lambda request: _closed(request), "begun anew"),
+}
+
+
+async def _closed(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.close()
+    return web.Response()
+
+
+def text_of(stream: bytes) -> tuple[str, list[str], int]:
+    """Text, finish reasons and end marks."""
+    events = [json.loads(part[6:]) for part in stream.split(b"\n\n") if part.startswith(b"data: {")]
+    choices = [choice for one in events for choice in one["choices"]]
+    text = "".join(choice["delta"].get("content") or "" for choice in choices)
+    return text, [c["finish_reason"] for c in choices if c["finish_reason"]], stream.count(b"[DONE]")
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize(("first", "how"), CASES.values(), ids=CASES)
+async def test_the_caller_gets_one_whole_answer(make_runtime, first, how, stream):
+    async with served(first) as (pool, asked):
+        runtime = make_runtime(pool)
+        exchange = a_request("hi", **({"stream": True} if stream else {}))
+        reply = await runtime.dispatcher.send(the_call(exchange, 10.0), exchange)
+        if stream:
+            got = text_of(b"".join([piece async for piece in reply.stream]))
+            assert got == (TEXT, ["stop"], 1)
+        else:
+            choice = json.loads(reply.content)["choices"][0]
+            assert (choice["message"]["content"], choice["finish_reason"]) == (TEXT, "stop")
+        goes_on = asked[1]["messages"][-1]["role"] == "assistant"
+        assert goes_on == (how == "migrate")
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+async def test_a_server_that_stands_still_after_its_last_word_has_said_everything(make_runtime, stream):
+    """Nobody is asked to write more behind a finished text; its usage is not waited for without end."""
+    held = asyncio.Event()
+
+    async def first(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(said(TEXT) + END)
+        await held.wait()
+        return response
+
+    async with served(first) as (pool, asked):
+        runtime = make_runtime(pool)
+        exchange = a_request("hi", **({"stream": True} if stream else {}))
+        began = time.monotonic()
+        reply = await runtime.dispatcher.send(the_call(exchange, 20.0), exchange)
+        if stream:
+            assert text_of(b"".join([piece async for piece in reply.stream])) == (TEXT, ["stop"], 1)
+        else:
+            assert json.loads(reply.content)["choices"][0]["message"]["content"] == TEXT
+        assert time.monotonic() - began < 5.0
+        assert len(asked) == 1
+        held.set()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"n": 2}, {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {}}}}],
+    ids=["two choices", "a schema"],
+)
+async def test_what_nobody_can_go_on_with_ends_clearly(make_runtime, fields):
+    """No end mark, no finish reason: nothing that a caller could take for the whole."""
+    async with served(broken(BEGUN)) as (pool, asked):
+        runtime = make_runtime(pool)
+        exchange = a_request("hi", stream=True, **fields)
+        needs = frozenset({"n"}) if "n" in fields else frozenset()
+        reply = await runtime.dispatcher.send(the_call(exchange, 10.0, needs=needs), exchange)
+        got: list[bytes] = []
+
+        async def read() -> None:
+            async for piece in reply.stream:
+                got.append(piece)
+
+        with pytest.raises(StreamBroken):
+            await read()
+        assert text_of(b"".join(got)) == (WORDS[0] + WORDS[1], [], 0)
+        assert len(asked) == 1
+
+
+async def test_log_probabilities_stay_with_their_own_tokens(make_runtime):
+    def probable(text: str) -> dict:
+        return {"content": [{"token": text, "logprob": -0.5}]}
+
+    first = broken(*(said(word, logprobs=probable(word)) for word in WORDS[:3]))
+    async with served(first) as (pool, _):
+        runtime = make_runtime(pool)
+        exchange = a_request("hi", stream=True, logprobs=True)
+        reply = await runtime.dispatcher.send(the_call(exchange, 10.0), exchange)
+        stream = b"".join([piece async for piece in reply.stream])
+        assert text_of(stream) == (TEXT, ["stop"], 1)
+        events = [json.loads(part[6:]) for part in stream.split(b"\n\n") if part.startswith(b"data: {")]
+        told = [choice for one in events for choice in one["choices"] if choice.get("logprobs")]
+        assert [c["delta"]["content"] for c in told] == WORDS[:3]
+        assert [c["logprobs"]["content"][0]["token"] for c in told] == WORDS[:3]
