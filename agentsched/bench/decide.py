@@ -1,8 +1,8 @@
 """What a decision costs: the real scheduler with many calls in flight, by pool size and policy, in CPU time."""
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import count
 
 import numpy as np
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from agentsched import clock
 from agentsched.core.call import ModelCall, RunInfo, Usage
+from agentsched.core.decision import Decision
 from agentsched.core.endpoint import Endpoint, Pool, Profile
 from agentsched.core.forecast import QuantileForecast
 from agentsched.core.protocols import Policy
 from agentsched.core.remainder import RemainderForecast, RunHistory
-from agentsched.scheduler.actions import Start
+from agentsched.scheduler.actions import Record
 from agentsched.scheduler.events import AttemptFinished, CallArrived, Event, ReviewDue, RunStarted, TokensProgressed
 from agentsched.scheduler.scheduler import Scheduler
 
@@ -23,10 +24,14 @@ __all__ = ["Cost", "Decide", "Options", "Spread", "Wait", "measure"]
 Array = NDArray[np.float64]
 
 _MODEL, _WORKFLOW, _STEPS = "m", "bench", ("plan", "search", "write")
+_KNOWN_LENGTHS = {step: QuantileForecast.lognormal(80.0 * (k + 1), 0.7) for k, step in enumerate(_STEPS)}
 _PER_RUN, _DEADLINE_S = 12, 60.0
+_FILL_S, _PAUSE_S = 2.0, 1e-4
+_OFF = 0.15
 _WARM_UP = 200
 _TICKS, _TICK_S = 50, 0.6
 _IN_FLIGHT_MOST = 2048
+_KINDS = (CallArrived, ReviewDue, TokensProgressed, AttemptFinished)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +114,8 @@ class Decide:
 class _Lengths:
     """A known distribution per step, as after some time of learning."""
 
-    def __init__(self) -> None:
-        self._known = {step: QuantileForecast.lognormal(80.0 * (k + 1), 0.7) for k, step in enumerate(_STEPS)}
-
     def predict(self, call: ModelCall, history: RunHistory) -> QuantileForecast:
-        return self._known[call.step]
+        return _KNOWN_LENGTHS[call.step]
 
 
 class _Remainders:
@@ -158,25 +160,37 @@ def _pool(endpoints: int, rng: np.random.Generator) -> Pool:
 
 
 class _Bench:
-    """A scheduler under a steady load on virtual time."""
+    """A scheduler under a steady load on virtual time: whenever an answer ends, another call arrives.
+
+    Answers take the time that was forecast for their length, give or take, as forecasts hold in daily use: where they
+    do not, the policy gives way to a simpler one, and that one would be measured.
+    """
 
     def __init__(self, options: Options, endpoints: int, policy: Policy) -> None:
         self._rng = np.random.default_rng(options.seed)
         self._options, self._endpoints = options, endpoints
         self._scheduler = Scheduler(_pool(endpoints, self._rng), policy, _Lengths(), _Remainders(self._rng))
         self._in_flight = min(_IN_FLIGHT_MOST, options.in_flight * endpoints)
-        self._running: deque[tuple[str, str]] = deque()
-        self._numbers = count()
+        self._due: list[tuple[float, int, Event]] = []
+        self._calls, self._order = count(), count()
         self._now = 0.0
         self._own_s = _clock_cost_s()
+        self._taken: dict[type, list[float]] = {kind: [] for kind in _KINDS}
 
     def cost(self, policy: str) -> Cost:
         """Fill the pool, then let as many calls end as arrive."""
-        while len(self._running) < self._in_flight:
+        for _ in range(self._in_flight):
+            self._now += _FILL_S / self._in_flight
             self._arrive()
-        taken = np.array(list(self._steps()))[_WARM_UP:]
-        decision, second_thought, progress, answer = taken.T
+        for _ in range(_WARM_UP):
+            self._until_an_answer()
+        for taken in self._taken.values():
+            taken.clear()
+        for _ in range(self._options.decisions):
+            self._until_an_answer()
+        decision, second_thought, progress, answer = (np.array(self._taken[kind]) for kind in _KINDS)
         ticks = np.array([self._tick() for _ in range(_TICKS)]) - float(np.median(progress))
+        lives = decision + np.median(second_thought) + np.median(progress) + answer
         return Cost(
             self._endpoints,
             policy,
@@ -186,27 +200,26 @@ class _Bench:
             _spread(progress),
             _spread(second_thought),
             _spread(np.maximum(0.0, ticks) / self._in_flight),
-            tuple(_wait(rate, decision, taken.sum(axis=1), self._rng) for rate in self._options.rates),
+            tuple(_wait(rate, decision, lives, self._rng) for rate in self._options.rates),
         )
 
-    def _steps(self) -> Iterator[tuple[float, float, float, float]]:
-        for _ in range(self._options.decisions + _WARM_UP):
-            self._now += 1e-3
-            decision_s = self._arrive()
-            call_id, attempt_id = self._running[len(self._running) // 2]
-            thought_s = self._timed(ReviewDue(call_id))[0]
-            progress_s = self._timed(TokensProgressed(attempt_id, int(self._rng.integers(1, 200))))[0]
-            _, oldest = self._running.popleft()
-            answer_s = self._timed(AttemptFinished(oldest, Usage(900, 120)))[0]
-            yield decision_s, thought_s, progress_s, answer_s
+    def _until_an_answer(self) -> None:
+        """What is due, up to the next end of an answer, after which a call arrives."""
+        while True:
+            self._now, _, event = heappop(self._due)
+            self._timed(event)
+            if isinstance(event, AttemptFinished):
+                self._now += _PAUSE_S
+                self._arrive()
+                return
 
     def _tick(self) -> float:
         """The first report after a while pays for the tick."""
         self._now += _TICK_S
-        return self._timed(TokensProgressed(self._running[-1][1], int(self._rng.integers(1, 200))))[0]
+        return self._timed(TokensProgressed(self._last_attempt, int(self._rng.integers(1, 200))))
 
-    def _arrive(self) -> float:
-        number = next(self._numbers)
+    def _arrive(self) -> None:
+        number = next(self._calls)
         run, index = divmod(number, _PER_RUN)
         if index == 0:
             self._scheduler.handle(
@@ -225,17 +238,33 @@ class _Bench:
             prefix=run + 1,
             deadline_at=self._now + _DEADLINE_S - index,
         )
-        cost_s, attempt_id = self._timed(CallArrived(call))
-        assert attempt_id is not None, "nothing bounds this pool"
-        self._running.append((call.call_id, attempt_id))
-        return cost_s
+        self._timed(CallArrived(call))
 
-    def _timed(self, event: Event) -> tuple[float, str | None]:
-        """CPU seconds of one event, the clock's own taken off, and the attempt it started."""
+    def _timed(self, event: Event) -> float:
+        """CPU seconds of one event, the clock's own taken off; what follows from its actions is put down."""
         before = clock.cpu()
         actions = self._scheduler.handle(event, now=self._now)
         taken_s = max(0.0, clock.cpu() - before - self._own_s)
-        return taken_s, next((action.attempt_id for action in actions if isinstance(action, Start)), None)
+        self._taken[type(event)].append(taken_s)
+        for action in actions:
+            if isinstance(action, Record) and isinstance(action.record, Decision):
+                self._plan(action.record)
+        return taken_s
+
+    def _plan(self, decision: Decision) -> None:
+        """The life of an attempt: a second thought before its first token, that token, its end."""
+        self._last_attempt = decision.attempt_id
+        lengths = _KNOWN_LENGTHS[decision.step].values
+        tokens = int(self._rng.choice(lengths))
+        pace_s = (decision.e2e_s - decision.ttft_s) / (decision.output_tokens - 1.0)
+        off = float(self._rng.lognormal(0.0, _OFF))
+        first_s, last_s = off * decision.ttft_s, off * (decision.ttft_s + (tokens - 1) * pace_s)
+        for after_s, event in (
+            (0.8 * first_s, ReviewDue(decision.call_id)),
+            (first_s, TokensProgressed(decision.attempt_id, 1)),
+            (last_s, AttemptFinished(decision.attempt_id, Usage(None, tokens))),
+        ):
+            heappush(self._due, (self._now + after_s, next(self._order), event))
 
 
 def _clock_cost_s() -> float:
