@@ -20,11 +20,12 @@ ROWS, IN_FLIGHT, PREFILL, STAKE, QUEUE_STAKE = 6, 0, 1, 2, 5
 """Rows of what clients have: calls in flight, prompt tokens awaiting a first token, stake, mean stake, stake times
 tokens awaited, stake of the calls that wait for a place."""
 
-_MEAN_TAU_S = 60.0
+_MEAN_TAU_S = 120.0
 """Time constant of the means of what this client has, seconds: at any instant it has little at each endpoint."""
 
-_POOLED_CALLS = 2.0
-"""An own call at an endpoint is taken for typical after so many: until then, one of the whole pool is."""
+_POOLED_CALLS = 0.5
+"""What calls have at stake is taken from own ones at the same endpoint, with so many of the whole pool added: which
+endpoints serve those that have little to lose is what clients agree on without a word."""
 
 _LEAST_CALLS = 1e-9
 
