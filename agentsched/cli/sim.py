@@ -15,6 +15,7 @@ from agentsched.cli.output import json_option, people, print_json
 from agentsched.cli.sim_agree import agreement
 from agentsched.cli.sim_arguments import duration_option, jobs_option, loads_of, policy_choice, seeds_of
 from agentsched.cli.sim_capacity import capacity
+from agentsched.cli.sim_forecasts import forecasts
 from agentsched.cli.sim_frontier import frontier
 from agentsched.cli.sim_paper import paper
 from agentsched.cli.sim_running import Timed, simulate_all
@@ -41,7 +42,7 @@ def command() -> None:
     """Simulate pools and workloads on virtual time, with the scheduler that runs live."""
 
 
-for _other in (tune, ablate, capacity, frontier, paper, agreement):
+for _other in (tune, ablate, capacity, forecasts, frontier, paper, agreement):
     command.add_command(_other)
 
 
@@ -104,6 +105,11 @@ def _size(scenario: Any) -> int:
     help="Where forecasts come from.",
 )
 @click.option(
+    "--rests",
+    type=click.Choice([one.value for one in Knowledge]),
+    help="Where those of what follows a call come from; as --knowledge says when left out.",
+)
+@click.option(
     "--rectify/--no-rectify",
     default=True,
     show_default=True,
@@ -124,6 +130,7 @@ def run(
     share_every: str,
     share_delay: str,
     knowledge: str,
+    rests: str | None,
     rectify: bool,
     duration: str | None,
     jobs: int,
@@ -151,6 +158,7 @@ def run(
                 share_every_s=parse_duration(share_every, field="--share-every"),
                 share_delay_s=parse_duration(share_delay, field="--share-delay"),
                 knowledge=Knowledge(knowledge),
+                rests=None if rests is None else Knowledge(rests),
                 rules=Rules() if rectify else FIRST_CHOICE_ONLY,
                 duration_s=None if duration is None else parse_duration(duration, field="--duration"),
             )
@@ -205,6 +213,7 @@ def _document(comparison: Comparison, tasks: Sequence[Task], done: Sequence[tupl
         "clients": setup.clients,
         "share": setup.share.value,
         "knowledge": setup.knowledge.value,
+        "rests": (setup.rests or setup.knowledge).value,
         "rectify": setup.rules != FIRST_CHOICE_ONLY,
         "duration_s": setup.duration_s,
         **comparison.to_dict(),

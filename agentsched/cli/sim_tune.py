@@ -95,7 +95,8 @@ def _found(one: Tuned) -> dict[str, Any]:
 # -- ablation --------------------------------------------------------------------------------------------------------
 
 _KNOWLEDGE = {
-    "one constant length": Knowledge.CONSTANT,
+    "one constant length, with its spread": Knowledge.CONSTANT,
+    "one constant length, as certain": Knowledge.POINT,
     "nothing known at first": Knowledge.LEARNED,
     "true lengths and remainders": Knowledge.ORACLE,
 }

@@ -26,7 +26,7 @@ from agentsched.scheduler.events import (
     TokensProgressed,
 )
 from agentsched.scheduler.scheduler import Scheduler
-from agentsched.sim.knowledge import Learner
+from agentsched.sim.learning import Learner
 from agentsched.sim.migrating import Mover
 from agentsched.sim.plan import CallPlan
 from agentsched.sim.server import Server

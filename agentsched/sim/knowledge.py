@@ -1,4 +1,4 @@
-"""What clients know of output lengths and of what follows a call: given with a known error, or learned as live."""
+"""What clients know of output lengths and of what follows a call, at first or for good; `learning` adds to it."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -7,26 +7,20 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsched.core.call import ModelCall, Observation
+from agentsched.core.call import ModelCall
 from agentsched.core.forecast import QUANTILES, QuantileForecast, normal_quantiles
 from agentsched.core.protocols import LengthPredictor, RemainderPredictor
-from agentsched.core.records import CallEnded, Recordable, RunClosed
 from agentsched.core.remainder import RemainderForecast, RunHistory
-from agentsched.forecast.length import EmpiricalLengths
-from agentsched.forecast.length_learner import LengthLearner
+from agentsched.forecast.calibration import corrected, offset_of
+from agentsched.forecast.length import EmpiricalLengths, Scope, calibration_groups
 from agentsched.forecast.remainder import EmpiricalRemainders
-from agentsched.forecast.remainder_learner import RemainderLearner
-from agentsched.scheduler.events import ForecastsReplaced
 from agentsched.sim.averages import Averages, StepKey
 from agentsched.sim.plan import CallPlan, RunPlan
 from agentsched.sim.rests import certain_rest, rests_of
 from agentsched.sim.scenario import Scenario
 from agentsched.sim.workload import step_outputs
 
-__all__ = ["Book", "Knowledge", "Learner", "predictors"]
-
-_LEARN_EVERY_S = 0.25
-"""New knowledge reaches a scheduler at most this often, as live, seconds."""
+__all__ = ["Book", "Knowledge", "OneLength", "predictors"]
 
 _Z = normal_quantiles(QUANTILES)
 
@@ -39,7 +33,10 @@ class Knowledge(StrEnum):
     LEARNED = "learned"
     """Both from what the client itself has seen, by the learners that run live; at first it knows nothing."""
     CONSTANT = "constant"
-    """The same length for every call, the mean; remainders as in the study."""
+    """One length for every call, the mean, with the spread that calibration gives it as answers come, as live;
+    remainders as in the study."""
+    POINT = "point"
+    """The same length for every call, taken for certain; remainders as in the study."""
     RANDOM = "random"
     """A length drawn from the step's distribution, whatever the true one is; remainders as in the study."""
     ORACLE = "oracle"
@@ -116,15 +113,17 @@ class _TrueLengths:
         return QuantileForecast.constant(self._book.plan(call.call_id).output_tokens)
 
 
-class _OneLength:
-    """One length for all."""
+class OneLength:
+    """One length for all, corrected by what calibration has found so far: nothing, or an offset for each quantile."""
 
-    def __init__(self, tokens: float) -> None:
-        self._forecast = QuantileForecast.constant(tokens)
+    def __init__(self, tokens: float, offsets: Mapping[Scope, NDArray[np.float64]] | None = None) -> None:
+        self.tokens, self.forecast = tokens, QuantileForecast.constant(tokens)
+        self._offsets = {} if offsets is None else offsets
 
     def predict(self, call: ModelCall, history: RunHistory) -> QuantileForecast:
-        """The same forecast for every call."""
-        return self._forecast
+        """The same forecast for every call of a step."""
+        groups = calibration_groups(call.workflow, call.step, call.model)
+        return corrected(self.forecast, offset_of(self._offsets, groups))
 
 
 class _RandomLengths:
@@ -163,49 +162,39 @@ class _TrueRemainders:
 
 
 def predictors(
-    knowledge: Knowledge, book: Book, scenario: Scenario, averages: Averages
+    knowledge: Knowledge, book: Book, scenario: Scenario, averages: Averages, rests: Knowledge | None = None
 ) -> tuple[LengthPredictor, RemainderPredictor]:
-    """What a client's scheduler is given at its start."""
+    """What a client's scheduler is given at its start.
+
+    Args:
+        knowledge: where forecasts come from.
+        book: what predictors with foresight look into.
+        scenario: what is simulated.
+        averages: of the scenario.
+        rests: where forecasts of what follows a call come from; None: as ``knowledge`` says.
+    """
+    return _lengths(knowledge, book, scenario, averages), _rests(rests or knowledge, book, averages)
+
+
+def _lengths(knowledge: Knowledge, book: Book, scenario: Scenario, averages: Averages) -> LengthPredictor:
     match knowledge:
         case Knowledge.STUDY:
-            return _NoisyLengths(book, scenario), _AverageRemainders(averages.rests)
-        case Knowledge.CONSTANT:
-            return _OneLength(averages.output_tokens), _AverageRemainders(averages.rests)
-        case Knowledge.RANDOM:
-            return _RandomLengths(book, scenario), _AverageRemainders(averages.rests)
+            return _NoisyLengths(book, scenario)
         case Knowledge.ORACLE:
-            return _TrueLengths(book), _TrueRemainders(book)
+            return _TrueLengths(book)
+        case Knowledge.RANDOM:
+            return _RandomLengths(book, scenario)
         case Knowledge.LEARNED:
-            return EmpiricalLengths(), EmpiricalRemainders(guess=True)
+            return EmpiricalLengths()
+        case _:
+            return OneLength(averages.output_tokens)
 
 
-class Learner:
-    """The live learners, taught at once."""
-
-    def __init__(self) -> None:
-        self._lengths, self._remainders = LengthLearner(), RemainderLearner()
-        self._known = (EmpiricalLengths(), EmpiricalRemainders())
-        self._told_at = -_LEARN_EVERY_S
-
-    def take(self, record: Recordable) -> None:
-        """Learn from a record, if it teaches anything."""
-        match record:
-            case Observation():
-                self._lengths.learn(record)
-            case CallEnded():
-                self._lengths.call_ended(record)
-                self._remainders.call_ended(record)
-            case RunClosed():
-                self._lengths.run_closed(record)
-                self._remainders.run_closed(record)
-
-    def news(self, now: float) -> ForecastsReplaced | None:
-        """What is known now, if that changed and the last news are old enough."""
-        if now < self._told_at + _LEARN_EVERY_S:
-            return None
-        lengths, remainders = self._lengths.snapshot(), self._remainders.snapshot()
-        if lengths is None and remainders is None:
-            return None
-        self._told_at = now
-        self._known = (lengths or self._known[0], remainders or self._known[1])
-        return ForecastsReplaced(*self._known)
+def _rests(knowledge: Knowledge, book: Book, averages: Averages) -> RemainderPredictor:
+    match knowledge:
+        case Knowledge.ORACLE:
+            return _TrueRemainders(book)
+        case Knowledge.LEARNED:
+            return EmpiricalRemainders(guess=True)
+        case _:
+            return _AverageRemainders(averages.rests)

@@ -12,7 +12,8 @@ from agentsched.sim.agent import Manners
 from agentsched.sim.averages import Averages, averages_of
 from agentsched.sim.client import Client, Watcher
 from agentsched.sim.course import Course
-from agentsched.sim.knowledge import Book, Knowledge, Learner, predictors
+from agentsched.sim.knowledge import Book, Knowledge, predictors
+from agentsched.sim.learning import learner_of
 from agentsched.sim.migrating import Migration, Mover
 from agentsched.sim.outcome import Outcome
 from agentsched.sim.pool import client_pool, serving_models
@@ -42,6 +43,7 @@ class Setup:
         load: runs per second; None: the scenario's.
         clients: independent client processes, from 1 to 32.
         knowledge: where forecasts come from.
+        rests: where forecasts of what follows a call come from; None: as ``knowledge`` says.
         duration_s: for how long runs arrive; None: the scenario's.
         share: what clients know of each other.
         share_every_s: how often they tell or read it, seconds.
@@ -57,6 +59,7 @@ class Setup:
     load: float | None = None
     clients: int = 1
     knowledge: Knowledge = Knowledge.STUDY
+    rests: Knowledge | None = None
     duration_s: float | None = None
     share: Sharing = Sharing.NONE
     share_every_s: float = 0.5
@@ -128,22 +131,17 @@ class Simulation(Course):
         pool = client_pool(scenario, setup.seed, mean_context_tokens=averages.context_tokens)
         shed = AdmissionRules(scenario.admission.floor, scenario.admission.give_up)
         rules = replace(setup.rules, admission=shed) if shed != AdmissionRules() else setup.rules
+        given = [predictors(setup.knowledge, book, scenario, averages, setup.rests) for _ in range(setup.clients)]
         clients = [
             Client(
-                Scheduler(
-                    pool,
-                    make_policy(),
-                    *predictors(setup.knowledge, book, scenario, averages),
-                    rules,
-                    setup.clients,
-                ),
+                Scheduler(pool, make_policy(), *known, rules, setup.clients),
                 servers,
                 timeline,
-                learner=Learner() if setup.knowledge is Knowledge.LEARNED else None,
+                learner=learner_of(setup.knowledge, setup.rests, known),
                 mover=None if setup.migration is None else Mover(setup.migration),
                 watch=watch,
             )
-            for _ in range(setup.clients)
+            for known in given
         ]
         Exchange(
             setup.share,

@@ -16,7 +16,8 @@ from agentsched.sim.arrivals import arrival_times
 from agentsched.sim.client import Client
 from agentsched.sim.course import Course
 from agentsched.sim.ideal import IdealTimes
-from agentsched.sim.knowledge import Book, Learner
+from agentsched.sim.knowledge import Book
+from agentsched.sim.learning import Learner
 from agentsched.sim.outcome import RunResult
 from agentsched.sim.plan import MODEL, RunPlan
 from agentsched.sim.pool import serving_model
@@ -138,7 +139,7 @@ class Replay:
                 Scheduler(self._pool, make_policy(), EmpiricalLengths(), EmpiricalRemainders(), self._settings.rules),
                 servers,
                 timeline,
-                learner=Learner(),
+                learner=Learner.as_live(),
             )
             for _ in range(self._how.clients)
         ]
