@@ -1,6 +1,6 @@
 """What a policy sees of the endpoints, and what it answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,9 @@ __all__ = ["Choice", "Decision", "EndpointStates", "Situation", "Stake"]
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+# Not frozen, though nobody writes to them: a frozen dataclass sets its fields one by one through object.__setattr__,
+# which for the two of them together costs more than the policy's arithmetic over a dozen endpoints.
+@dataclass(slots=True, eq=False)
 class EndpointStates:
     """What this client knows of some endpoints, a struct of arrays: element i of each is one endpoint. Read only.
 
@@ -68,9 +70,9 @@ class EndpointStates:
     prefill_tokens_all: Array
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Situation:
-    """Everything a policy may look at when it places one call.
+    """Everything a policy may look at when it places one call. Read only.
 
     Attributes:
         call: the call.
@@ -99,6 +101,7 @@ class Situation:
     now: float
     correction: float = 1.0
     siblings_s: float = 0.0
+    _uncached: Array | None = field(default=None, init=False, repr=False)
 
     @property
     def slack_s(self) -> float | None:
@@ -110,7 +113,10 @@ class Situation:
     @property
     def uncached_tokens(self) -> Array:
         """Shape (n,): prompt tokens each candidate would have to read."""
-        return np.maximum(0.0, self.call.input_tokens - self.cached_tokens)
+        uncached = self._uncached
+        if uncached is None:
+            uncached = self._uncached = np.maximum(0.0, self.call.input_tokens - self.cached_tokens)
+        return uncached
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,6 @@ lognormal whose width follows the misfit, and less than a lognormal body with a 
 """
 
 import math
-from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,15 +34,17 @@ _PRIOR: Array = _PRIOR_SPREAD * normal_quantiles(QUANTILES)
 class LatencyFactors:
     """The latest factors between actual and predicted time, as a distribution around what they should be: one."""
 
-    __slots__ = ("_made", "_seen")
+    __slots__ = ("_count", "_made", "_pooled")
 
     def __init__(self) -> None:
-        self._seen: deque[float] = deque(maxlen=_KEPT)
+        self._pooled = np.concatenate((_PRIOR, np.zeros(_KEPT)))  # the prior, then a ring of what was seen
+        self._count = 0
         self._made: Array | None = None
 
     def saw(self, factor: float) -> None:
         """An answer took ``factor`` times what was predicted for its length; above 0."""
-        self._seen.append(min(_MOST, max(-_MOST, math.log(factor))))
+        self._pooled[QUANTILES + self._count % _KEPT] = min(_MOST, max(-_MOST, math.log(factor)))
+        self._count += 1
         self._made = None
 
     def quantiles(self) -> Array:
@@ -55,10 +56,10 @@ class LatencyFactors:
         return made
 
     def _quantiles(self) -> Array:
-        count = len(self._seen)
+        count = min(self._count, _KEPT)
         if count == 0:
             return np.exp(_PRIOR)
-        pooled = np.concatenate((_PRIOR, np.fromiter(self._seen, np.float64, count)))
+        pooled = self._pooled[: QUANTILES + count]
         order = pooled.argsort(kind="stable")
         total = _PRIOR_ANSWERS + count
         mass = np.where(order < QUANTILES, _PRIOR_ANSWERS / (QUANTILES * total), 1.0 / total)

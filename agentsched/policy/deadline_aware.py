@@ -163,7 +163,7 @@ class DeadlineAware:
             value, price = value[shortlist], price[shortlist]
         odds = odds_against(self._finish_s(situation, pace, first_s, lengths, rest), slack, width)
         chance = p_meet(odds)
-        if chance.max() < _HOPELESS:
+        if chance.item(chance.argmax()) < _HOPELESS:
             scores = fee * -self._toll - _HASTE_PER_S * expected_s
         else:
             scores = chance * value
@@ -218,11 +218,12 @@ class DeadlineAware:
     def _charge(self, situation: Situation, price: Array) -> None:
         """Add what the call's money weighs."""
         states = situation.states
-        if not self._cost:
+        priced = np.count_nonzero(states.price_output_usd) or np.count_nonzero(states.price_input_usd)
+        if not self._cost or not priced:
             return
         money = states.price_input_usd * situation.call.input_tokens
         money += states.price_output_usd * situation.output_tokens.mean
-        mean = float(money.sum()) / money.size
+        mean = float(np.add.reduce(money)) / money.size
         if mean > 0.0:
             price += money * (self._cost / mean)
 
@@ -263,8 +264,7 @@ def _rough_chance(expected_s: Array, pace: Array, lengths: Array, rest: Array, s
 
 def _best(ready_in_s: Array, scores: Array) -> int:
     """The best of those that will ever be ready; the scores of the others become -inf."""
-    if ready_in_s.max() == np.inf:
-        never = ready_in_s == np.inf
-        if not never.all():
-            scores[never] = -np.inf
+    never = ready_in_s == np.inf
+    if 0 < np.count_nonzero(never) < never.size:
+        scores[never] = -np.inf
     return int(scores.argmax())

@@ -44,7 +44,7 @@ def odds_against(finish_s: Array, slack_s: float, width_s: float) -> Array:
 
 def p_meet(odds: Array) -> Array:
     """P from odds against, averaged over the last axis."""
-    result: Array = np.reciprocal(odds + 1.0).sum(axis=-1)
+    result: Array = np.add.reduce(np.reciprocal(odds + 1.0), axis=-1)
     result /= odds.shape[-1]
     return result
 

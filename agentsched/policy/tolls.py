@@ -38,7 +38,7 @@ def toll(
     fee += (output_tokens - beside) * mean
     fee *= states.tpot_per_batch_s
     fee += reading_s * np.maximum(now, 0.5 * (now + mean))
-    if queue_weight and states.queue_stake_per_s.any():
+    if queue_weight and np.count_nonzero(states.queue_stake_per_s):
         held = np.maximum(0.0, expected_s - states.ready_in_s) / states.slots
         held += states.request_s + (input_tokens + output_tokens) * states.token_s
         fee += queue_weight * states.queue_stake_per_s * np.where(states.ready_in_s < np.inf, held, 0.0)

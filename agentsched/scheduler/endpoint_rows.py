@@ -7,16 +7,31 @@ from numpy.typing import NDArray
 
 from agentsched.core.endpoint import Endpoint
 
-__all__ = ["ERRORS", "EXCESS", "QUEUE_STAKE", "READY", "SEEN_AT", "STAKE", "STAKE_TOKENS", "EndpointRows"]
+__all__ = [
+    "ERRORS",
+    "EXCESS",
+    "EXCESS_AT",
+    "QUEUE_STAKE",
+    "QUEUE_STAKE_MEAN",
+    "READY",
+    "SEEN_AT",
+    "SHOWN",
+    "STAKE",
+    "STAKE_TOKENS",
+    "EndpointRows",
+]
 
 Array = NDArray[np.float64]
 
 SEEN_AT, EXCESS, READY, ERRORS, STAKE, STAKE_TOKENS, QUEUE_STAKE = 4, 5, 10, 14, 15, 17, 18
 """Rows that are not shown as they are kept: positions among the fields of EndpointStates."""
 
+SHOWN, EXCESS_AT, QUEUE_STAKE_MEAN = 22, 22, 23
+"""How many rows are shown, and those behind them from which two of these are worked out."""
+
 
 class EndpointRows:
-    """One row per field of `EndpointStates`, in that order; the attributes are views of `all`.
+    """One row per field of `EndpointStates`, in that order, and a few more; the attributes are views of `all`.
 
     Args:
         endpoints: the pool, whose declared figures the rows begin with.
@@ -56,14 +71,14 @@ class EndpointRows:
                 column(e.max_concurrency or np.inf for e in endpoints),
                 column(60.0 / e.rpm if e.rpm else 0.0 for e in endpoints),
                 column(60.0 / e.tpm if e.tpm else 0.0 for e in endpoints),
+                row(),
+                row(),
             ]
         )
         self.in_flight, self.prefill_tokens, self.tpot_s, self.tpot_in_flight, self.seen_at = self.all[:5]
         self.excess_ttft_s, self.tpot_alone_s, self.tpot_per_batch_s = self.all[5:8]
         self.prefill_tokens_per_s, self.ttft_idle_s, self.error_rate = self.all[8], self.all[9], self.all[ERRORS]
         self.stake_per_s, self.stake_mean_per_s = self.all[STAKE], self.all[STAKE + 1]
-        self.stake_tokens, self.queue_stake_per_s = (
-            self.all[STAKE_TOKENS],
-            self.all[QUEUE_STAKE],
-        )  # the first: stake * tokens
+        self.stake_tokens, self.queue_stake_per_s = self.all[STAKE_TOKENS], self.all[QUEUE_STAKE]  # the former * stake
         self.slots = self.all[19]
+        self.excess_at, self.queue_stake_mean_per_s = self.all[EXCESS_AT], self.all[QUEUE_STAKE_MEAN]

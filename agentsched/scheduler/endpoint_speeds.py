@@ -59,7 +59,6 @@ class EndpointSpeeds:
         self.pace_scale, self.pace_count, self.ttft_count = [1.0] * count, [1.0] * count, [1.0] * count
         self._answer_tokens = [1.0] * count  # at first every report counts as an answer: a wrong profile is soon mended
         self.heard, self.misfit = [0] * count, [KNOWN_SPREAD**2] * count
-        self.excess_at = np.zeros(count)
         self.pace_seen_at = [-math.inf] * count
         self._factors = [LatencyFactors() for _ in endpoints]
         self._age_at = -math.inf
@@ -70,7 +69,8 @@ class EndpointSpeeds:
 
     def excess_s(self, i: int, now: float) -> float:
         """What first tokens there take beyond what the profile explains, seconds, as last seen and decayed to now."""
-        return float(self._rows.excess_ttft_s[i]) * math.exp((float(self.excess_at[i]) - now) / _EXCESS_DECAY_S)
+        held: float = self._rows.excess_ttft_s.item(i)
+        return held * math.exp((self._rows.excess_at.item(i) - now) / _EXCESS_DECAY_S)
 
     def spread(self, i: int) -> float:
         """Log-standard-deviation of latencies around their predictions at row ``i``, for known lengths."""
@@ -80,45 +80,47 @@ class EndpointSpeeds:
         """Quantiles of actual over predicted times at row ``i``, for known lengths, ascending, shape (QUANTILES,)."""
         return self._factors[i].quantiles()
 
-    def excess_all_s(self, indices: NDArray[np.intp], now: float) -> Array:
-        """What `excess_s` is for each of the rows ``indices``, shape (indices,)."""
-        held: Array = self._rows.excess_ttft_s[indices]
-        return held * np.exp((self.excess_at[indices] - now) / _EXCESS_DECAY_S)
+    @staticmethod
+    def decay(excess_s: Array, excess_at: Array, now: float) -> None:
+        """Turn excesses as last seen into what `excess_s` is now; ``excess_at`` is overwritten, too."""
+        excess_at -= now
+        excess_at /= _EXCESS_DECAY_S
+        excess_s *= np.exp(excess_at, out=excess_at)
 
     # -- what is seen --------------------------------------------------------------------------------------------------
 
     def saw_first_token(self, i: int, ttft_s: float, unloaded_s: float, crowd: float, now: float) -> None:
         """TTFT seen: the excess over ``unloaded_s`` (idle base + own prefill) is load; without a crowd it is base."""
         self.heard[i] += 1
-        excess = ttft_s - unloaded_s
-        held = self._rows.excess_ttft_s[i] * math.exp((self.excess_at[i] - now) / _EXCESS_DECAY_S)
-        self._rows.excess_ttft_s[i] = max(0.0, 0.5 * held + 0.5 * excess)
-        self.excess_at[i] = now
-        self._rows.seen_at[i] = now
+        rows, excess = self._rows, ttft_s - unloaded_s
+        rows.excess_ttft_s[i] = max(0.0, 0.5 * self.excess_s(i, now) + 0.5 * excess)
+        rows.excess_at[i] = rows.seen_at[i] = now
         if crowd <= 2.0:
             self.ttft_count[i] = min(self.ttft_count[i] + 1.0, _SLOW_COUNT)
-            self._rows.ttft_idle_s[i] = max(1e-3, self._rows.ttft_idle_s[i] + excess / self.ttft_count[i])
+            rows.ttft_idle_s[i] = max(1e-3, rows.ttft_idle_s.item(i) + excess / self.ttft_count[i])
 
     def saw_pace(self, i: int, tokens: float, seconds: float, now: float) -> None:
         """``tokens`` came in ``seconds`` on one stream: the pace of everybody there, averaged over about a second."""
         if tokens <= 0.0 or seconds <= 0.0:
             return
-        pace, own = seconds / tokens, max(1.0, self._rows.in_flight.item(i))
+        rows = self._rows
+        pace, own = seconds / tokens, max(1.0, rows.in_flight.item(i))
         joined = usual = own
         if self._others.known(now):
             joined, usual = own + self._others.in_flight(i, now), own + self._others.usual_in_flight(i, now)
-        believed = math.exp((self._rows.seen_at.item(i) - now) / _TPOT_TAU_S)
+        believed = math.exp((rows.seen_at.item(i) - now) / _TPOT_TAU_S)
         weight = max(1.0 - believed, min(1.0, seconds / _TPOT_TAU_S) / own)
-        self._rows.tpot_s[i] += weight * (pace - self._rows.tpot_s[i])
-        self._rows.tpot_in_flight[i] += weight * (joined - self._rows.tpot_in_flight[i])
-        self._rows.seen_at[i] = now
+        known, known_in_flight = rows.tpot_s.item(i), rows.tpot_in_flight.item(i)
+        rows.tpot_s[i] = known + weight * (pace - known)
+        rows.tpot_in_flight[i] = known_in_flight + weight * (joined - known_in_flight)
+        rows.seen_at[i] = now
         self._saw_batch(i, pace, own, weight)
         self.pace_seen_at[i] = now
         expected = self._prior_alone_s[i] + self._prior_per_batch_s[i] * usual
         share = tokens / max(tokens, self._answer_tokens[i])  # of an answer: the more run there, the more reports come
-        self.pace_count[i] = min(self.pace_count[i] + share, _SLOW_COUNT)
-        ratio = min(50.0, max(0.02, pace / expected))
-        self._scale_pace(i, self.pace_scale[i] * (ratio / self.pace_scale[i]) ** (share / self.pace_count[i]))
+        count = self.pace_count[i] = min(self.pace_count[i] + share, _SLOW_COUNT)
+        scale, ratio = self.pace_scale[i], min(50.0, max(0.02, pace / expected))
+        self._scale_pace(i, scale * (ratio / scale) ** (share / count))
 
     def saw_answer(self, i: int, tokens: float) -> None:
         """A whole answer of so many tokens came; 0: nobody counted them."""
@@ -128,8 +130,10 @@ class EndpointSpeeds:
 
     def _saw_batch(self, i: int, pace: float, own: float, weight: float) -> None:
         """A pace gives away how many calls are decoded together, and so how many of them are none of one's own."""
+        if not self._others.count:
+            return
         per_batch = self._rows.tpot_per_batch_s.item(i)
-        if self._others.count and per_batch > 0.0:
+        if per_batch > 0.0:
             self._others.saw_beside(i, (pace - self._rows.tpot_alone_s.item(i)) / per_batch - own, weight)
 
     def saw_misfit(self, i: int, factor: float) -> None:

@@ -17,9 +17,12 @@ from agentsched.scheduler.endpoint_gates import EndpointGates
 from agentsched.scheduler.endpoint_rows import (
     ERRORS,
     EXCESS,
+    EXCESS_AT,
     QUEUE_STAKE,
+    QUEUE_STAKE_MEAN,
     READY,
     SEEN_AT,
+    SHOWN,
     STAKE,
     STAKE_TOKENS,
     EndpointRows,
@@ -59,30 +62,29 @@ class EndpointTable:
         self.speeds = EndpointSpeeds(self.endpoints, rows, self.others)
         self.gates = EndpointGates(self.endpoints, rows, breaker)
         count = len(self.endpoints)
-        self._queue_stake_mean_per_s = np.zeros(count)
         self._stakes_at = -math.inf
         self._unseen_prefill: list[tuple[float, int, float, int]] = []
         self._emptied = [0] * count
 
     def states(self, indices: NDArray[np.intp], ready_in_s: Array, now: float) -> EndpointStates:
-        """The rows ``indices`` as a policy sees them."""
+        """The columns ``indices``, ascending, as a policy sees them."""
         self._drop_finished_prefill(now)
         self.speeds.age(now)
-        seen = self.rows.all.take(indices, axis=1)
+        seen = self.rows.all.copy() if indices.size == len(self.endpoints) else self.rows.all.take(indices, axis=1)
         seen[SEEN_AT] = now - seen[SEEN_AT]
-        seen[EXCESS] = self.speeds.excess_all_s(indices, now)
+        self.speeds.decay(seen[EXCESS], seen[EXCESS_AT], now)
         seen[READY] = ready_in_s
         errors = self.gates.errors_all(indices, now)
         seen[ERRORS] = 0.0 if errors is None else errors
         in_flight_all, prefill_all = seen[0], seen[1]
-        seen[QUEUE_STAKE] = np.maximum(seen[QUEUE_STAKE], self._queue_stake_mean_per_s[indices])
+        np.maximum(seen[QUEUE_STAKE], seen[QUEUE_STAKE_MEAN], out=seen[QUEUE_STAKE])
         if self.others.known(now):
             others = self.others.rows(now).take(indices, axis=1)
             in_flight_all, prefill_all = in_flight_all + others[0], prefill_all + others[1]
             seen[STAKE : QUEUE_STAKE + 1] += others[2:]
             seen[EXCESS] = np.maximum(seen[EXCESS], self._behind_others_s(indices, in_flight_all))
         seen[STAKE_TOKENS] /= np.maximum(seen[STAKE], _LEAST_STAKE)
-        return EndpointStates(*(*seen, in_flight_all, prefill_all))
+        return EndpointStates(*(*seen[:SHOWN], in_flight_all, prefill_all))
 
     def _behind_others_s(self, indices: NDArray[np.intp], in_flight_all: Array) -> Array:
         """Expected seconds until a server whose slots others have taken too has one for one more call.
@@ -109,8 +111,9 @@ class EndpointTable:
 
     def add_stake(self, i: int, per_s: float, per_s_tokens: float) -> None:
         """A call with this loss per second (and that times its tokens) starts or, both negative, ends."""
-        self.rows.stake_per_s[i] = max(0.0, self.rows.stake_per_s[i] + per_s)
-        self.rows.stake_tokens[i] = max(0.0, self.rows.stake_tokens[i] + per_s_tokens)
+        rows = self.rows
+        rows.stake_per_s[i] = max(0.0, rows.stake_per_s.item(i) + per_s)
+        rows.stake_tokens[i] = max(0.0, rows.stake_tokens.item(i) + per_s_tokens)
 
     def add_queue_stake(self, i: int, per_s: float) -> None:
         """A call with this loss per second begins or, if negative, ceases to wait for a place."""
@@ -121,7 +124,7 @@ class EndpointTable:
         step = 0.0 if self._stakes_at == -math.inf else -math.expm1((self._stakes_at - now) / _STAKE_TAU_S)
         self._stakes_at = now
         self.rows.stake_mean_per_s += step * (self.rows.stake_per_s - self.rows.stake_mean_per_s)
-        self._queue_stake_mean_per_s += step * (self.rows.queue_stake_per_s - self._queue_stake_mean_per_s)
+        self.rows.queue_stake_mean_per_s += step * (self.rows.queue_stake_per_s - self.rows.queue_stake_mean_per_s)
         count = len(self.endpoints)
         self.rows.stake_per_s[:] = np.bincount(endpoint, per_s, count)
         self.rows.stake_tokens[:] = np.bincount(endpoint, per_s_tokens, count)
@@ -149,7 +152,7 @@ class EndpointTable:
 
     def _queue_stakes(self) -> Array:
         """What own calls that wait lose per second at each endpoint: now or on average, whichever is more."""
-        stakes: Array = np.maximum(self.rows.queue_stake_per_s, self._queue_stake_mean_per_s)
+        stakes: Array = np.maximum(self.rows.queue_stake_per_s, self.rows.queue_stake_mean_per_s)
         return stakes
 
     def _suppose(self, now: float) -> None:

@@ -312,6 +312,7 @@ class Ledger:
     def saw_progress(self, attempt: AttemptState, tokens: int, now: float, *, paused: bool) -> None:
         """Tokens came: learn the endpoint's TTFT or its pace, and move the attempt's idle clock."""
         held_up = paused or attempt.paused
+        new_tokens = tokens - attempt.paced_tokens
         if attempt.first_at is None:
             attempt.first_at = attempt.paced_at = now
             attempt.paced_tokens = tokens
@@ -319,16 +320,18 @@ class Ledger:
             ttft_s = now - attempt.started_at
             crowd = self._crowd(attempt, now)
             self.table.speeds.saw_first_token(attempt.endpoint, ttft_s, attempt.unloaded_ttft_s, crowd, now)
-        elif held_up or tokens - attempt.paced_tokens >= _MIN_TOKENS_FOR_PACE:
+        elif held_up or new_tokens >= _MIN_TOKENS_FOR_PACE:
             if not held_up:
-                self.table.speeds.saw_pace(attempt.endpoint, tokens - attempt.paced_tokens, now - attempt.paced_at, now)
-                pace_s = (now - attempt.paced_at) / max(1, tokens - attempt.paced_tokens)
+                seconds = now - attempt.paced_at
+                self.table.speeds.saw_pace(attempt.endpoint, new_tokens, seconds, now)
+                pace_s = seconds / new_tokens
                 attempt.pace_s = pace_s if attempt.pace_s == 0.0 else 0.5 * (attempt.pace_s + pace_s)
                 attempt.longest_lull_s = max(attempt.longest_lull_s, now - attempt.progress_at)
             attempt.paced_tokens, attempt.paced_at = tokens, now
         attempt.tokens, attempt.progress_at, attempt.paused = tokens, now, paused
         attempt.held_up = attempt.held_up or paused
-        self.stakes.progressed(attempt, now)
+        if attempt.stake_row is not None:
+            self.stakes.progressed(attempt, now)
 
     def _crowd(self, attempt: AttemptState, now: float) -> float:
         """How many calls ran where the attempt began, as far as is known: alone it shows what an idle server takes."""

@@ -17,13 +17,21 @@ from agentsched.scheduler.endpoint_table import EndpointTable
 __all__ = ["Placement", "Placer"]
 
 Array = NDArray[np.float64]
+_Rows = tuple[NDArray[np.intp], tuple[str, ...]]
 
 _RIVALS_SHOWN = 3
 
+_MOST_SORTED = 32
+"""Of more candidates only the best are sorted."""
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(slots=True, eq=False)  # not frozen: see EndpointStates
 class Placement:
-    """The policy's choice with the forecasts behind it; ``position`` indexes the arrays, ``endpoint`` the table."""
+    """The policy's choice with the forecasts behind it; ``position`` indexes the arrays, ``endpoint`` the table.
+
+    Attributes:
+        samples, ordered: equally likely end-to-end times, seconds, aligned with the output lengths, and ascending.
+    """
 
     situation: Situation
     choice: Choice
@@ -34,33 +42,28 @@ class Placement:
     tpot_s: float
     e2e_s: float
     samples: Array
+    ordered: Array
 
     @property
     def name(self) -> str:
         """The chosen endpoint's name."""
         return self.situation.names[self.position]
 
-    def _p_meet(self, ordered: Array, run_due_at: float | None) -> float | None:
+    def p_meet(self, state: CallState) -> float | None:
         """Probability that the run meets its deadline, as far as what follows this call is known; None without one.
 
         Where nothing is known of the rest it is the probability that this call meets its own deadline.
         """
-        situation = self.situation
+        situation, ordered, run_due_at = self.situation, self.ordered, state.run.run.due_at
         slack, rest_s = situation.slack_s, situation.rest_s
         if rest_s is not None and run_due_at is not None:
             left = run_due_at - situation.now - rest_s  # for this call, were the rest to take so long
-            in_time = int(ordered.searchsorted(left, side="right").sum())
+            in_time = int(np.add.reduce(ordered.searchsorted(left, side="right")))
             return in_time / (ordered.size * rest_s.size)
         return None if slack is None else int(ordered.searchsorted(slack, side="right")) / ordered.size
 
-    def p_meet(self, state: CallState) -> float | None:
-        """Probability that the call's run meets its deadline; None: it has none."""
-        return self._p_meet(np.sort(self.samples), state.run.run.due_at)
-
     def decision(self, state: CallState, attempt_id: str, why: str, policy: str, now: float) -> Decision:
         """The record of this placement."""
-        ordered = self.samples.copy()
-        ordered.sort()
         p_stay, p_switch = (None, None) if state.odds is None else state.odds
         return Decision(
             call_id=state.call.call_id,
@@ -72,10 +75,10 @@ class Placement:
             why=why,
             policy=policy,
             slack_s=self.situation.slack_s,
-            p_meet=self._p_meet(ordered, state.run.run.due_at),
+            p_meet=self.p_meet(state),
             ttft_s=self.ttft_s,
             e2e_s=self.e2e_s,
-            e2e_p95_s=ordered.item(int(0.95 * ordered.size)),
+            e2e_p95_s=self.ordered.item(int(0.95 * self.ordered.size)),
             output_tokens=self.situation.output_tokens.quantile(0.5),
             score=self.choice.scores.item(self.position),
             waited_s=now - state.arrived_at,
@@ -87,13 +90,17 @@ class Placement:
     def _rivals(self) -> tuple[tuple[str, float], ...]:
         """The best of the others that the policy would have taken."""
         names, scores = self.situation.names, self.choice.scores
-        best = (-scores).argsort(kind="stable")[: _RIVALS_SHOWN + 1].tolist()
+        losses = -scores
+        if losses.size > _MOST_SORTED:
+            best = sorted(losses.argpartition(_RIVALS_SHOWN)[: _RIVALS_SHOWN + 1].tolist(), key=losses.item)
+        else:
+            best = losses.argsort(kind="stable")[: _RIVALS_SHOWN + 1].tolist()
         told = [(names[k], scores.item(k)) for k in best if k != self.position and scores.item(k) > -math.inf]
         return tuple(told[:_RIVALS_SHOWN])
 
     def likely_s(self) -> tuple[float, float]:
         """The 10th and the 90th percentile of the predicted end-to-end time."""
-        ordered = np.sort(self.samples)
+        ordered = self.ordered
         return ordered.item(int(0.1 * ordered.size)), ordered.item(int(0.9 * ordered.size))
 
     def rival_q95_s(self) -> float:
@@ -106,7 +113,7 @@ class Placement:
         prefill = situation.call.input_tokens / states.prefill_tokens_per_s
         times = states.ttft_idle_s + prefill + situation.output_tokens.quantile(0.95) * pace
         times[self.position] = math.inf
-        return 1.25 * float(times.min())
+        return 1.25 * times.item(times.argmin())
 
 
 class Placer:
@@ -122,7 +129,8 @@ class Placer:
         self.fallback: Policy | None = getattr(policy, "fallback", None)
         self.qualities: QualityPredictor | None = None
         self._memory = policy if isinstance(policy, RememberingPolicy) else None
-        self._index_arrays: dict[tuple[int, ...], tuple[NDArray[np.intp], tuple[str, ...]]] = {}
+        self._index_arrays: dict[tuple[int, ...], _Rows] = {}
+        self._latest: tuple[tuple[int, ...], _Rows] = (), (np.zeros(0, dtype=np.intp), ())
 
     @property
     def policy(self) -> Policy:
@@ -168,6 +176,10 @@ class Placer:
         choice = self.policy.choose(situation)
         position = choice.index
         ttft_s, tpot_s = situation.ttft_s.item(position), situation.tpot_s.item(position)
+        factors = self._table.speeds.factors(candidates[position])
+        samples = answer_samples(ttft_s, tpot_s, state.lengths.values, factors)
+        ordered = samples.copy()
+        ordered.sort()
         return Placement(
             situation=situation,
             choice=choice,
@@ -177,9 +189,8 @@ class Placer:
             ttft_s=ttft_s,
             tpot_s=tpot_s,
             e2e_s=ttft_s + max(0.0, state.lengths.quantile(0.5) - 1.0) * tpot_s,
-            samples=answer_samples(
-                ttft_s, tpot_s, state.lengths.values, self._table.speeds.factors(candidates[position])
-            ),
+            samples=samples,
+            ordered=ordered,
         )
 
     def _ready_in_s(
@@ -202,7 +213,9 @@ class Placer:
             return np.zeros(len(candidates)) if ready is queue is None else queue if ready is None else ready
         return np.maximum(ready, queue)
 
-    def _indices(self, candidates: tuple[int, ...]) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+    def _indices(self, candidates: tuple[int, ...]) -> _Rows:
+        if candidates is self._latest[0]:  # a pool's tuple is long, and its hash is worked out anew each time
+            return self._latest[1]
         known = self._index_arrays.get(candidates)
         if known is None:
             names = tuple(self._table.endpoints[i].name for i in candidates)
@@ -210,6 +223,7 @@ class Placer:
             if len(self._index_arrays) > 1024:
                 self._index_arrays.clear()
             self._index_arrays[candidates] = known
+        self._latest = candidates, known
         return known
 
     @staticmethod
@@ -230,8 +244,9 @@ class Placer:
 
 def _rest_s(remainder: RemainderForecast, states: EndpointStates) -> Array:
     """What follows, at the pace of the endpoint that decodes fastest of those that can be had, as if it were idle."""
-    pace = np.where(np.isfinite(states.ready_in_s), states.tpot_alone_s, np.inf)
-    best = int(pace.argmin())
+    best = int(states.tpot_alone_s.argmin())
+    if states.ready_in_s.item(best) == math.inf:
+        best = int(np.where(np.isfinite(states.ready_in_s), states.tpot_alone_s, np.inf).argmin())
     return remainder.seconds(
         tpot_s=states.tpot_alone_s.item(best),
         prefill_tokens_per_s=states.prefill_tokens_per_s.item(best),
