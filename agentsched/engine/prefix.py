@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from itertools import islice
 
 __all__ = ["PrefixCache", "block_chain"]
 
@@ -77,5 +78,6 @@ class PrefixCache:
 
     def _trim(self, limit: int) -> None:
         blocks = self._blocks
-        while len(blocks) > limit:
-            del blocks[next(iter(blocks))]
+        # In one pass: to find a dict's first entry means to step over all that were deleted before it.
+        for block in tuple(islice(blocks, max(0, len(blocks) - limit))):
+            del blocks[block]

@@ -119,7 +119,7 @@ def p_dead(sign_samples: Array, waited_s: float, error_rate: float) -> float:
     prior = _prior(error_rate)
     count = sign_samples.size
     alive = (float(np.count_nonzero(sign_samples > waited_s)) + 0.5) / (count + 1.0)
-    largest = float(sign_samples.max())
+    largest = sign_samples.item(sign_samples.argmax())
     if waited_s > largest:
         alive *= float(np.exp(max(-50.0, (largest - waited_s) / max(0.02, 0.2 * largest))))
     return prior / (prior + (1.0 - prior) * alive)
@@ -140,7 +140,7 @@ def judge_silence(silence: Silence, *, min_gain: float, may_hedge: bool) -> Judg
     dead = p_dead(silence.sign_samples, silence.waited_s, silence.error_rate)
     stay = (1.0 - dead) * _p_healthy_in_time(silence)
     switch = _p_rival_healthy(silence.rival_error_rate) * (
-        1.0 if silence.slack_s is None else float(np.mean(silence.rival_samples <= silence.slack_s))
+        1.0 if silence.slack_s is None else _share(silence.rival_samples <= silence.slack_s)
     )
     return Judgement(_verdict(silence, stay, switch, dead, min_gain, may_hedge), stay, switch, dead)
 
@@ -149,12 +149,13 @@ def _verdict(silence: Silence, stay: float, switch: float, dead: float, min_gain
     hedged = stay + switch - stay * switch
     if dead >= SURELY_DEAD:
         return _leaving(silence.degrades) if switch > stay or silence.last_call else Verdict.KEEP
+    if not silence.last_call:
+        return Verdict.HEDGE if may_hedge and hedged - stay >= min_gain else Verdict.KEEP
     vague = _is_vague(silence.rival_samples)
     if not may_hedge:
         pays = switch - stay >= min_gain or (vague and switch >= stay)
-        return _leaving(silence.degrades) if pays and silence.last_call else Verdict.KEEP
-    least = min_gain if not silence.last_call else 0.0 if vague else _LAST_CALL_GAIN
-    return Verdict.HEDGE if hedged - stay >= least else Verdict.KEEP
+        return _leaving(silence.degrades) if pays else Verdict.KEEP
+    return Verdict.HEDGE if hedged - stay >= (0.0 if vague else _LAST_CALL_GAIN) else Verdict.KEEP
 
 
 def _leaving(degrades: bool, *, begun: bool = False) -> Verdict:
@@ -175,10 +176,9 @@ def _p_healthy_in_time(silence: Silence) -> float:
     if silence.slack_s is None:
         return 1.0
     open_still = silence.sign_samples > silence.waited_s
-    if not open_still.any():
+    if not np.count_nonzero(open_still):
         return 0.5
-    in_time = silence.completion_samples[open_still] <= silence.waited_s + silence.slack_s
-    return float(in_time.mean())
+    return _share(silence.completion_samples[open_still] <= silence.waited_s + silence.slack_s)
 
 
 # -- attempts whose tokens flow, or flowed ---------------------------------------------------------------------------
@@ -264,9 +264,13 @@ def _odds(running: Running) -> tuple[float, float, float]:
     alive = math.exp(max(-50.0, -excess / running.usual_lull_s)) if excess > 0.0 else 1.0
     dead = prior / (prior + (1.0 - prior) * alive) if excess > 0.0 else prior
     slack = 2.0 * float(np.median(running.rival_samples)) if running.slack_s is None else running.slack_s
-    stay = (1.0 - dead) * float(np.mean(running.left_samples <= slack))
-    switch = _p_rival_healthy(running.rival_error_rate) * float(np.mean(running.rival_samples <= slack))
+    stay = (1.0 - dead) * _share(running.left_samples <= slack)
+    switch = _p_rival_healthy(running.rival_error_rate) * _share(running.rival_samples <= slack)
     return stay, switch, dead
+
+
+def _share(true: NDArray[np.bool_]) -> float:
+    return np.count_nonzero(true) / true.size
 
 
 def _prior(error_rate: float) -> float:

@@ -83,8 +83,10 @@ class EndpointGates:
         """Expected seconds until each row has a free slot, from how long its answers take. None: all slots are free."""
         if not self._bounded:
             return None
-        queue = (1.0 + self.waiting[indices]) * self.service_s[indices] / self._rows.slots[indices]
         full = self._rows.in_flight[indices] >= self._rows.slots[indices]
+        if not np.count_nonzero(full):
+            return None
+        queue = (1.0 + self.waiting[indices]) * self.service_s[indices] / self._rows.slots[indices]
         result: Array = np.where(full, np.maximum(queue, _SHORTEST_QUEUE_S), 0.0)
         return result
 
