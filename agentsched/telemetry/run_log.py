@@ -236,16 +236,21 @@ class RunLog:
 
     @property
     def met_slo(self) -> bool | None:
-        """Whether it ended well within its deadline and its money; None: it had no such target, or has not ended."""
+        """Whether it ended well within its deadline and its money; None: it had no such target, or has not ended.
+
+        None too where it ended well and a deadline was set, but nobody says how long it took.
+        """
         line, deadline_s = self.line, self.deadline_s
         if line is None or line.outcome is None:
             return None
         max_cost_usd = line.slo.max_cost_usd
         if deadline_s is None and max_cost_usd is None:
             return None
-        in_time = deadline_s is None or (line.elapsed_s is not None and line.elapsed_s <= deadline_s)
-        affordable = max_cost_usd is None or (line.cost_usd or 0.0) <= max_cost_usd
-        return line.outcome == "ok" and in_time and affordable
+        if line.outcome != "ok" or (max_cost_usd is not None and (line.cost_usd or 0.0) > max_cost_usd):
+            return False
+        if deadline_s is None:
+            return True
+        return None if line.elapsed_s is None else line.elapsed_s <= deadline_s
 
     def positions_of_parents(self) -> list[tuple[int, ...]]:
         """For each call, the positions in ``calls`` of those it could have used; unknown parents are left out."""

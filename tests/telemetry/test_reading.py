@@ -303,6 +303,8 @@ def test_times_within_the_run_are_inferred_from_the_wall_clock(tmp_path):
         ({"outcome": "ok", "slo": {"max_cost_usd": 0.1}, "cost_usd": 0.2}, False),
         ({"outcome": "ok", "slo": {"max_cost_usd": 0.1}, "cost_usd": 0.1}, True),
         ({"outcome": "ok", "elapsed_s": 1}, None),
+        ({"outcome": "ok", "deadline_s": 10}, None),
+        ({"outcome": "late", "deadline_s": 10}, False),
         ({"deadline_s": 10}, None),
     ],
 )
