@@ -45,11 +45,10 @@ _ARMS = (
     (_BALANCED, _FIFO),
     (_BALANCED, _DUE),
     (policy("tail_aware"), _FIFO),
-    (policy("deadline_aware"), _FIFO),
     _OURS,
 )
 _BLIND = frozenset({"round_robin", "least_outstanding", "shortest_expected_completion", "tail_aware"})
-"""Rules that look at no deadline: where nothing waits at the client, they do the same whatever it is."""
+"""Rules that look at no deadline: as all workflows of an arm have the same, they do the same whatever it is."""
 _SLOTS = {_FIFO: 10_000, _DUE: 8}
 """Calls at a time that a router sends to an engine: all of them, or so many that the rest waits where it can be put in
 order."""
@@ -126,7 +125,7 @@ def _text_to_sql(lab: Lab) -> list[Arm]:
             for seed in lab.seeds
         }
         for choice, order in _ARMS:
-            blind = order == _FIFO and choice.name in _BLIND
+            blind = choice.name in _BLIND
             for scale, window in zip(_SCALES[:1] if blind else _SCALES, windows, strict=False):
                 of_seed = {seed: traces[scale, seed] for seed in lab.seeds}
                 scenario = _scenario(gpus, _SLOTS[order], count, of_seed)
