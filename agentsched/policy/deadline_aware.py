@@ -41,12 +41,19 @@ _HASTE_PER_S = 1e-3
 _NEVER_S = 1e9
 """Stands for a wait without end in sums that must stay finite."""
 
+_HASTE_S = 10.0
+"""What ``haste`` is the weight of, seconds."""
+
 _LEAST_SLACK_S = 0.05
 
 _MOST_IN_FULL, _SHORTLIST = 96, 32
 """Of more candidates than the first figure, only so many are looked at in full."""
 
 _SAMPLES = (1, 2, 4, 8, 16, 32)
+
+_USUAL_LEFT_S, _MOST_LEFT = 10.0, 10.0
+"""A run that still takes the first, seconds, is worth 1 whatever ``by_length`` is; one that takes more than the second
+figure times as long, or as little, counts as if it took just that."""
 
 
 class DeadlineAware:
@@ -66,6 +73,10 @@ class DeadlineAware:
         pessimism: share by which every pace is taken to be slower than believed.
         queue_toll: weight of the harm done to those who wait for a slot or for a rate limit.
         unhurried_s: seconds that weigh as much as a missed deadline where no deadline is given.
+        haste: weight of ten seconds of the call and of those that it delays, in missed deadlines: fewer seconds at the
+            95th percentile, for some deadlines.
+        by_length: a run is worth the time that it still takes to this power; 0: all are worth the same. Long runs then
+            meet more of their deadlines, and short ones fewer.
         fallback: whether calls go by speed-weighted least outstanding while the forecasts do not hold.
         quality: for groups that span models: an answer in time is worth 1 + quality * Q, with the declared quality Q of
             the endpoint; 0: ``min_quality`` alone counts.
@@ -97,6 +108,8 @@ class DeadlineAware:
         queue_toll: float = 1.0,
         unhurried_s: float = 10.0,
         quality: float = 0.0,
+        haste: float = 0.0,
+        by_length: float = 0.0,
         fallback: bool = True,
     ) -> None:
         self.fallback = SpeedWeightedLeastOutstanding() if flag("fallback", fallback) else None
@@ -104,7 +117,8 @@ class DeadlineAware:
         self._cost, self._latency = number("cost", cost, 0.0, 1e6), number("latency", latency, 0.0, 1e6)
         self._pessimism = number("pessimism", pessimism, -0.9, 100.0)
         self._unhurried_s = number("unhurried_s", unhurried_s, 0.1, 1e6)
-        self._quality = number("quality", quality, 0.0, 1e6)
+        self._quality, self._haste = number("quality", quality, 0.0, 1e6), number("haste", haste, 0.0, 1e6)
+        self._by_length = number("by_length", by_length, 0.0, 2.0)
         self._remainder, self._correction = flag("remainder", remainder), flag("correction", correction)
         self._joins, self._prefix = flag("joins", joins), flag("prefix", prefix)
         if isinstance(samples, bool) or samples not in _SAMPLES:
@@ -133,9 +147,13 @@ class DeadlineAware:
         mean_tokens = tokens.mean
         expected_s = first_s + max(0.0, mean_tokens - 1.0) * pace
         fee = toll(states, reading_s, expected_s, situation.call.input_tokens, mean_tokens, self._queue_toll)
+        fee *= self._toll
         slack = situation.slack_s
         if slack is None:
             return self._unhurried(situation, expected_s, reading_s, fee)
+        if self._haste:
+            spent_s = expected_s + latency_toll_s(states, reading_s, mean_tokens)
+            fee += spent_s * (self._haste / _HASTE_S)
         return self._in_time(situation, pace, first_s, expected_s, fee, slack)
 
     def _in_time(
@@ -143,6 +161,8 @@ class DeadlineAware:
     ) -> Choice:
         states = situation.states
         worth = 2.0**situation.call.priority
+        if self._by_length:
+            worth *= self._worth_of_length(situation, expected_s)
         value = np.minimum(states.error_rate, _WORST_ERROR_RATE)
         value *= -worth
         value += worth
@@ -151,7 +171,7 @@ class DeadlineAware:
         price = expected_s * (1.0 / max(slack, _LEAST_SLACK_S))
         np.minimum(price, 1.0, out=price)
         price *= self._latency
-        price += fee * self._toll
+        price += fee
         self._charge(situation, price)
         lengths, rest = self._lengths(situation), self._rest_s(situation)
         width = smoothing_s(slack)
@@ -164,7 +184,7 @@ class DeadlineAware:
         odds = odds_against(self._finish_s(situation, pace, first_s, lengths, rest), slack, width)
         chance = p_meet(odds)
         if chance.item(chance.argmax()) < _HOPELESS:
-            scores = fee * -self._toll - _HASTE_PER_S * expected_s
+            scores = -fee - _HASTE_PER_S * expected_s
         else:
             scores = chance * value
             scores -= price
@@ -186,6 +206,13 @@ class DeadlineAware:
         everywhere[shortlist] = scores
         return Choice(int(shortlist[best]), everywhere, stake)
 
+    def _worth_of_length(self, situation: Situation, expected_s: Array) -> float:
+        """What the run is worth by the time that it still takes, this call at its fastest, relative to the usual."""
+        rest = situation.rest_s
+        left_s = float(expected_s.min()) + (0.0 if rest is None else float(rest.sum()) / rest.size)
+        usual: float = min(_MOST_LEFT, max(1.0 / _MOST_LEFT, left_s / _USUAL_LEFT_S)) ** self._by_length
+        return usual
+
     def _finish_s(self, situation: Situation, pace: Array, first_s: Array, lengths: Array, rest: Array) -> Array:
         """X_ik: seconds until the run ends if the call goes to i and future k comes, shape (n, k)."""
         finish: Array = np.multiply.outer(pace, np.maximum(lengths - 1.0, 0.0))
@@ -201,7 +228,7 @@ class DeadlineAware:
         states, call = situation.states, situation.call
         cost = expected_s / (1.0 - np.minimum(states.error_rate, _WORST_ERROR_RATE))
         cost += latency_toll_s(states, reading_s, situation.output_tokens.mean)
-        cost += self._unhurried_s * self._toll * fee
+        cost += self._unhurried_s * fee
         scores = cost * (-1.0 / self._unhurried_s)
         if self._quality:
             scores += self._value(states)

@@ -218,6 +218,36 @@ def test_a_priority_doubles_what_a_run_is_worth():
     assert stakes == [0.25, 16.0]
 
 
+def test_haste_takes_the_faster_endpoint_where_the_deadline_leaves_it_open():
+    """Someone is delayed at the fast endpoint by no more than the call gains there."""
+    crowd = FAST | {"stake_per_s": 0.5, "stake_mean_per_s": 0.5, "stake_tokens": 500.0, "in_flight": 1.0}
+    crowd["in_flight_all"] = 1.0
+    seen = situation(SLOW, crowd, call=due_in(200.0), output_tokens=LENGTHS)
+    assert DeadlineAware().choose(seen).index == 0
+    assert DeadlineAware(haste=1.0).choose(seen).index == 1
+    packed = situation(SLOW, crowd | {"in_flight": 80.0, "in_flight_all": 80.0}, call=seen.call, output_tokens=LENGTHS)
+    assert DeadlineAware(haste=1.0).choose(packed).index == 0, "the seconds of others count as well"
+
+
+def test_haste_counts_for_late_calls_too():
+    crowd = FAST | {"stake_per_s": 0.5, "stake_mean_per_s": 0.5, "stake_tokens": 500.0}
+    seen = situation(SLOW, crowd, call=due_in(0.1), output_tokens=LENGTHS)
+    assert DeadlineAware().choose(seen).index == 0
+    assert DeadlineAware(haste=1.0).choose(seen).index == 1
+
+
+def test_a_run_may_be_worth_the_time_that_it_still_takes():
+    short, long = (situation(FAST, call=due_in(300.0), output_tokens=LENGTHS.scale(factor)) for factor in (0.5, 20.0))
+    for seen, more in ((short, False), (long, True)):
+        plain, weighted = (DeadlineAware(by_length=power).choose(seen).stake for power in (0.0, 0.5))
+        assert plain is not None
+        assert weighted is not None
+        assert plain.weight == 1.0
+        assert (weighted.weight > 1.0) is more
+    left_s = short.ttft_s.item(0) + short.tpot_s.item(0) * (short.output_tokens.mean - 1.0)
+    assert DeadlineAware(by_length=1.0).choose(short).stake.weight == pytest.approx(left_s / 10.0)
+
+
 def test_a_soft_deadline_guides():
     soft = ModelCall("c", "r", "w", "s", 0, "m", due_at=105.0)
     hard = ModelCall("c", "r", "w", "s", 0, "m", deadline_at=105.0)
@@ -257,7 +287,16 @@ def test_of_a_large_pool_a_shortlist_is_looked_at_and_the_choice_is_the_same():
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("toll", -1), ("samples", 3), ("samples", True), ("remainder", 1), ("pessimism", "much"), ("unhurried_s", 0)],
+    [
+        ("toll", -1),
+        ("samples", 3),
+        ("samples", True),
+        ("remainder", 1),
+        ("pessimism", "much"),
+        ("unhurried_s", 0),
+        ("haste", -1),
+        ("by_length", 3),
+    ],
 )
 def test_a_bad_option_is_refused_when_it_is_set(option, value):
     with pytest.raises(ConfigError) as error:
