@@ -1,7 +1,9 @@
 """What several processes that use the same endpoints achieve together: as one process, each for itself, or sharing.
 
-Every arm makes the same runs at the same instants on a fresh emulated pool; only how many processes make them, and what
-these tell each other, differs. Slots are few, so that the pool is loaded by numbers of calls a small machine can make.
+Every arm makes the same runs at the same instants on an emulated pool of its own; only how many processes make them,
+and what these tell each other, differs. The arms take turns, round by round and each time in another order, so that
+what else a machine has to do meets all of them alike; while one works the others are idle. Slots are few, so that the
+pool is loaded by numbers of calls a small machine can make.
 """
 
 import json
@@ -40,7 +42,10 @@ _PROMPT_TOKENS, _ANSWER_TOKENS, _SPREAD = 200.0, 45.0, 0.5
 """Medians of a call, and the sigma of both lognormals."""
 
 _CALLS = 3
-_START_S, _GRACE_S = 60.0, 60.0
+_ROUND_S = 40.0
+"""About how long the runs of a round arrive, seconds: longer than what is supposed of others takes to be mended."""
+
+_GRACE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ class Options:
         processes: how many share the endpoints.
         backend: ``sqlite`` or ``redis``.
         url: of the Redis server; None starts one for the bench.
-        outage: whether the Redis server is also killed for the middle third of an arm.
+        outage: whether there is an arm whose Redis server is killed for the middle third of every round.
         seed: of runs and arrivals.
     """
 
@@ -69,8 +74,13 @@ class Options:
 
     @property
     def lasts_s(self) -> float:
-        """Seconds over which the runs of an arm arrive."""
+        """Seconds over which the runs of an arm arrive, its rounds together."""
         return self.runs / self.rate_per_s
+
+    @property
+    def rounds(self) -> int:
+        """How often every arm has its turn."""
+        return max(1, round(self.lasts_s / _ROUND_S))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +132,7 @@ def arms_of(options: Options) -> tuple[Arm, ...]:
 
 
 def measure(options: Options, tell: Callable[[str, int, int], None]) -> Sharing:
-    """Make every arm, one after the other.
+    """Make all arms, in turns.
 
     Args:
         options: what to compare.
@@ -134,15 +144,26 @@ def measure(options: Options, tell: Callable[[str, int, int], None]) -> Sharing:
     if options.outage and (options.backend != "redis" or options.url is not None):
         raise ConfigError("an outage needs a server of the bench's own", field="--outage", allowed="--backend redis")
     planned = _draw(np.random.default_rng(options.seed), options)
-    outcomes = []
-    for arm in arms_of(options):
-        with tempfile.TemporaryDirectory(prefix="agentsched-sharing-") as folder, ExitStack() as stack:
-            server = None
-            if arm.backend == "redis" and options.url is None:
-                server = stack.enter_context(_redis(Path(folder)))
-            pool = stack.enter_context(start_pool(_pool()))
-            outcomes.append(_Trial(options, arm, Path(folder), pool, server).make(planned, tell))
-    return Sharing(options, tuple(outcomes))
+    with ExitStack() as stack:
+        trials = [stack.enter_context(_trial(options, arm, planned)) for arm in arms_of(options)]
+        for number in range(options.rounds):
+            first = number % len(trials)
+            for trial in trials[first:] + trials[:first]:
+                trial.make(number, tell)
+        return Sharing(options, tuple(trial.outcome() for trial in trials))
+
+
+@contextmanager
+def _trial(options: Options, arm: Arm, planned: list[list[Planned]]) -> Iterator["_Trial"]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agentsched-sharing-")))
+        server = None
+        if arm.backend == "redis" and options.url is None:
+            server = stack.enter_context(_redis(folder))
+        pool = stack.enter_context(start_pool(_pool()))
+        trial = _Trial(options, arm, folder, pool, server, planned)
+        stack.enter_context(trial.clients())
+        yield trial
 
 
 def _pool() -> EmulatorConfig:
@@ -155,13 +176,17 @@ def _pool() -> EmulatorConfig:
     return EmulatorConfig(endpoints=tuple(endpoints))
 
 
-def _draw(rng: Generator, options: Options) -> list[Planned]:
+def _draw(rng: Generator, options: Options) -> list[list[Planned]]:
+    """The runs of each round, by arrival."""
     arrivals = np.sort(rng.uniform(0.0, options.lasts_s, options.runs))
     calls = np.exp(_SPREAD * rng.standard_normal((options.runs, _CALLS, 2))) * (_PROMPT_TOKENS, _ANSWER_TOKENS)
-    return [
-        Planned(number, float(at), tuple((max(1, round(prompt)), max(2, round(answer))) for prompt, answer in each))
-        for number, (at, each) in enumerate(zip(arrivals, calls.tolist(), strict=True))
-    ]
+    rounds: list[list[Planned]] = [[] for _ in range(options.rounds)]
+    round_s = options.lasts_s / options.rounds
+    for number, (at, each) in enumerate(zip(arrivals.tolist(), calls.tolist(), strict=True)):
+        turn = min(options.rounds - 1, int(at / round_s))
+        sizes = tuple((max(1, round(prompt)), max(2, round(answer))) for prompt, answer in each)
+        rounds[turn].append(Planned(number, at - turn * round_s, sizes))
+    return rounds
 
 
 class _Redis:
@@ -191,6 +216,25 @@ class _Redis:
         self._process.kill()
         self._process.wait()
 
+    @contextmanager
+    def away(self, after_s: float, for_s: float) -> Iterator[None]:
+        """Have it killed in a while and started again later; it is there again at the end."""
+        back = threading.Event()
+
+        def work() -> None:
+            if not back.wait(after_s):
+                self.kill()
+                back.wait(for_s)
+                self.start()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            back.set()
+            thread.join()
+
 
 @contextmanager
 def _redis(folder: Path) -> Iterator[_Redis]:
@@ -202,46 +246,69 @@ def _redis(folder: Path) -> Iterator[_Redis]:
 
 
 class _Trial:
-    """One arm while it runs."""
+    """One arm: its processes, and what became of its runs so far."""
 
-    def __init__(self, options: Options, arm: Arm, folder: Path, pool: PoolProcess, server: _Redis | None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        arm: Arm,
+        folder: Path,
+        pool: PoolProcess,
+        server: _Redis | None,
+        planned: list[list[Planned]],
+    ) -> None:
         self._options, self._arm, self._folder, self._pool, self._server = options, arm, folder, pool, server
+        self._planned = planned
+        self._clients: list[subprocess.Popen[str]] = []
         self._took_s: list[float] = []
         self._failed: dict[str, int] = {}
         self._taking = threading.Lock()
 
-    def make(self, planned: list[Planned], tell: Callable[[str, int, int], None]) -> Outcome:
-        """Make the runs, spread over the processes in turn."""
+    @contextmanager
+    def clients(self) -> Iterator[None]:
+        """Start the processes, the runs of every round spread over them in turn; they end with the context."""
         many = self._arm.processes
-        shares = [planned[first::many] for first in range(many)]
         with ExitStack() as stack:
-            clients = [stack.enter_context(self._client(tuple(share))) for share in shares]
-            for client in clients:
-                self._line(client)
-            for client in clients:
+            for first in range(many):
+                rounds = tuple(tuple(runs[first::many]) for runs in self._planned)
+                self._clients.append(stack.enter_context(self._client(rounds)))
+            for client in self._clients:
+                _line(client)
+            yield
+
+    def make(self, number: int, tell: Callable[[str, int, int], None]) -> None:
+        """Make the runs of one round.
+
+        Raises:
+            AgentschedError: a process broke off.
+        """
+        round_s = self._options.lasts_s / self._options.rounds
+        with ExitStack() as stack:
+            for client in self._clients:
                 _write(client, "go")
-            timers = self._outage()
-            readers = [threading.Thread(target=self._follow, args=(client, planned, tell)) for client in clients]
-            for thread in (*timers, *readers):
+            if self._arm.outage and self._server is not None:
+                stack.enter_context(self._server.away(round_s / 3.0, round_s / 3.0))
+            readers = [threading.Thread(target=self._follow, args=(client, tell)) for client in self._clients]
+            for thread in readers:
                 thread.start()
             for thread in readers:
-                thread.join(self._options.lasts_s + self._options.deadline_s + _GRACE_S)
-            for timer in timers:
-                timer.cancel()
-        if len(self._took_s) + sum(self._failed.values()) < len(planned):
+                thread.join(round_s + self._options.deadline_s + _GRACE_S)
+        due = sum(len(runs) for runs in self._planned[: number + 1])
+        if self._ended < due:
             raise AgentschedError(f"{self._arm.name}: not every run ended; see above")
+
+    @property
+    def _ended(self) -> int:
+        return len(self._took_s) + sum(self._failed.values())
+
+    def outcome(self) -> Outcome:
+        """What became of all runs."""
         in_time = sum(took_s <= self._options.deadline_s for took_s in self._took_s)
         p50_s, p95_s = np.quantile(self._took_s or [float("nan")], (0.5, 0.95)).tolist()
-        return Outcome(self._arm, len(planned), in_time, self._failed, p50_s, p95_s)
-
-    def _outage(self) -> list[threading.Timer]:
-        if not self._arm.outage or self._server is None:
-            return []
-        third_s = self._options.lasts_s / 3.0
-        return [threading.Timer(third_s, self._server.kill), threading.Timer(2.0 * third_s, self._server.start)]
+        return Outcome(self._arm, self._ended, in_time, self._failed, p50_s, p95_s)
 
     @contextmanager
-    def _client(self, share: tuple[Planned, ...]) -> Iterator[subprocess.Popen[str]]:
+    def _client(self, rounds: tuple[tuple[Planned, ...], ...]) -> Iterator[subprocess.Popen[str]]:
         process = subprocess.Popen(
             [sys.executable, "-m", "agentsched.bench.sharing_client"],
             stdin=subprocess.PIPE,
@@ -249,7 +316,7 @@ class _Trial:
             text=True,
         )
         try:
-            _write(process, json.dumps(asdict(Order(self._pool_file(), _MODEL, self._options.deadline_s, share))))
+            _write(process, json.dumps(asdict(Order(self._pool_file(), _MODEL, self._options.deadline_s, rounds))))
             yield process
         finally:
             process.kill()
@@ -264,26 +331,26 @@ class _Trial:
         path.write_text(yaml_text({**self._pool.pool_config, "state": state}), encoding="utf-8")
         return str(path)
 
-    def _line(self, client: subprocess.Popen[str]) -> dict[str, Any] | None:
-        assert client.stdout is not None
-        line = client.stdout.readline()
-        if not line:
-            return None
-        message: dict[str, Any] = json.loads(line)
-        return message
-
-    def _follow(
-        self, client: subprocess.Popen[str], planned: list[Planned], tell: Callable[[str, int, int], None]
-    ) -> None:
-        while (message := self._line(client)) is not None:
+    def _follow(self, client: subprocess.Popen[str], tell: Callable[[str, int, int], None]) -> None:
+        """Note what a process says until its round is over."""
+        while (message := _line(client)) is not None and "round" not in message:
             with self._taking:
                 failed = message["failed"]
                 if failed:
                     self._failed[failed] = self._failed.get(failed, 0) + 1
                 else:
                     self._took_s.append(message["took_s"])
-                ended = len(self._took_s) + sum(self._failed.values())
-            tell(self._arm.name, ended, len(planned))
+                ended = self._ended
+            tell(self._arm.name, ended, self._options.runs)
+
+
+def _line(client: subprocess.Popen[str]) -> dict[str, Any] | None:
+    assert client.stdout is not None
+    line = client.stdout.readline()
+    if not line:
+        return None
+    message: dict[str, Any] = json.loads(line)
+    return message
 
 
 def _write(client: subprocess.Popen[str], line: str) -> None:

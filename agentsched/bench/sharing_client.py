@@ -1,7 +1,8 @@
 """One of several processes that use the same endpoints: makes its share of the runs and says how each ended.
 
-Reads one JSON line (`Order`), says ``ready``, waits for a line, and then writes one JSON line per run. Arrivals are
-open-loop: a run starts when it is due, however many are still running, and its time counts from that instant.
+Reads one JSON line (`Order`) and says ``ready``. Then, round by round: waits for a line, makes the runs of the round,
+writes one JSON line for each, and one that says that the round is over. Arrivals are open-loop: a run starts when it is
+due, however many are still running, and its time counts from that instant.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ _LEAD_S = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One run: when it arrives, and its calls one after the other, each (prompt tokens, answer tokens)."""
+    """One run: when it arrives in its round, and its calls one after the other, each (prompt tokens, answer tokens)."""
 
     number: int
     arrival_s: float
@@ -40,24 +41,26 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to do: make ``runs`` of ``model`` under this deadline, as the file ``pool_file`` says."""
+    """What to do: make the runs of each round, of ``model`` under this deadline, as the file ``pool_file`` says."""
 
     pool_file: str
     model: str
     deadline_s: float
-    runs: tuple[Planned, ...]
+    rounds: tuple[tuple[Planned, ...], ...]
 
 
 async def _work(order: Order, tell: Callable[[object], None], go: Callable[[], object]) -> None:
     runtime = configure(order.pool_file)
     await _make(runtime, order, Planned(-1, 0.0, ((16, 2),)))  # imports, connects, joins the others
     tell({"ready": True})
-    await asyncio.to_thread(go)
-    began = clock.monotonic() + _LEAD_S
-    async with asyncio.TaskGroup() as running:
-        for planned in order.runs:
-            await asyncio.sleep(began + planned.arrival_s - clock.monotonic())
-            running.create_task(_serve(runtime, order, planned, began, tell))
+    for number, runs in enumerate(order.rounds):
+        await asyncio.to_thread(go)
+        began = clock.monotonic() + _LEAD_S
+        async with asyncio.TaskGroup() as running:
+            for planned in runs:
+                await asyncio.sleep(began + planned.arrival_s - clock.monotonic())
+                running.create_task(_serve(runtime, order, planned, began, tell))
+        tell({"round": number})
     runtime.close()
 
 
