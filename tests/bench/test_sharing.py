@@ -79,7 +79,7 @@ def test_arms_take_turns_in_another_order_each_time(monkeypatch: pytest.MonkeyPa
     assert turns[0][1] == "o" != turns[3][1]
 
 
-def test_the_command_refusesdef test_the_command_refuses_what_cannot_be() -> None:
+def test_the_command_refuses_what_cannot_be() -> None:
     refused = CliRunner().invoke(main, ["bench", "clients", "--outage"])
     assert refused.exit_code == 2
     assert "--backend redis" in refused.output
