@@ -16,6 +16,7 @@ from agentsched.endpoints.exchange import Exchange
 from agentsched.endpoints.limits import limits_of, retry_after_s
 from agentsched.endpoints.request import Address
 from agentsched.endpoints.splice import Diverged, Splice
+from agentsched.endpoints.splice_responses import ResponsesSplice
 from agentsched.endpoints.sse import EventTooLong, SseDecoder
 from agentsched.endpoints.upgrade import Assembler
 from agentsched.scheduler.events import AttemptFailed, AttemptFinished, EndpointLimited, Event, TokensProgressed
@@ -95,7 +96,7 @@ class LiveAttempt:
         proxy: str | None,
         post: Callable[[Event], None],
         assembler: Assembler | None = None,
-        splice: Splice | None = None,
+        splice: Splice | ResponsesSplice | None = None,
     ) -> None:
         self.attempt_id = attempt_id
         self.answer = Answer()
@@ -203,7 +204,7 @@ class LiveAttempt:
                 if chunk.error is not None:
                     self._fail_in_band(event.raw, chunk.error)
                     return False
-                if chunk.done and not (self._tokens or self._finished_output):
+                if chunk.done and chunk.event is None and not (self._tokens or self._finished_output):
                     raise MalformedAnswer("the stream ended without any output")
                 full = self._take(event.raw, chunk)
                 self._count(chunk)

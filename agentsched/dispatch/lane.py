@@ -23,6 +23,7 @@ from agentsched.endpoints.dialects import hinted
 from agentsched.endpoints.exchange import Exchange, Reply
 from agentsched.endpoints.request import Address
 from agentsched.endpoints.splice import Splice
+from agentsched.endpoints.splice_responses import ResponsesSplice, ResponsesTranscript
 from agentsched.endpoints.upgrade import Assembler, as_stream
 from agentsched.scheduler.actions import Action, Cancel, Deliver, Fail, ReviewAt, Start
 from agentsched.scheduler.events import CallCancelled, Event, ReviewDue
@@ -203,7 +204,7 @@ class Lane:
         """What this endpoint is asked: what the caller asked, as a stream, or from where the text so far ends."""
         exchange, before = pending.exchange, _transcript(pending, action)
         asked = as_stream(exchange) if action.stream and not exchange.stream else exchange
-        if action.way is None or before is None:
+        if action.way is None or not isinstance(before, Transcript):  # a response is only ever replayed
             return asked
         return continued(asked, action.way, self._addresses[action.endpoint].endpoint.continues_by, before)
 
@@ -300,7 +301,7 @@ def _source(pending: Pending, action: Start) -> LiveAttempt | None:
     return None if action.way is None or action.after is None else pending.sources.get(action.after)
 
 
-def _transcript(pending: Pending, action: Start) -> Transcript | None:
+def _transcript(pending: Pending, action: Start) -> Transcript | ResponsesTranscript | None:
     source = _source(pending, action)
     return None if source is None or source.splice is None else source.splice.transcript
 
@@ -314,11 +315,15 @@ def _assembler(pending: Pending, action: Start) -> Assembler | None:
     return Assembler(pending.exchange.api) if held is None else held.copy()
 
 
-def _splice(pending: Pending, action: Start) -> Splice | None:
+def _splice(pending: Pending, action: Start) -> Splice | ResponsesSplice | None:
     """What keeps track of what comes; None: the call could not be gone on with anyway."""
-    if action.way is not None:
-        return Splice(action.way, _transcript(pending, action), limit_tokens=pending.call.max_tokens)
-    return Splice() if action.resumable else None
+    if not action.resumable:
+        return None
+    before = _transcript(pending, action)
+    if pending.exchange.api == "responses":
+        return ResponsesSplice(before if isinstance(before, ResponsesTranscript) else None)
+    begun = before if isinstance(before, Transcript) else None
+    return Splice(action.way, begun, limit_tokens=pending.call.max_tokens)
 
 
 async def _note_reuse(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:

@@ -97,7 +97,7 @@ def _completion_chunk(event: dict[str, Any]) -> Chunk:
 def _response_event(event: dict[str, Any]) -> Chunk:
     kind = event.get("type")
     if not isinstance(kind, str):
-        return _NOTHING
+        return Chunk(event=event)
     if kind.endswith(".delta"):
         delta = event.get("delta")
         return Chunk(content=True, characters=len(delta) if isinstance(delta, str) else 0, event=event)
@@ -108,7 +108,7 @@ def _response_event(event: dict[str, Any]) -> Chunk:
     if kind in _RESPONSE_ENDS:
         usage = usage_of(response) if isinstance(response, dict) and response.get("usage") else None
         return Chunk(finish=True, done=True, usage=usage, event=event)
-    return _NOTHING
+    return Chunk(event=event)
 
 
 def error_of(answer: dict[str, Any]) -> str | None:

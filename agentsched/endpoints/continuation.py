@@ -32,9 +32,9 @@ def ways_of(exchange: Exchange) -> frozenset[Way]:
     prescribed (a grammar would begin anew), nor where a field of the body is unknown.
     """
     body = exchange.body
-    if exchange.api == "responses" or body.get("n") not in (None, 1):
-        return frozenset()
-    if not exchange.stream and not may_upgrade(exchange):
+    if exchange.api == "responses":
+        return _ways_of_response(exchange)
+    if body.get("n") not in (None, 1) or not (exchange.stream or may_upgrade(exchange)):
         return frozenset()
     ways = set()
     seeded = isinstance(body.get("seed"), int)
@@ -46,6 +46,15 @@ def ways_of(exchange: Exchange) -> frozenset[Way]:
         if exchange.api == "chat/completions" and _may_prefill(body):
             ways.add(Way.PREFILL)
     return frozenset(ways)
+
+
+def _ways_of_response(exchange: Exchange) -> frozenset[Way]:
+    """A streamed response that leaves nothing on the server is replayed, if it should come out the same again."""
+    body = exchange.body
+    replays = exchange.stream and body.get("temperature") == 0 and body.get("store") is False
+    return (
+        frozenset({Way.REPLAY}) if replays and not body.get("include") and known_fields_only(exchange) else frozenset()
+    )
 
 
 def _may_prefill(body: Mapping[str, Any]) -> bool:

@@ -32,8 +32,11 @@ _NO_DRAFT_TAKEN = frozenset(
 
 def resumable(call: ModelCall, rules: Rules) -> bool:
     """Whether another attempt might go on with the call's stream, or with a whole answer that comes as one."""
-    one_choice = call.api != "responses" and "n" not in call.needs
-    return rules.stream.continuation and (call.stream or call.upgradable) and call.repeatable and one_choice
+    if not rules.stream.continuation or not call.repeatable or "n" in call.needs:
+        return False
+    if call.api == "responses":
+        return call.stream and Way.REPLAY in call.continuable
+    return call.stream or call.upgradable
 
 
 def partial_of(

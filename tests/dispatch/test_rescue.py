@@ -101,6 +101,32 @@ async def test_a_seeded_text_is_replayed_where_the_server_takes_no_unfinished_me
         assert essence(await read(runtime, exchange)) == essence(unbroken)
 
 
+@pytest.mark.parametrize("fields", [{}, {"tools": [{"type": "function", "name": "f"}], "tool_choice": "required"}])
+@pytest.mark.parametrize("after", [0, 1, 12])
+async def test_a_response_at_temperature_0_is_replayed(make_runtime, after, fields):
+    """Every one of them breaks off at each endpoint once."""
+    can = frozenset({"stream", "responses", "tools"})
+    with EmulatorThread("a", "b") as emulated:
+        runtime = make_runtime(emulated.pool(capabilities=can))
+        body = {"model": "m", "input": "say it [[out=40]]", "stream": True, "store": False, "temperature": 0, **fields}
+        exchange = Exchange("responses", body, json.dumps(body).encode(), (), True)
+
+        async def text() -> tuple[str, list[str], dict]:
+            reply = await runtime.dispatcher.send(the_call(exchange, api="responses"), exchange)
+            parts = b"".join([piece async for piece in reply.stream]).split(b"\n\n")
+            events = [json.loads(part.split(b"data: ", 1)[1]) for part in parts if part.strip()]
+            whole = {"content": json.dumps(events[-1]["response"]).encode()}
+            return "".join(e.get("delta", "") for e in events), [e["type"] for e in events], same_answer(**whole)
+
+        unbroken = await text()
+        for name in "ab":
+            emulated.inject(name, "cut", count=1, after=after)
+        said, kinds, whole = await text()
+        assert (said, whole) == (unbroken[0], unbroken[2])
+        assert set(kinds) == set(unbroken[1])
+        assert kinds.count("response.created") == kinds.count("response.completed") == 1
+
+
 async def test_text_completions_go_on_from_a_longer_prompt(make_runtime):
     with EmulatorThread("a", "b") as emulated:
         runtime = make_runtime(emulated.pool())
@@ -169,9 +195,9 @@ WHOLE = {
 }
 
 
-def same_answer(body: bytes) -> dict:
+def same_answer(content: bytes) -> dict:
     """An answer without what tells one request from another, the item ids of the responses API included."""
-    answer = {name: value for name, value in json.loads(body).items() if name not in ("id", "created", "created_at")}
+    answer = {name: value for name, value in json.loads(content).items() if name not in ("id", "created", "created_at")}
     for item in answer.get("output", ()):
         item.pop("id")
     usage = answer["usage"]

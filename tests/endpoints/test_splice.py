@@ -187,6 +187,11 @@ def exchange(api="chat/completions", **fields):
         ("completions", {"prompt": [1, 2]}, set()),
         ("completions", {"prompt": "a", "suffix": "b"}, set()),
         ("responses", {"input": "a", "temperature": 0}, set()),
+        ("responses", {"input": "a", "temperature": 0, "store": False}, {Way.REPLAY}),
+        ("responses", {"input": "a", "temperature": 0, "store": False, "include": ["x"]}, set()),
+        ("responses", {"input": "a", "temperature": 0, "store": False, "unknown": 1}, set()),
+        ("responses", {"input": "a", "store": False}, set()),
+        ("responses", {"input": "a", "temperature": 0, "store": False, "stream": False}, set()),
     ],
 )
 def test_the_ways_to_go_on(api, fields, ways):

@@ -87,7 +87,8 @@ def test_an_attempt_that_only_repeats_is_not_delivered_yet():
         ("half a tool call, held back", {"continuable": frozenset()}, "openai", Handed.NOTHING, Way.REPLAY),
         ("not to be repeated", {"repeatable": False}, "vllm", Handed.TEXT, None),
         ("of several choices", {"needs": frozenset({"n"})}, "vllm", Handed.TEXT, None),
-        ("the responses API", {"api": "responses", "continuable": REPLAY}, "vllm", Handed.TEXT, None),
+        ("a response", {"api": "responses", "continuable": REPLAY}, "vllm", Handed.OTHER, Way.REPLAY),
+        ("a response, no replay", {"api": "responses", "continuable": frozenset()}, "vllm", Handed.OTHER, None),
     ],
     ids=lambda value: value if isinstance(value, str) and " " in value else None,
 )
