@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -43,6 +43,9 @@ def load_profile(name: str) -> EngineProfile:
         raise ConfigError("unknown hardware profile", field="profile", given=name, allowed=allowed) from None
 
 
+_TEXTS = frozenset({"name", "basis", "source"})
+
+
 def profile_from_mapping(entry: dict[str, Any]) -> EngineProfile:
     """Build a profile from a mapping.
 
@@ -62,11 +65,15 @@ def profile_from_mapping(entry: dict[str, Any]) -> EngineProfile:
     unknown = sorted(set(values) - known)
     if unknown:
         raise ConfigError("unknown key", field="profile", given=unknown[0], allowed=", ".join(sorted(known)))
+    missing = [field.name for field in fields(kind) if field.default is MISSING and field.name not in values]
+    if missing:
+        raise ConfigError(f"incomplete profile: missing {', '.join(missing)}", field="profile")
     try:
         return kind(**values)
-    except TypeError as error:
-        missing = str(error).split("missing", 1)[-1].strip()
-        raise ConfigError(f"incomplete profile: missing {missing}", field="profile") from error
+    except TypeError as error:  # a text or a list where a number is compared with its bounds
+        wrong = {key: value for key, value in values.items() if not isinstance(value, (int, float, HardwareProfile))}
+        told = ", ".join(f"{key}: {value!r}" for key, value in wrong.items() if key not in _TEXTS)
+        raise ConfigError(f"not a number: {told}", field="profile", allowed="numbers") from error
 
 
 def _half(value: object, where: str) -> HardwareProfile:

@@ -22,6 +22,9 @@ StepKey = tuple[str, str]
 """(workflow, step)."""
 
 
+_MOST_RUNS = 2_000_000
+
+
 class _Drawer(Protocol):
     def draw(self) -> Drawn:
         """The next run."""
@@ -101,7 +104,7 @@ def draw_runs(
         mean_ideals_s: mean ideal of each workflow, for deadlines that are the same for all its runs.
 
     Raises:
-        ConfigError: a trace cannot be read.
+        ConfigError: a trace cannot be read, or more runs are asked for than a machine has room for.
     """
     times = _times(scenario, seed, load, duration_s)
     drawer: _Drawer = WorkflowDrawer(scenario, seed) if scenario.workload is None else _TraceDrawer(scenario, seed)
@@ -121,6 +124,12 @@ def _times(scenario: Scenario, seed: int, load: float | None, duration_s: float)
         return scaled_times(trace_arrivals(workload.arrivals), load, duration_s)
     if load is None and scenario.arrivals.kind != "recorded":
         load = scenario.load
+    if load is not None and load * duration_s > _MOST_RUNS:
+        raise ConfigError(
+            f"{load:g} runs per second for {duration_s:g} s are too many",
+            field="duration",
+            allowed=f"up to {_MOST_RUNS:,} runs",
+        )
     return arrival_times(scenario.arrivals, load, duration_s, stream(seed, Stream.ARRIVALS))
 
 

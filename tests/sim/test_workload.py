@@ -5,6 +5,7 @@ from math import exp
 import numpy as np
 import pytest
 
+from agentsched.errors import ConfigError
 from agentsched.sim.averages import averages_of
 from agentsched.sim.plan import RunPlan
 from agentsched.sim.scenario_files import load_scenario
@@ -97,6 +98,13 @@ def test_demands_have_the_shares_of_the_tiers():
     calls = [call for run in runs_of("s3", load=20) for call in run.calls]
     shares = {q: sum(call.min_quality == q for call in calls) / len(calls) for q in (0.30, 0.36, 0.40, 0.44)}
     assert shares == pytest.approx({0.30: 0.45, 0.36: 0.30, 0.40: 0.18, 0.44: 0.07}, abs=0.01)
+
+
+def test_more_runs_than_there_is_room_for_are_refused():
+    with pytest.raises(
+        ConfigError, match=r"duration: 1e\+06 runs per second for 3600 s are too many; allowed: up to 2,0"
+    ):
+        runs_of(load=1e6, duration_s=3600.0)
 
 
 def test_deadlines_are_multiples_of_the_ideal_of_the_run_or_of_its_workflow():
