@@ -168,8 +168,9 @@ def written(folder: Path, text: str) -> Path:
             "mine.yaml:3: endpoints[0].profile: incomplete profile: missing step_base_s, step_per_sequence_s",
         ),
         (
-            "base: s1\nendpoints:\n  - name: a\n    profile: {ttft_median_s: x, ttft_sigma: 0, tpot_median_s: 1, tpot_sigma: 0}",
-            "mine.yaml:4: endpoints[0].profile: not a number: ttft_median_s: 'x'",
+            "base: s1\nendpoints:\n  - name: a\n    profile:\n"
+            "      {ttft_median_s: x, ttft_sigma: 0, tpot_median_s: 1, tpot_sigma: 0}",
+            "mine.yaml:5: endpoints[0].profile: not a number: ttft_median_s: 'x'",
         ),
         (
             "base: s1\nendpoints:\n  - {name: a, profile: study-8b-a40}\n  - {name: a, profile: study-8b-a40}",
