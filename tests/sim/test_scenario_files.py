@@ -170,7 +170,7 @@ def written(folder: Path, text: str) -> Path:
         (
             "base: s1\nendpoints:\n  - name: a\n    profile:\n"
             "      {ttft_median_s: x, ttft_sigma: 0, tpot_median_s: 1, tpot_sigma: 0}",
-            "mine.yaml:5: endpoints[0].profile: not a number: ttft_median_s: 'x'",
+            "mine.yaml:4: endpoints[0].profile: not a number: ttft_median_s: 'x'",
         ),
         (
             "base: s1\nendpoints:\n  - {name: a, profile: study-8b-a40}\n  - {name: a, profile: study-8b-a40}",
