@@ -21,6 +21,7 @@ from agentsched.dispatch.learning import BackgroundLearner
 from agentsched.dispatch.neighbours import Neighbours
 from agentsched.dispatch.recorder import EventRecorder
 from agentsched.dispatch.remembering import Memory
+from agentsched.dispatch.training import can_train
 from agentsched.errors import ConfigError
 from agentsched.forecast.calibration import Drift
 from agentsched.forecast.length import EmpiricalLengths, Scope
@@ -78,7 +79,13 @@ class Runtime:
         self.dispatcher = Dispatcher(fresh_scheduler(settings), self.emit, take)
         models = {endpoint.name: endpoint.model for endpoint in settings.pool.endpoints}
         self._learner = BackgroundLearner(
-            self._learned, self._coverage_lost, self._relearned, self._make_memory(), models
+            self._learned,
+            self._coverage_lost,
+            self._relearned,
+            self._make_memory(),
+            models,
+            self._train(),
+            self._trained,
         )
         self._neighbours = self._make_neighbours()
 
@@ -91,6 +98,16 @@ class Runtime:
             self.emit(Note(clock.monotonic(), "profiles", text))
 
         return Memory(ProfileFile(path, announce), announce, self.dispatcher, self.settings.pool.endpoints)
+
+    def _train(self) -> tuple[str, float] | None:
+        """What is to be trained, and for how long at a time."""
+        learning = self.settings.learning
+        if learning.train == "off":
+            return None
+        if not can_train():
+            self._trained("nothing is trained: learning.train needs torch (pip install 'agentsched[torch]')")
+            return None
+        return learning.train, learning.budget_s
 
     def _make_neighbours(self) -> Neighbours | None:
         state = self.settings.state
@@ -186,6 +203,9 @@ class Runtime:
 
     def _relearned(self, result: Relearned) -> None:
         self.emit(Note(clock.monotonic(), result.workflow, f"output lengths of workflow {result.workflow!r}: {result}"))
+
+    def _trained(self, text: str) -> None:
+        self.emit(Note(clock.monotonic(), "training", f"trained forecasts of output lengths: {text}"))
 
     def _rest_of(self, run: Run) -> QuantileForecast | None:
         """Seconds that ``run`` still needs, from how such runs went on after the call that ended last in it."""

@@ -10,7 +10,7 @@ from agentsched.core.remainder import RunHistory
 from agentsched.core.slo import SLO
 from agentsched.runtime import Runtime
 from agentsched.settings import Settings
-from agentsched.settings.values import StateSettings
+from agentsched.settings.values import LearningSettings, LogSettings, StateSettings
 from agentsched.workflow.scope import Run
 from tests.dispatch.conftest import asked, emulated  # noqa: F401 - a fixture
 
@@ -71,5 +71,29 @@ def test_a_score_reaches_the_scheduler(settings):
         runtime.flush()
         qualities = runtime.dispatcher.scheduler._placer.qualities
         assert qualities.groups["w", "write", "m"].mean == pytest.approx(0.2)
+    finally:
+        runtime.close()
+
+
+def test_without_torch_everything_but_training_works(settings, monkeypatch, tmp_path):
+    monkeypatch.setattr("agentsched.runtime.can_train", lambda: False)
+    log = LogSettings(path=tmp_path / "runs.jsonl")
+    runtime = Runtime(replace(settings, learning=LearningSettings("network"), log=log))
+    try:
+        a_run(runtime)
+        runtime.flush()
+        assert runtime._learner._training is None
+        assert "learning.train needs torch" in log.path.read_text()
+    finally:
+        runtime.close()
+
+
+def test_what_is_to_be_trained_reaches_the_learner(settings, monkeypatch):
+    monkeypatch.setattr("agentsched.runtime.can_train", lambda: True)
+    runtime = Runtime(replace(settings, learning=LearningSettings("experts", 3.0)))
+    try:
+        a_run(runtime)
+        runtime.flush()
+        assert runtime._learner._training._aside.kind == "experts"
     finally:
         runtime.close()

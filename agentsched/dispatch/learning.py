@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from agentsched.core.call import Observation
 from agentsched.core.records import CallEnded, Feedback, RunClosed, StructureTold
 from agentsched.dispatch.remembering import Memory
+from agentsched.dispatch.trained_lengths import Training
+from agentsched.dispatch.training import Trained
 from agentsched.forecast.calibration import Drift
 from agentsched.forecast.length import EmpiricalLengths, Scope
 from agentsched.forecast.length_learner import LengthLearner
@@ -36,6 +38,8 @@ _FLUSH_S = 10.0
 Lesson = Observation | CallEnded | RunClosed | StructureTold | Feedback
 """The records that teach something."""
 
+_Item = Lesson | Trial | Trained | str | threading.Event
+
 
 class BackgroundLearner:
     """Takes lessons from any thread and hands out what they taught.
@@ -46,6 +50,8 @@ class BackgroundLearner:
         relearned: is told, there too, what became of learning a workflow anew after that.
         memory: keeps what was learned for the next process, and knows what earlier ones kept; None: nothing does.
         models: endpoint -> model, for endpoints whose answers are equally good.
+        train: what is trained in the background, ``network`` or ``experts``, and the seconds for it; None: nothing is.
+        trained: is told, in the learner's thread, what came of it.
     """
 
     def __init__(
@@ -55,6 +61,8 @@ class BackgroundLearner:
         relearned: Callable[[Relearned], None],
         memory: Memory | None = None,
         models: Mapping[str, str] | None = None,
+        train: tuple[str, float] | None = None,
+        trained: Callable[[str], None] | None = None,
     ) -> None:
         self._learned, self._coverage_lost, self._relearned = learned, coverage_lost, relearned
         self._memory = memory
@@ -66,7 +74,8 @@ class BackgroundLearner:
         self._aside: threading.Thread | None = None
         self._qualities = QualityLearner(models or {})
         self._known = (EmpiricalLengths(), EmpiricalRemainders(), EmpiricalQualities())
-        self._queue: queue.SimpleQueue[Lesson | Trial | threading.Event | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._training = None if train is None else Training(*train, self._queue.put, self._lengths, memory, trained)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._stop = threading.Event()
@@ -129,6 +138,8 @@ class BackgroundLearner:
             self._remainders.structure_seen(workflow, structure)
         for judgement in profiles.judgements:
             self._qualities.recalled(judgement)
+        if self._training is not None:
+            self._training.recall(profiles.weights)
         taken = 0
         for run in profiles.runs:
             for call in run.calls:
@@ -144,12 +155,16 @@ class BackgroundLearner:
         self._drifts, self._results = [], []  # long over
         self._hand_out()
 
-    def _absorb(self, item: Lesson | Trial | threading.Event, flushes: list[threading.Event]) -> None:
+    def _absorb(self, item: _Item, flushes: list[threading.Event]) -> None:
         if isinstance(item, threading.Event):
             flushes.append(item)
             return
         if isinstance(item, Trial):
             self._results.append(self._relearning.finished(item))
+            return
+        if isinstance(item, (Trained, str)):
+            if self._training is not None:
+                self._training.came(item)
             return
         self._learn(item)
         if self._memory is not None:
@@ -179,6 +194,8 @@ class BackgroundLearner:
             self._results.append(ended)
         for drift in self._lengths.take_drifts():
             self._relearning.changed(drift)
+            if self._training is not None:
+                self._training.changed()
             self._drifts.append(drift)
 
     # -- learning anew -----------------------------------------------------------------------------------------------
@@ -223,6 +240,8 @@ class BackgroundLearner:
         for result in results:
             self._relearned(result)
         self._try_anew()
+        if self._training is not None and not self._stop.is_set():
+            self._training.go_on()
 
     def flush(self) -> None:
         """Wait until everything taken so far is in force."""
@@ -241,3 +260,5 @@ class BackgroundLearner:
         aside, self._aside = self._aside, None
         if aside is not None:
             aside.join(_FLUSH_S)
+        if self._training is not None:
+            self._training.close()

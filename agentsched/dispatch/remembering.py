@@ -104,6 +104,21 @@ class Memory:
         self._judgements += judgements
         del self._judgements[:-_MOST_PENDING]
 
+    def keep_weights(self, kind: str, calls: int, loss: float, content: bytes) -> int | None:
+        """Write a trained forecaster at once: there are few. Answers its version; None: it could not be written."""
+        try:
+            return self._file.keep_weights(kind, calls, loss, content)
+        except StateUnavailable as error:
+            self._failed(error)
+            return None
+
+    def take_weights_back(self, version: int) -> None:
+        """The next process is not to use this version."""
+        try:
+            self._file.take_weights_back(version)
+        except StateUnavailable as error:
+            self._failed(error)
+
     def keep(self, *, now: bool = False) -> None:
         """Write what is new, if it is time to, or ``now``."""
         at = clock.monotonic()

@@ -18,10 +18,13 @@ from agentsched.core.call import ModelCall
 from agentsched.core.forecast import QuantileForecast
 from agentsched.core.remainder import RunHistory
 from agentsched.forecast.calibration import corrected, offset_of
+from agentsched.forecast.network_inputs import network_inputs
+from agentsched.forecast.quantile_net import TrainedLengths
 
 __all__ = [
     "PLAIN",
     "PRIOR_OUTPUT_TOKENS",
+    "TRAINED",
     "VIEWS",
     "EmpiricalLengths",
     "LengthKey",
@@ -50,6 +53,9 @@ Answers = Sequence[tuple[str, int]]
 
 PLAIN = "step"
 """The view that looks at the step alone."""
+
+TRAINED = "network"
+"""The forecaster that was trained, where there is one: it stands among the views, and forecasts where it does best."""
 
 _SIZES = tuple(str(size) for size in range(64))
 
@@ -132,11 +138,13 @@ class EmpiricalLengths:
         groups: the forecast of each known group, shrunk toward the wider ones.
         views: which view to use, by `calibration_groups`, the narrowest that is there.
         offsets: corrections by the same groups, see `agentsched.forecast.calibration`.
+        trained: the trained forecaster behind the view `TRAINED`; None: there is none.
     """
 
     groups: Mapping[LengthKey, QuantileForecast] = field(default_factory=lambda: _NO_GROUPS)
     views: Mapping[Scope, str] = field(default_factory=lambda: _NO_VIEWS)
     offsets: Mapping[Scope, Array] = field(default_factory=lambda: _NO_OFFSETS)
+    trained: TrainedLengths | None = None
 
     def predict(self, call: ModelCall, history: RunHistory) -> QuantileForecast:
         """The forecast of the call's output tokens, not capped by its ``max_tokens``."""
@@ -159,6 +167,8 @@ class EmpiricalLengths:
 
     def uncorrected(self, view: str, call: ModelCall, answers: Answers, own: int | None) -> QuantileForecast:
         """The forecast of one view, hints and calibration left aside; for the arguments see `view_keys`."""
+        if view == TRAINED and self.trained is not None:
+            return self.trained.predict(network_inputs(call, answers, own))
         groups = self.groups
         for key in reversed(view_keys(view, call, answers, own)):
             known = groups.get(key)

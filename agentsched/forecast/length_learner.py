@@ -1,6 +1,7 @@
 """Learns output lengths from calls that ended; lives off the hot path and hands out immutable snapshots."""
 
 from collections import deque
+from collections.abc import Callable
 from types import MappingProxyType
 
 import numpy as np
@@ -15,6 +16,7 @@ from agentsched.forecast.calibration import Calibrator, Drift, corrected, offset
 from agentsched.forecast.length import (
     PLAIN,
     PRIOR_OUTPUT_TOKENS,
+    TRAINED,
     VIEWS,
     EmpiricalLengths,
     LengthKey,
@@ -23,6 +25,8 @@ from agentsched.forecast.length import (
     length_keys,
     view_keys,
 )
+from agentsched.forecast.network_inputs import network_inputs
+from agentsched.forecast.quantile_net import TrainedLengths
 from agentsched.forecast.standings import Standings
 
 __all__ = ["LengthLearner"]
@@ -62,9 +66,20 @@ class _Answered:
 
 
 class LengthLearner:
-    """Bounded memory of recent answers per group. Not thread-safe: one thread learns."""
+    """Bounded memory of recent answers per group. Not thread-safe: one thread learns.
 
-    def __init__(self) -> None:
+    Args:
+        trained: a trained forecaster that is compared with what is counted; None: there is none.
+
+    Attributes:
+        trained: the trained forecaster in use.
+        examples: is told of every answer, for a forecaster to be trained on: what it sees (`network_inputs`), the
+            output tokens, and whether the answer was cut off there.
+    """
+
+    def __init__(self, trained: TrainedLengths | None = None) -> None:
+        self.trained = trained
+        self.examples: Callable[[Array, int, bool], None] | None = None
         self._drifts: deque[Drift[Scope]] = deque(maxlen=_MAX_DRIFTS)
         self._seen: dict[LengthKey, AnswerMemory] = {}
         self._made: dict[LengthKey, QuantileForecast] = {}
@@ -74,7 +89,8 @@ class LengthLearner:
         self._cut: dict[str, int] = {}
         self._calibrator: Calibrator[Scope] = Calibrator()
         self._offsets: dict[Scope, Array] = {}
-        self._standings = Standings((PLAIN, *VIEWS))
+        self._standings = Standings(_compared(trained))
+        self._replaced = False
 
     # -- lessons -----------------------------------------------------------------------------------------------------
 
@@ -110,6 +126,8 @@ class LengthLearner:
         loss = self._judge(call, answers, own, tokens)
         cut = call.max_tokens is not None and tokens >= call.max_tokens
         self._remember(call, answers, own, tokens, cut=cut)
+        if self.examples is not None:
+            self.examples(network_inputs(call, answers, own), tokens, cut)
         return loss
 
     def run_closed(self, record: RunClosed) -> None:
@@ -133,7 +151,7 @@ class LengthLearner:
 
     def _judge(self, call: ModelCall, answers: list[tuple[str, int]], own: int | None, tokens: int) -> float:
         """Score the views by what they say of this call, and correct the one that is used, whose loss is answered."""
-        known = EmpiricalLengths(self._made)
+        known = EmpiricalLengths(self._made, trained=self.trained)
         scopes = calibration_groups(call.workflow, call.step, call.model)
         used = self._standings.best(scopes)
         offset = offset_of(self._offsets, scopes)
@@ -201,12 +219,14 @@ class LengthLearner:
 
     def snapshot(self) -> EmpiricalLengths | None:
         """What is believed now; None when nothing was learned since the last snapshot."""
-        if not self.refresh():
+        if not (self.refresh() or self._replaced):
             return None
+        self._replaced = False
         return EmpiricalLengths(
             MappingProxyType(dict(self._made)),
             MappingProxyType(self._standings.chosen()),
             MappingProxyType(dict(self._offsets)),
+            self.trained,
         )
 
     def refresh(self) -> bool:
@@ -220,6 +240,16 @@ class LengthLearner:
             self._offsets = {group: self._offsets[group] for group in self._calibrator.groups if group in self._offsets}
         return True
 
+    def use(self, trained: TrainedLengths | None) -> None:
+        """Compare this trained forecaster, or none, with what is counted; it is in the next snapshot."""
+        self.trained = trained
+        self._standings.compare(_compared(trained))
+        self._replaced = True
+
+    def sibling(self) -> "LengthLearner":
+        """A learner that has learned nothing, with the same trained forecaster."""
+        return LengthLearner(self.trained)
+
     # -- exchanging a part -------------------------------------------------------------------------------------------
 
     def exchange(self, workflow: str, other: "LengthLearner") -> "LengthLearner":
@@ -232,7 +262,7 @@ class LengthLearner:
         Returns:
             A learner with what was known of the workflow before.
         """
-        former = LengthLearner()
+        former = self.sibling()
         for key in ("", "", ""), *(key for key in self._seen if key[:2] == ("", "") and key[2]):
             if key in self._seen:
                 former._seen[key], former._chains[key] = self._seen[key].copy(), self._chains[key]
@@ -262,6 +292,10 @@ class LengthLearner:
     def _make_one(self, key: LengthKey) -> None:
         chain = [(self._seen[wider], _STRENGTH) for wider in self._chains[key] if wider in self._seen]
         self._made[key] = shrunk(PRIOR_OUTPUT_TOKENS, chain)
+
+
+def _compared(trained: TrainedLengths | None) -> tuple[str, ...]:
+    return (PLAIN, *VIEWS) if trained is None else (PLAIN, *VIEWS, TRAINED)
 
 
 def _capped(forecast: QuantileForecast, call: ModelCall) -> QuantileForecast:

@@ -11,7 +11,7 @@ taught online. Pure; who calls it says in which thread the work is done.
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 
 from agentsched.core.records import CallEnded
@@ -104,7 +104,7 @@ class Trial:
 
     workflow: str
     calls: list[tuple[CallEnded, float | None]]
-    learner: LengthLearner = field(default_factory=LengthLearner)
+    learner: LengthLearner
     _new: float = 0.0
     _old: float = 0.0
     _judged: int = 0
@@ -221,7 +221,7 @@ class Relearning:
             if change.calls >= _TRIALS_AFTER[change.trials] and workflow not in self._probations:
                 change.trials += 1
                 calls = [one for one in self._since(change.since) if one[0].call.workflow == workflow]
-                return Trial(workflow, calls)
+                return Trial(workflow, calls, self._learner.sibling())
         return None
 
     def finished(self, trial: Trial) -> Relearned:

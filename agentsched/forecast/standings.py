@@ -30,6 +30,12 @@ class _Tally:
         self.weight = 0.0
         self.leader = 0
 
+    def rename(self, old: Sequence[str], new: Sequence[str]) -> None:
+        """The same losses for other forecasters: those of the first one for who was not compared yet."""
+        leader = old[self.leader]
+        self.losses = self.losses[[old.index(name) if name in old else 0 for name in new]]
+        self.leader = new.index(leader) if leader in new else 0
+
 
 class Standings:
     """Compares the same forecasters in every group. The first of them leads until another one is shown to be better.
@@ -75,10 +81,17 @@ class Standings:
         while len(self._tallies) > _MOST_GROUPS:
             del self._tallies[next(iter(self._tallies))]
 
+    def compare(self, names: Sequence[str]) -> None:
+        """Compare these forecasters from now on, the first one as before; who is new begins level with the first."""
+        for tally in self._tallies.values():
+            tally.rename(self.names, names)
+        self.names = tuple(names)
+
     def give(self, workflow: str, taker: "Standings") -> None:
-        """Hand over what is known of a workflow's groups to another one, that compares the same forecasters."""
+        """Hand over what is known of a workflow's groups to another one."""
         for scope in [scope for scope in self._tallies if scope[0] == workflow]:
             taker._tallies[scope] = self._tallies.pop(scope)
+            taker._tallies[scope].rename(self.names, taker.names)
 
     def chosen(self) -> dict[Scope, str]:
         """The leader of every group."""

@@ -6,6 +6,7 @@ from agentsched.settings.load import CONFIG_VARIABLE, DEFAULT_FILE, from_environ
 from agentsched.settings.problems import SettingsError
 from agentsched.settings.values import (
     InterceptSettings,
+    LearningSettings,
     LogSettings,
     OptionValue,
     PolicySettings,
@@ -17,6 +18,7 @@ __all__ = [
     "CONFIG_VARIABLE",
     "DEFAULT_FILE",
     "InterceptSettings",
+    "LearningSettings",
     "LogSettings",
     "OptionValue",
     "PolicySettings",

@@ -12,7 +12,14 @@ from agentsched.core.endpoint import Endpoint, Price, Profile
 from agentsched.core.rules import AdmissionRules, BreakerRules, HedgeRules, RetryRules, StreamRules
 from agentsched.settings.document import Dumper
 from agentsched.settings.environment import escaped
-from agentsched.settings.values import InterceptSettings, LogSettings, PolicySettings, Settings, StateSettings
+from agentsched.settings.values import (
+    InterceptSettings,
+    LearningSettings,
+    LogSettings,
+    PolicySettings,
+    Settings,
+    StateSettings,
+)
 
 __all__ = ["STATE_URL_VARIABLE", "dump_settings", "key_variable", "profile_figures", "variable_for", "yaml_text"]
 
@@ -47,6 +54,7 @@ def dump_settings(settings: Settings) -> str:
         ("admission", rules.admission, AdmissionRules()),
         ("state", settings.state, StateSettings()),
         ("log", settings.log, LogSettings()),
+        ("learning", settings.learning, LearningSettings()),
         ("intercept", settings.intercept, InterceptSettings()),
     )
     for name, section, default in sections:

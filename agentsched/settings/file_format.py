@@ -35,7 +35,7 @@ from agentsched.settings.fields import (
 )
 from agentsched.settings.problems import Unquoted, shown
 from agentsched.settings.profiles import profile_names, profile_prior
-from agentsched.settings.values import InterceptSettings, LogSettings, PolicySettings, StateSettings
+from agentsched.settings.values import InterceptSettings, LearningSettings, LogSettings, PolicySettings, StateSettings
 
 __all__ = ["KINDS", "PoolFile"]
 
@@ -44,7 +44,7 @@ KINDS: tuple[str, ...] = get_args(Kind)
 Continuation = Literal["auto", "none", "continue_final_message", "assistant", "prefix", "partial"]
 
 _PROFILE, _RETRY, _BREAKER, _STREAM, _HEDGE = Profile(), RetryRules(), BreakerRules(), StreamRules(), HedgeRules()
-_LOG, _STATE = LogSettings(), StateSettings()
+_LOG, _STATE, _LEARNING = LogSettings(), StateSettings(), LearningSettings()
 
 
 class _Section(BaseModel):
@@ -441,6 +441,20 @@ def _path(text: str | None, folder: Path | None) -> Path | None:
     return path if folder is None else folder / path
 
 
+class LearningFile(_Section):
+    """What is learned in the background beyond what is counted."""
+
+    train: Literal["off", "network", "experts"] | Literal[False] = _LEARNING.train
+    """A forecaster of output lengths that is trained with torch, which has to be installed, and forecasts where it does
+    best."""
+    budget: Seconds = _LEARNING.budget_s
+    """For how long it is trained at a time."""
+
+    def core(self) -> LearningSettings:
+        """As the rest of agentsched knows it."""
+        return LearningSettings(self.train or "off", self.budget)  # YAML reads off as false
+
+
 class InterceptFile(_Section):
     """What is intercepted."""
 
@@ -470,6 +484,7 @@ class PoolFile(_Section):
     admission: AdmissionFile = AdmissionFile()
     state: StateFile = StateFile()
     log: LogFile = LogFile()
+    learning: LearningFile = LearningFile()
     intercept: InterceptFile = InterceptFile()
 
     def pool(self) -> Pool:

@@ -138,6 +138,7 @@ def _settings_of(document: Document, path: Path | None, unset_ok: bool = False) 
         rules=content.rules(),
         log=content.log.core(None if path is None else path.parent),
         state=content.state.core(None if path is None else path.parent),
+        learning=content.learning.core(),
         intercept=content.intercept.core(),
         warnings=warnings,
         source=path,

@@ -9,7 +9,15 @@ from typing import Literal
 from agentsched.core.endpoint import Pool
 from agentsched.core.rules import Rules
 
-__all__ = ["InterceptSettings", "LogSettings", "OptionValue", "PolicySettings", "Settings", "StateSettings"]
+__all__ = [
+    "InterceptSettings",
+    "LearningSettings",
+    "LogSettings",
+    "OptionValue",
+    "PolicySettings",
+    "Settings",
+    "StateSettings",
+]
 
 OptionValue = float | int | str | bool
 """What an option of a policy can be."""
@@ -63,6 +71,19 @@ class StateSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LearningSettings:
+    """What is learned in the background beyond what is counted.
+
+    Attributes:
+        train: a forecaster of output lengths that is trained with torch, and forecasts where it does best.
+        budget_s: for which it is trained at a time, seconds of one core.
+    """
+
+    train: Literal["off", "network", "experts"] = "off"
+    budget_s: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
 class InterceptSettings:
     """What is intercepted.
 
@@ -84,6 +105,7 @@ class Settings:
         rules: retry, breaker, stream and hedge rules.
         log: see `LogSettings`.
         state: see `StateSettings`.
+        learning: see `LearningSettings`.
         intercept: see `InterceptSettings`.
         warnings: what the source said and could not be carried over; also logged when it was read.
         source: the file it was read from; None when it came from Python.
@@ -96,6 +118,7 @@ class Settings:
     rules: Rules = field(default_factory=Rules)
     log: LogSettings = LogSettings()
     state: StateSettings = StateSettings()
+    learning: LearningSettings = LearningSettings()
     intercept: InterceptSettings = InterceptSettings()
     warnings: tuple[str, ...] = field(default=(), compare=False)
     source: Path | None = field(default=None, compare=False)

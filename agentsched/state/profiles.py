@@ -22,7 +22,7 @@ from agentsched.errors import StateUnavailable
 from agentsched.state.experience import EndpointSpeed, PastLessons, unpacked_run
 from agentsched.state.sqlite import unforked
 
-__all__ = ["NewRun", "ProfileFile", "ProfileSummary", "Profiles", "WorkflowSummary"]
+__all__ = ["NewRun", "ProfileFile", "ProfileSummary", "Profiles", "StoredWeights", "WorkflowSummary"]
 
 T = TypeVar("T")
 
@@ -34,6 +34,7 @@ _BUSY_S = 2.0
 _RUNS_OF_A_WORKFLOW = 400
 _MOST_RUNS = 4_000
 _MOST_JUDGEMENTS = 4_000
+_VERSIONS_KEPT = 5
 _SPEEDS_KEPT_S = 30 * 86_400.0
 
 _TABLES = """
@@ -50,7 +51,11 @@ _JUDGEMENTS = """
 CREATE TABLE IF NOT EXISTS judgements (number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL,
     workflow TEXT NOT NULL, step TEXT NOT NULL, model TEXT NOT NULL, features BLOB NOT NULL, score REAL NOT NULL)
 """
-"""Came later: a file without it is none of an older version, and programs that do not know it leave it alone."""
+_WEIGHTS = """
+CREATE TABLE IF NOT EXISTS weights (version INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL,
+    calls INTEGER NOT NULL, loss REAL NOT NULL, taken_back INTEGER NOT NULL, content BLOB NOT NULL)
+"""
+"""These came later: a file without them is none of an older version, and programs that do not know them leave them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,17 @@ class NewRun:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredWeights:
+    """A trained forecaster (`agentsched.state.weights`); ``loss`` as it was judged when it was trained, tokens."""
+
+    version: int
+    kind: str
+    calls: int
+    loss: float
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Profiles:
     """What a file holds. Runs and judgements are in the order in which they were kept."""
 
@@ -70,6 +86,8 @@ class Profiles:
     structures: tuple[tuple[str, WorkflowStructure], ...]
     speeds: tuple[EndpointSpeed, ...]
     judgements: tuple[Judgement, ...] = ()
+    weights: tuple[StoredWeights, ...] = ()
+    """The newest version of each kind that was not taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +151,7 @@ class ProfileFile:
             told = connection.execute("SELECT workflow, content FROM structures ORDER BY at").fetchall()
             speeds = self._speeds(connection, now)
             judged = self._judgements(connection)
+            weights = self._weights(connection)
         runs = (_readable(partial(unpacked_run, content, f"past-{number}")) for number, content in reversed(packed))
         structures = ((workflow, _readable(partial(_structure, text))) for workflow, text in told)
         return Profiles(
@@ -140,11 +159,12 @@ class ProfileFile:
             structures=tuple((workflow, found) for workflow, found in structures if found is not None),
             speeds=speeds,
             judgements=tuple(one for one in judged if one is not None),
+            weights=weights,
         )
 
     @staticmethod
     def _judgements(connection: sqlite3.Connection) -> list[Judgement | None]:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'judgements'").fetchone():
+        if not _has(connection, "judgements"):
             return []
         rows = connection.execute("SELECT workflow, step, model, features, score FROM judgements ORDER BY number")
         return [_readable(partial(_judgement, row)) for row in rows]
@@ -155,6 +175,16 @@ class ProfileFile:
             "SELECT key, name, tpot_s, tpot_count, ttft_idle_s, ttft_count, at FROM speeds ORDER BY name"
         )
         return tuple(EndpointSpeed(key, name, a, b, c, d, max(0.0, now - at)) for key, name, a, b, c, d, at in rows)
+
+    @staticmethod
+    def _weights(connection: sqlite3.Connection) -> tuple[StoredWeights, ...]:
+        if not _has(connection, "weights"):
+            return ()
+        rows = connection.execute(
+            "SELECT version, kind, calls, loss, content FROM weights WHERE NOT taken_back ORDER BY version"
+        )
+        newest = {str(kind): StoredWeights(version, str(kind), *rest) for version, kind, *rest in rows}
+        return tuple(newest.values())
 
     def summary(self) -> ProfileSummary:
         """What is kept, in numbers.
@@ -225,6 +255,47 @@ class ProfileFile:
                     [(now, one.workflow, one.step, one.model, one.features, one.score) for one in judgements],
                 )
                 self._prune(connection, {run.workflow for run in runs}, now)
+
+    def keep_weights(self, kind: str, calls: int, loss: float, content: bytes) -> int:
+        """Keep a trained forecaster; answers its version. Of each kind the latest five versions stay.
+
+        Raises:
+            StateUnavailable: as `keep`.
+        """
+        return self._mended(lambda: self._keep_weights(kind, calls, loss, content))
+
+    def _keep_weights(self, kind: str, calls: int, loss: float, content: bytes) -> int:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._opened() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            with connection:
+                connection.execute(_WEIGHTS)
+                version = connection.execute(
+                    "INSERT INTO weights (at, kind, calls, loss, taken_back, content) VALUES (?, ?, ?, ?, 0, ?)",
+                    (self._wall(), kind, calls, loss, content),
+                ).lastrowid
+                connection.execute(
+                    "DELETE FROM weights WHERE kind = ? AND version <= (SELECT version FROM weights WHERE kind = ? "
+                    "ORDER BY version DESC LIMIT 1 OFFSET ?)",
+                    (kind, kind, _VERSIONS_KEPT),
+                )
+        assert version is not None
+        return version
+
+    def take_weights_back(self, version: int) -> None:
+        """A version is not to be used any more: the one before it is, if it is still there.
+
+        Raises:
+            StateUnavailable: as `keep`.
+        """
+        self._mended(lambda: self._take_weights_back(version))
+
+    def _take_weights_back(self, version: int) -> None:
+        with self._opened() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            with connection:
+                connection.execute(_WEIGHTS)
+                connection.execute("UPDATE weights SET taken_back = 1 WHERE version = ?", (version,))
 
     @staticmethod
     def _prune(connection: sqlite3.Connection, workflows: set[str], now: float) -> None:
@@ -318,6 +389,11 @@ def _damaged(error: Exception) -> bool:
     if isinstance(error, sqlite3.OperationalError):
         return str(error).startswith("no such")
     return True
+
+
+def _has(connection: sqlite3.Connection, table: str) -> bool:
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone()
+    return found is not None
 
 
 def _readable(read: Callable[[], T]) -> T | None:

@@ -1,20 +1,13 @@
-"""Trained forecasters in files: numpy's npz, with a version, read without pickle."""
+"""Trained forecasters in files (`agentsched.state.weights`)."""
 
 import os
-import zipfile
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from agentsched.errors import ConfigError
 from agentsched.forecast.quantile_net import ExpertMixture, QuantileNet
+from agentsched.state.weights import packed_weights, unpacked_weights
 
 __all__ = ["load_weights", "save_weights"]
-
-_VERSION = 1
-_KINDS: dict[str, type[QuantileNet] | type[ExpertMixture]] = {one.kind: one for one in (QuantileNet, ExpertMixture)}
 
 
 def save_weights(path: Path, made: QuantileNet | ExpertMixture) -> None:
@@ -23,11 +16,9 @@ def save_weights(path: Path, made: QuantileNet | ExpertMixture) -> None:
     Raises:
         ConfigError: it cannot be written.
     """
-    arrays: dict[str, Any] = {field.name: getattr(made, field.name) for field in fields(made)}
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with partial.open("wb") as opened:
-            np.savez(opened, kind=np.array(made.kind), version=np.array(_VERSION), **arrays)
+        partial.write_bytes(packed_weights(made))
         partial.replace(path)
     except OSError as error:
         raise ConfigError(f"cannot be written: {error.strerror or error}", file=str(path)) from error
@@ -40,17 +31,10 @@ def load_weights(path: Path) -> QuantileNet | ExpertMixture:
         ConfigError: the file cannot be read, is damaged, or is of another version.
     """
     try:
-        with path.open("rb") as opened:
-            read = np.load(opened, allow_pickle=False)
-            held = {name: read[name] for name in read.files}
+        return unpacked_weights(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror or error}", file=str(path)) from error
-    except (ValueError, zipfile.BadZipFile, EOFError, KeyError, AttributeError) as error:
+    except ConfigError as error:
+        raise ConfigError(f"not usable: {error}", file=str(path)) from error
+    except ValueError as error:
         raise ConfigError(f"not a file of weights: {error}", file=str(path)) from error
-    version, kind = held.pop("version", None), str(held.pop("kind", ""))
-    made = _KINDS.get(kind)
-    if made is None or version is None or int(version) != _VERSION or set(held) != {one.name for one in fields(made)}:
-        raise ConfigError(
-            "weights of another version", file=str(path), given=f"{kind} {version}", allowed=f"version {_VERSION}"
-        )
-    return made(**held)

@@ -11,6 +11,7 @@ from agentsched.core.endpoint import CAPABILITIES, Endpoint, Group, Pool, Price,
 from agentsched.core.rules import BreakerRules, HedgeRules, RetryRules, Rules, StreamRules
 from agentsched.settings import (
     InterceptSettings,
+    LearningSettings,
     LogSettings,
     PolicySettings,
     Settings,
@@ -80,6 +81,7 @@ all_settings = st.builds(
     policy=st.sampled_from([PolicySettings(), PolicySettings("weighted_least_outstanding")]),
     rules=all_rules,
     log=logs,
+    learning=st.sampled_from([LearningSettings(), LearningSettings("network"), LearningSettings("experts", 7.5)]),
     intercept=st.builds(InterceptSettings, st.booleans()),
     state=st.sampled_from(
         [

@@ -149,7 +149,7 @@ def fitting():
 def test_training_tells_steps_and_words_apart_and_a_warm_start_begins_there(fitting, which):
     examples = book(400)
     fit = getattr(fitting, which)
-    made, how = fit(examples, budget_s=40.0)
+    made, how = fit(examples, budget_s=300.0)
     assert how.passes > 1
     assert how.loss == pytest.approx(examples.split()[1].loss(made), rel=1e-3)
     long = made.predict(network_inputs(call(features=packed_features("plan it")), [("s", 10)], None))
