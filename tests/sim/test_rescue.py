@@ -94,3 +94,34 @@ def test_no_storm_of_second_tries_in_overload(small):
     whys = rectified(outcome)
     further = sum(count for why, count in whys.items() if why not in ("first", "queued"))
     assert further <= 0.005 * sum(whys.values()) + HedgeRules().reserve
+
+
+def test_the_pool_loses_71_percent_of_its_instances_and_gets_them_back(small):
+    """5 of 7 instances are down for 15 s. What they held goes on elsewhere, the rest is planned anew, and as soon as
+    they are back they are used again: nobody has to be told."""
+    scenario = small(
+        load=7.0,
+        duration=60.0,
+        call_retries=0,
+        continuation=True,
+        endpoints=[
+            {"name": "lost", "count": 5, "profile": "study-8b-a800"},
+            {"name": "kept", "count": 2, "profile": "study-8b-a800"},
+        ],
+        faults={"planned": [{"endpoints": ["lost"], "at": 15.0, "duration": 15.0}]},
+        deadlines={"multiples": [{"times": 3, "share": 1}], "plus": 0.5},
+    )
+    outcome = played(scenario, Rules(), 1)
+    began = {
+        when: [run for run in outcome.runs if first <= run.arrival_s < last]
+        for when, first, last in (("before", 0.0, 10.0), ("lost", 15.0, 30.0), ("after", 45.0, 60.0))
+    }
+    met = {when: float(np.mean([run.met for run in runs])) for when, runs in began.items()}
+    # A call that finds four dead ones in a row, in the first second of it, is given up: the most attempts that one has.
+    assert sum(run.outcome == "error" for run in outcome.runs) <= 0.01 * len(outcome.runs)
+    assert met["before"] >= 0.95
+    assert met["lost"] >= 0.5
+    assert met["after"] >= 0.95
+    sent = {name: sum(whys.values()) for name, whys in outcome.attempts.items()}
+    back = sum(count for name, count in sent.items() if name.startswith("lost"))
+    assert back >= 0.28 * sum(sent.values()), "those that came back were not used again"
