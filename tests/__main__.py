@@ -140,9 +140,10 @@ def fuzz() -> None:
 
 
 def real_engine() -> None:
-    """The example on real llama.cpp servers."""
+    """The example on real llama.cpp servers, and answers that go on from one of them to another."""
     run(sys.executable, "-m", "pip", "install", "--quiet", "-e", ".[dev]")
     run(sys.executable, "examples/llama_cpp/run.py")
+    run(sys.executable, "examples/llama_cpp/seam.py")
 
 
 def fresh_environment(name: str) -> str:
