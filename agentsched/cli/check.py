@@ -10,6 +10,7 @@ import click
 from rich.table import Table
 
 from agentsched import clock
+from agentsched.cli.check_files import unwritable_files
 from agentsched.cli.output import CONFIGURATION_HELP, configured, json_option, path_argument, people, print_json
 from agentsched.cli.probe_calls import Caller, Refused, session
 from agentsched.core.endpoint import Endpoint
@@ -65,7 +66,7 @@ def command(path: Path | None, connect: bool, strict: bool, as_json: bool) -> No
     settings = configured(path)
     contacts = asyncio.run(_contact_all(settings.pool.endpoints)) if connect else {}
     state = _contact_state(settings, connect)
-    warnings = list(advise(settings))
+    warnings = [*advise(settings), *unwritable_files(settings)]
     if state is not None and state.detail:
         warnings.append(Advice("state", state.detail))
     for name, contact in contacts.items():

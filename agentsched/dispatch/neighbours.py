@@ -53,6 +53,7 @@ class Neighbours:
         self._joining = threading.Lock()
         self._gossip: Gossip | None = None
         self._alone = True
+        self._told_of_strangers = False
 
     def join(self) -> None:
         """Begin, if that has not happened yet; takes nothing once it has."""
@@ -75,10 +76,12 @@ class Neighbours:
     def _hear(self, postings: Sequence[Posting]) -> None:
         told = []
         for posting in postings:
+            if not posting.content:  # `agentsched check` only listens
+                continue
             try:
                 told.append(decoded(posting.content, self._names))
-            except ValueError as error:  # of another version, say
-                _log.debug("what %s tells cannot be read: %s", posting.client, error)
+            except ValueError as error:
+                self._misunderstood(posting.client, error)
         if not told and self._alone:
             return
         self._alone = not told
@@ -87,6 +90,12 @@ class Neighbours:
         good_s = _GOOD_INTERVALS * self._interval_s
         self._dispatcher.post(OthersSeen(loads, at, good_s=good_s, clients=len(told)))
         self._dispatcher.post(OthersKnow(combined_knowledge(knowledge for _, knowledge in told), at))
+
+    def _misunderstood(self, client: str, error: ValueError) -> None:
+        """Of another version, say: that its load is unknown here is told once, as it will be so for long."""
+        level = logging.DEBUG if self._told_of_strangers else logging.WARNING
+        self._told_of_strangers = True
+        _log.log(level, "what %s tells cannot be read, is it of another version of agentsched? %s", client, error)
 
     def leave(self) -> None:
         """Tell the others that this process is gone, and end the thread; a later `join` begins anew."""

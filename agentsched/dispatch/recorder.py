@@ -23,6 +23,7 @@ class EventRecorder:
         self._path = path
         self._queue: queue.SimpleQueue[tuple[Event, float, list[Action]] | threading.Event | None] = queue.SimpleQueue()
         self._gap = False
+        path.parent.mkdir(parents=True, exist_ok=True)
         self._file: IO[str] | None = path.open("w", encoding="utf-8")
         self._thread = threading.Thread(target=self._work, name="agentsched-recorder", daemon=True)
         contextvars.Context().run(self._thread.start)

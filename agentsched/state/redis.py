@@ -16,7 +16,8 @@ _TIMEOUT_S = 1.0
 
 _KEY = "agentsched:postings:1"
 
-# A field holds "<posted at> <expires at> <content>". The server's clock dates everything: hosts' clocks differ.
+# A field holds "<posted at> <expires at> <content>". The server's clock dates everything: hosts' clocks differ. What it
+# cannot have dated like that was written by nobody of us, or before it was set back (no comparison holds of a NaN).
 _EXCHANGE = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
@@ -30,7 +31,7 @@ for i = 1, #fields, 2 do
     local second = first and string.find(value, ' ', first + 1, true)
     local posted = second and tonumber(string.sub(value, 1, first - 1))
     local expires = second and tonumber(string.sub(value, first + 1, second - 1))
-    if not posted or not expires or expires <= now then
+    if not (posted and expires and posted <= now + 1 and expires > now and expires < now + 3600) then
       redis.call('HDEL', KEYS[1], client)
     else
       table.insert(others, {client, string.format('%.6f', now - posted), string.sub(value, second + 1)})

@@ -16,6 +16,17 @@ __all__ = ["SqliteStore", "unforked"]
 _BUSY_S = 1.0
 """How long another process's transaction, which takes well under a millisecond, is waited for, seconds."""
 
+_LONGEST_LIFE_S = 3600.0
+"""No client lives longer without telling anything: such a row was written by nobody of us, or under another clock."""
+
+_FOREIGN = """
+DELETE FROM postings_1 WHERE NOT (
+    typeof(content) = 'blob' AND typeof(posted_at) = 'real' AND typeof(expires_at) = 'real'
+    AND posted_at <= :now + :ttl AND expires_at > :now AND expires_at < :now + :longest
+)
+"""
+"""What is dead, or cannot be: what is posted in the future was posted before the clock was set back."""
+
 _TABLE = """
 CREATE TABLE IF NOT EXISTS postings_1 (
     client TEXT PRIMARY KEY, content BLOB NOT NULL, posted_at REAL NOT NULL, expires_at REAL NOT NULL
@@ -47,7 +58,7 @@ os.register_at_fork(
 class SqliteStore:
     """Postings in a file on a disk of this machine: WAL does not work over a network.
 
-    The file is made by whoever comes first. One that is deleted meanwhile is made anew.
+    The file is made by whoever comes first, its folder too. One that is deleted meanwhile is made anew.
 
     Args:
         path: the file; beside it SQLite keeps two more, ``-wal`` and ``-shm``.
@@ -64,8 +75,7 @@ class SqliteStore:
         """See `StateStore.exchange`."""
         with self._transaction() as connection:
             now = self._wall()
-            # What is posted in the future was posted before the clock was set back.
-            connection.execute("DELETE FROM postings_1 WHERE expires_at <= ? OR posted_at > ?", (now, now + ttl_s))
+            connection.execute(_FOREIGN, {"now": now, "ttl": ttl_s, "longest": _LONGEST_LIFE_S})
             connection.execute(
                 "INSERT OR REPLACE INTO postings_1 VALUES (?, ?, ?, ?)", (own.client, own.content, now, now + ttl_s)
             )
@@ -95,6 +105,7 @@ class SqliteStore:
         if self._connection is not None and not self._still_there():
             self._let_go()
         if self._connection is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
             self._connection = connection
             connection.execute("PRAGMA journal_mode = WAL")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -165,5 +166,34 @@ def test_a_state_out_of_reach_is_a_warning(run: Run, closed_port: int) -> None:
     result = run("check", "--connect", "--strict")
     assert result.exit_code == 1
     assert "warning: state: redis: ConnectionError" in result.stdout
-    write(TEXT + "state: {backend: sqlite, url: nowhere/state.db}\n")
-    assert "unable to open database file" in run("check", "--connect").stdout
+    Path("state.db").write_bytes(b"no database at all, and long enough to be looked at" * 100)
+    write(TEXT + "state: {backend: sqlite, url: state.db}\n")
+    assert "file is not a database" in run("check", "--connect").stdout
+
+
+def test_files_that_could_not_be_written_are_warnings(run: Run) -> None:
+    Path("file").touch()
+    Path("folder").mkdir()
+    write(
+        TEXT
+        + "state: {backend: sqlite, url: file/state.db, profiles: folder}\n"
+        + "log: {path: file/deeper/run.jsonl, record_events: new/folder/events.jsonl}\n"
+    )
+    told = json.loads(run("check", "--json").stdout)["warnings"]
+    warnings = {warning["subject"]: warning["text"] for warning in told}
+    assert warnings["log.path"].endswith("run.jsonl cannot be written: " + f"{Path('file').absolute()} is not a folder")
+    assert warnings["state.url"].endswith(f"{Path('file').absolute()} is not a folder")
+    assert warnings["state.profiles"].endswith("folder cannot be written: it is a folder")
+    assert "log.record_events" not in warnings, "missing folders are made"
+    assert not Path("new").exists(), "by who writes there, not by who looks"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is forbidden to this user")
+def test_files_that_this_user_may_not_write_are_warnings(run: Run) -> None:
+    Path("closed").mkdir(mode=0o500)
+    Path("old.jsonl").touch(mode=0o400)
+    write(TEXT + "state: {backend: sqlite, url: closed/state.db}\nlog: {path: old.jsonl}\n")
+    told = json.loads(run("check", "--json").stdout)["warnings"]
+    warnings = {warning["subject"]: warning["text"] for warning in told}
+    assert "permission denied in" in warnings["state.url"]
+    assert warnings["log.path"].endswith("permission denied")

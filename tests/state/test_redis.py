@@ -48,10 +48,22 @@ def test_a_short_lived_client_does_not_shorten_another_ones_life(redis_server: R
     store.close()
 
 
+FOREIGN: dict[str | bytes, str] = {
+    "a": "x",
+    "b": "1 2",
+    "c": "x y z",
+    b"\xff": "1 x y",
+    "d": "nan nan x",
+    "never": "0 inf x",
+    "immortal": "0 99999999999 x",
+    "from the future": "99999999990 99999999999 x",
+}
+
+
 def test_fields_that_nobody_of_us_wrote_are_thrown_away(redis_server: RedisServer) -> None:
     store = RedisStore(redis_server.url)
     with redis.Redis(port=redis_server.port) as client:
-        client.hset("agentsched:postings:1", mapping={"a": "x", "b": "1 2", "c": "x y z", b"\xff": "1 x y"})
+        client.hset("agentsched:postings:1", mapping=FOREIGN)
         assert store.exchange(Posting("one", b""), 9.0) == []
         assert client.hkeys("agentsched:postings:1") == [b"one"]
     store.withdraw("one")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from agentsched import clock
 from agentsched.core.shared import Posting
 from agentsched.errors import StateUnavailable
 from agentsched.state import sqlite
@@ -38,9 +39,44 @@ def test_a_file_that_is_no_database_is_told_and_heals(path: Path) -> None:
     store.close()
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(StateUnavailable, match="unable to open"):
-        SqliteStore(tmp_path / "nowhere" / "state.db").withdraw("one")
+def test_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "new" / "folder" / "state.db")
+    assert store.exchange(Posting("one", b""), 9.0) == []
+    store.close()
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StateUnavailable, match="file"):
+        SqliteStore(tmp_path / "file" / "state.db").withdraw("one")
+
+
+def test_rows_that_nobody_of_us_wrote_are_thrown_away(path: Path) -> None:
+    store = SqliteStore(path)
+    store.exchange(Posting("one", b"1"), 9.0)
+    with sqlite3.connect(path) as other:
+        now = clock.wall()
+        for number, row in enumerate(
+            [
+                (b"", "text", now + 9.0),
+                (b"", now, "text"),
+                ("text", now, now + 9.0),
+                (b"", now, 9e999),
+                (5, now, now + 9),
+            ]
+        ):
+            other.execute("INSERT INTO postings_1 VALUES (?, ?, ?, ?)", (f"foreign {number}", *row))
+    other.close()
+    assert [heard.client for heard in store.exchange(Posting("two", b""), 9.0)] == ["one"]
+    store.close()
+
+
+def test_a_table_of_another_shape_is_told(path: Path) -> None:
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE postings_1 (client TEXT PRIMARY KEY, content BLOB)")
+    other.close()
+    with pytest.raises(StateUnavailable, match="no such column"):
+        SqliteStore(path).exchange(Posting("one", b""), 9.0)
 
 
 def test_a_file_that_somebody_holds_is_told_and_heals(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
