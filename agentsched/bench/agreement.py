@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from agentsched import clock
 from agentsched.bench.live_runs import LiveRuns
+from agentsched.bench.starvation import longest_wait_s, waits_for_cores_s
 from agentsched.core.endpoint import Pool
 from agentsched.emulator.calls import LENGTH_HEADER
 from agentsched.emulator.config import EmulatedEndpoint, EmulatorConfig
@@ -29,13 +31,25 @@ from agentsched.sim.simulation import Setup, Simulation
 from agentsched.sim.stretching import fastest_tpot_s, stretched
 from agentsched.sim.workload import draw_runs
 
-__all__ = ["ATTAINMENT_POINTS", "P95_SHARE", "Agreement", "agree", "number_of_runs", "prepared", "stretch_for"]
+__all__ = [
+    "ATTAINMENT_POINTS",
+    "MOST_STARVED",
+    "P95_SHARE",
+    "Agreement",
+    "agree",
+    "number_of_runs",
+    "prepared",
+    "stretch_for",
+]
 
 ATTAINMENT_POINTS = 3.0
 """The bar: live and simulated attainment differ by no more, percentage points."""
 
 P95_SHARE = 0.10
 """The bar: nor do their 95th percentiles of latency, as a share of the live one."""
+
+MOST_STARVED = 0.02
+"""Waiting for a core for more than this share of the time makes every live latency longer: then nothing is proven."""
 
 _LEAST_TPOT_S = 0.030
 """Streams faster than this keep two cores busy with HTTP, and what is measured is the machine."""
@@ -57,6 +71,8 @@ class Agreement:
         same_verdict: share of the runs that met their deadline, or missed it, in both; None without deadlines.
         pacing_p99_s: how late emulated tokens were written at the 99th percentile, the worst seed, seconds.
         lag_p99_s: how late the client's event loop was, likewise.
+        starved_share: share of the time for which a thread of the client or of the pool was ready to run but had no
+            core, the worst thread and seed; 0 where the system keeps no account of it.
     """
 
     policy: str
@@ -67,6 +83,7 @@ class Agreement:
     same_verdict: float | None
     pacing_p99_s: float
     lag_p99_s: float
+    starved_share: float
 
     @property
     def attainment_points(self) -> float | None:
@@ -86,6 +103,11 @@ class Agreement:
         points, share = self.attainment_points, self.p95_share
         return (points is None or abs(points) <= ATTAINMENT_POINTS) and (share is None or abs(share) <= P95_SHARE)
 
+    @property
+    def starved(self) -> bool:
+        """Whether other work on the machine held up the live side, of which the simulation knows nothing."""
+        return self.starved_share > MOST_STARVED
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
@@ -93,6 +115,7 @@ class Agreement:
             "attainment_points": self.attainment_points,
             "p95_share": self.p95_share,
             "within": self.within,
+            "starved": self.starved,
         }
 
 
@@ -136,14 +159,12 @@ def agree(
     """
     live: list[Ended] = []
     simulated: list[Ended] = []
-    pacing, lags = [], []
+    made: list[_Live] = []
     for seed in seeds:
         one = _Once(scenario, policy, seed)
         simulated += one.simulated()
-        in_earnest, late_s, lag_s = one.live(ended)
-        live += in_earnest
-        pacing.append(late_s)
-        lags.append(lag_s)
+        made.append(one.live(ended))
+        live += made[-1].ends
     judged = [(a.met, b.met) for a, b in zip(live, simulated, strict=True) if a.met is not None]
     return Agreement(
         policy=policy.label,
@@ -152,9 +173,20 @@ def agree(
         live=figures_of(live),
         simulated=figures_of(simulated),
         same_verdict=sum(a == b for a, b in judged) / len(judged) if judged else None,
-        pacing_p99_s=max(pacing),
-        lag_p99_s=max(lags),
+        pacing_p99_s=max(one.pacing_p99_s for one in made),
+        lag_p99_s=max(one.lag_p99_s for one in made),
+        starved_share=max(one.starved_share for one in made),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """What came of one seed in real time."""
+
+    ends: list[Ended]
+    pacing_p99_s: float
+    lag_p99_s: float
+    starved_share: float
 
 
 class _Once:
@@ -182,7 +214,7 @@ class _Once:
         self._simulation.run(self._runs)
         return self._counted(simulated_ends(self._simulation.results))
 
-    def live(self, ended: Callable[[], None]) -> tuple[list[Ended], float, float]:
+    def live(self, ended: Callable[[], None]) -> _Live:
         """How they end in earnest, with the faults of the simulation; and how late tokens and the event loop were."""
         faults = {name: server.befallen for name, server in self._simulation.servers.items()}
         scenario = self._scenario
@@ -194,13 +226,16 @@ class _Once:
             endpoints = [replace(one, base_url=pool.url(one.name)) for one in believed.endpoints]
             policy = PolicySettings(self._policy.name, dict(self._policy.options))
             runtime = Runtime(Settings(Pool(endpoints, believed.groups), policy=policy))
+            began, waits = clock.monotonic(), [waits_for_cores_s(pid) for pid in (None, pool.pid)]
             try:
                 made = LiveRuns(runtime, manners, LENGTH_HEADER, lambda index: ended())
                 ends = asyncio.run(made.make(self._runs, faults, pool.control))
             finally:
                 runtime.close()
+            waited = [longest_wait_s(w, waits_for_cores_s(pid)) for w, pid in zip(waits, (None, pool.pid), strict=True)]
+            starved_share = max(waited) / (clock.monotonic() - began)
             late_s = float(pool.control.pacing()["all"]["p99_s"])
-        return self._counted(ends), late_s, float(np.quantile(made.lag_s, 0.99))
+        return _Live(self._counted(ends), late_s, float(np.quantile(made.lag_s, 0.99)), starved_share)
 
 
 def _emulated(scenario: Scenario, seed: int) -> EmulatorConfig:

@@ -1,19 +1,18 @@
-"""Whether this process got the cores it asked for: figures about time mean little where it did not."""
+"""Whether a process got the cores it asked for: figures about time mean little where it did not."""
 
 from pathlib import Path
 
 __all__ = ["longest_wait_s", "waits_for_cores_s"]
 
-_TASKS = Path("/proc/self/task")
 
-
-def waits_for_cores_s() -> dict[str, float]:
-    """Seconds that each thread of this process was ready to run but had no core, since it began.
+def waits_for_cores_s(pid: int | None = None) -> dict[str, float]:
+    """Seconds that each thread of a process (None: this one) was ready to run but had no core, since it began.
 
     From the second figure of Linux's ``schedstat`` (Documentation/scheduler/sched-stats.rst); empty elsewhere.
     """
     found = {}
-    for task in _TASKS.iterdir() if _TASKS.is_dir() else ():
+    tasks = Path("/proc") / ("self" if pid is None else str(pid)) / "task"
+    for task in tasks.iterdir() if tasks.is_dir() else ():
         try:
             found[task.name] = int((task / "schedstat").read_text(encoding="ascii").split()[1]) * 1e-9
         except (OSError, IndexError, ValueError):

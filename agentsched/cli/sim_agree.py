@@ -6,6 +6,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agentsched.bench.agreement import (
     ATTAINMENT_POINTS,
+    MOST_STARVED,
     P95_SHARE,
     Agreement,
     agree,
@@ -50,6 +51,7 @@ def agreement(
     """Make the same runs on virtual time and, over HTTP, in real time at emulated endpoints, and compare.
 
     It takes as long as the runs take. Exit status 1: they differ by more than 3 points of attainment or 10 % of P95.
+    Where other work on the machine held up the live side, it says so: then make them again on a quieter one.
     """
     chosen = [policy_choice(text) for text in policies]
     asked = load_scenario(scenario)
@@ -83,7 +85,7 @@ def _document(scenario: Scenario, factor: float, found: list[Agreement]) -> dict
         "load": scenario.load * factor,
         "stretch": factor,
         "machine": machine_description(),
-        "bars": {"attainment_points": ATTAINMENT_POINTS, "p95_share": P95_SHARE},
+        "bars": {"attainment_points": ATTAINMENT_POINTS, "p95_share": P95_SHARE, "starved_share": MOST_STARVED},
         "policies": [one.to_dict() for one in found],
     }
 
@@ -101,6 +103,12 @@ def _show(scenario: Scenario, factor: float, found: list[Agreement], console: Co
     console.print(table)
     verdict = "within" if all(one.within for one in found) else "not within"
     console.print(f"{verdict} {ATTAINMENT_POINTS:g} points and {100 * P95_SHARE:g} % of P95")
+    starved = max(one.starved_share for one in found)
+    if starved > MOST_STARVED:
+        console.print(
+            f"other work on this machine kept the live side from its cores for {100 * starved:.0f} % of the time "
+            f"(at most {100 * MOST_STARVED:g} % prove anything): make it again on a quieter machine, or with --stretch"
+        )
 
 
 def _cells(one: Figures) -> tuple[str, str, str]:

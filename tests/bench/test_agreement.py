@@ -132,8 +132,18 @@ def figures(attainment: float, p95: float) -> Figures:
     ("attainment", "p95", "within"), [(0.9, 10.0, True), (0.88, 10.9, True), (0.86, 10.0, False), (0.9, 11.2, False)]
 )
 def test_the_bars(attainment, p95, within):
-    one = Agreement("p", (1,), 10, figures(0.9, 10.0), figures(attainment, p95), None, 0.0, 0.0)
+    one = Agreement("p", (1,), 10, figures(0.9, 10.0), figures(attainment, p95), None, 0.0, 0.0, 0.0)
     assert one.within is within
+
+
+@pytest.mark.parametrize(("share", "starved"), [(0.0, False), (0.019, False), (0.021, True)])
+def test_a_side_without_cores_is_told(share, starved, monkeypatch):
+    one = Agreement("p", (1,), 10, figures(0.9, 10.0), figures(0.8, 10.0), None, 0.0, 0.0, share)
+    assert (one.starved, one.to_dict()["starved"]) == (starved, starved)
+    monkeypatch.setattr("agentsched.cli.sim_agree.agree", lambda *asked, **more: one)
+    run = CliRunner().invoke(main, ["sim", "agree", "s1", "--runs", "1"])
+    assert run.exit_code == 1
+    assert ("kept the live side from its cores" in run.stdout) is starved
 
 
 def test_the_command(tmp_path: Path):
@@ -145,3 +155,4 @@ def test_the_command(tmp_path: Path):
     (policy,) = told["policies"]
     assert (told["scenario"], told["stretch"], policy["policy"]) == ("short", 1.0, "weighted_least_outstanding")
     assert result.exit_code == (0 if policy["within"] else 1)
+    assert 0.0 <= policy["starved_share"] < 1.0

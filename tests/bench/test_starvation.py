@@ -1,5 +1,6 @@
 """Whether the process got the cores it asked for."""
 
+import os
 import sys
 import threading
 
@@ -14,6 +15,12 @@ def test_every_thread_has_an_account_that_only_grows() -> None:
     assert str(threading.get_native_id()) in before
     after = waits_for_cores_s()
     assert all(after[task] >= waited for task, waited in before.items() if task in after)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the account is Linux's")
+def test_another_process_has_one_too() -> None:
+    assert waits_for_cores_s(os.getpid()).keys() == waits_for_cores_s().keys()
+    assert waits_for_cores_s(2**30) == {}
 
 
 def test_the_longest_wait_is_one_thread_s_own() -> None:
