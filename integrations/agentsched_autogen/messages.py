@@ -1,12 +1,16 @@
 """A run travels with the messages that are sent in it: a runtime started elsewhere works for it all the same."""
 
+import asyncio
 import functools
+import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from agentsched.workflow.carry import Carried
+from agentsched.workflow.cutoff import Cutoff
 from agentsched.workflow.frame import current_frame
+from agentsched.workflow.lifetime import raise_alone
 from agentsched.workflow.replacing import ReplacedMethod
 from agentsched.workflow.scope import current_run
 from agentsched.workflow.steps import current_step
@@ -14,12 +18,17 @@ from agentsched.workflow.steps import current_step
 __all__ = ["delivering", "sending"]
 
 
+_log = logging.getLogger("agentsched")
+
+
 class _StampedId(str):
     """A message's id that knows where the message was sent. It goes with its envelope and is forgotten with it."""
 
-    __slots__ = ("place",)
+    __slots__ = ("given_up", "place")
 
     place: Carried
+    given_up: bool
+    """Whether its sender was cancelled while it waited for the answer."""
 
 
 def sending(replaced: ReplacedMethod, original: Callable[..., Any]) -> object:
@@ -33,9 +42,15 @@ def sending(replaced: ReplacedMethod, original: Callable[..., Any]) -> object:
     async def send(runtime: Any, message: Any, *args: Any, message_id: str | None = None, **options: Any) -> Any:
         if replaced.on:
             message_id = _StampedId(uuid.uuid4() if message_id is None else message_id)
+            message_id.given_up = False
             run = current_run()
             step = None if run is None else current_step(run)
             message_id.place = Carried(current_frame()._replace(inherited_step=step))
+            try:
+                return await original(runtime, message, *args, message_id=message_id, **options)
+            except asyncio.CancelledError:
+                message_id.given_up = True
+                raise
         return await original(runtime, message, *args, message_id=message_id, **options)
 
     return send
@@ -51,6 +66,30 @@ def delivering(replaced: ReplacedMethod, original: Callable[..., Any]) -> object
             return await original(agent, message, ctx)
         # Who sent the message has gone on since: what its handler goes on from is known where that was started.
         with message_id.place.as_part_of(current_frame().strand).applied():
-            return await original(agent, message, ctx)
+            try:
+                return await _in_time(original(agent, message, ctx))
+            except Exception:
+                await asyncio.sleep(0)  # who is being cancelled at this very moment shall know it
+                if not message_id.given_up:
+                    raise
+                # The runtime of AutoGen 0.7 fails over telling it to a sender who does not wait any more, never counts
+                # the message as done, and the team waits for that for ever.
+                _log.info("nobody waits any more for what failed here", exc_info=True)
 
     return on_message
+
+
+async def _in_time(handling: Coroutine[Any, Any, Any]) -> Any:
+    """Handle a message no longer than the run lasts: a team that is cancelled waits for all its agents' handlers."""
+    run = current_run()
+    if run is None or run.limit_at is None:
+        return await handling
+    cutoff = Cutoff(run.limit_at - run.clock(), lambda: run.remember_error(run.clock()))
+    try:
+        answer = await handling
+    except BaseException as error:
+        if cutoff.disarm(error) and run.error is not None:
+            raise_alone(run.error)
+        raise
+    cutoff.disarm(None)
+    return answer
