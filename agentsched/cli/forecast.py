@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from agentsched.cli.forecast_bars import command as bars_command
 from agentsched.cli.forecast_remainder import command as remainder_command
 from agentsched.cli.forecast_stored import command as stored_command
 from agentsched.cli.output import json_option, people, print_json, progress
@@ -42,6 +43,7 @@ def command() -> None:
 
 command.add_command(remainder_command)
 command.add_command(stored_command)
+command.add_command(bars_command)
 
 
 def _data(wrapped: Callable[..., Any]) -> Callable[..., Any]:

@@ -45,13 +45,17 @@ def walk(run: TraceRun, number: int) -> Iterator[Moment]:
 class Feeder:
     """A learner, and what it knows now.
 
+    Args:
+        relearn: whether workflows are learned anew after changes, as they are live.
+
     Attributes:
         known: its latest snapshot; every call is in it once it was answered.
         drifts: how often it noticed a change of lengths.
         relearned: what became of learning anew after such changes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, relearn: bool = True) -> None:
+        self._relearn = relearn
         self.known = EmpiricalLengths()
         self.drifts = 0
         self.relearned: list[Relearned] = []
@@ -74,7 +78,7 @@ class Feeder:
         for drift in self._learner.take_drifts():
             self.drifts += 1
             self._relearning.changed(drift)
-        trial = self._relearning.due()
+        trial = self._relearning.due() if self._relearn else None
         if trial is not None:
             for _ in trial.work():
                 pass

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
 
@@ -89,3 +90,26 @@ def test_training_without_torch_says_what_to_install(run: Run, tmp_path: Path, m
     result = run("forecast", "train", calls(tmp_path / "c.csv"), "--out", "w.npz")
     assert result.exit_code == 2
     assert "pip install 'agentsched[torch]'" in result.stderr
+
+
+def test_bars_tells_of_each_data_set_what_is_kept(run: Run, tmp_path: Path) -> None:
+    two = tmp_path / "two.csv"
+    rows = [f"r{k},w,{step},{tokens + k % 7}" for k in range(150) for step, tokens in (("a", 100), ("b", 900))]
+    two.write_text("\n".join(["run_id,workflow,step,output_tokens", *rows]) + "\n")
+    result = run("forecast", "bars", calls(tmp_path / "one.csv"), str(two), "--boosting", "0", "--json")
+    assert result.exit_code == 0
+    one, other = json.loads(result.stdout)
+    assert one["bars"][0]["verdict"] == "no promise", "one step alone"
+    assert other["calls"] == 300
+    assert {bar["verdict"] for bar in other["bars"]} <= {"met", "MISSED"}
+    assert any("calls 201 to 1,200 of w" in bar["text"] for bar in other["bars"])
+
+
+def test_a_bar_that_is_missed_ends_the_check_with_status_1(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "c.csv"
+    lengths = np.random.default_rng(3).lognormal(5.0, 0.6, (100, 2)).astype(int)
+    rows = [f"r{k},w,{step},{pair[n]}" for k, pair in enumerate(lengths) for n, step in enumerate("ab")]
+    path.write_text("\n".join(["run_id,workflow,step,output_tokens", *rows]) + "\n")
+    result = run("forecast", "bars", str(path), "--boosting", "0", "--check")
+    assert "MISSED: pinball loss at least 12 % below the quantiles of the step" in result.stdout
+    assert result.exit_code == 1
