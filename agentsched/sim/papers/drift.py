@@ -8,7 +8,7 @@ from typing import Any
 from agentsched.sim.grid import PolicyChoice
 from agentsched.sim.knowledge import Knowledge
 from agentsched.sim.papers.drift_router import BEFORE, draw_task, mean_s
-from agentsched.sim.papers.experiment import Arm, Claim, Key, Lab, Measured, Paper, policy
+from agentsched.sim.papers.experiment import Arm, Claim, Key, Lab, Measured, Paper, Window, policy
 from agentsched.sim.papers.serial import AT_ONCE, HELD, SERIAL, TOKENS_PER_S, spread_over
 from agentsched.sim.streams import Stream, stream
 
@@ -85,7 +85,7 @@ def _arms_of(size: _Size, held: tuple[PolicyChoice, ...]) -> Callable[[Lab], lis
     def arms(lab: Lab) -> list[Arm]:
         count = max(100, round(size.tasks * lab.scale))
         traces = {seed: lab.trace(f"{size.name}-{seed}", _tasks(size, count, seed)) for seed in lab.seeds}
-        deadline_s = _PATIENCE * size.scale * mean_s(size.shape)
+        windows = (Window("", 0.0, _seconds(size, count) + 1.0, within_s=_PATIENCE * size.scale * mean_s(size.shape)),)
 
         def scenario(most: int) -> Callable[[int], dict[str, Any]]:
             return lambda seed: {
@@ -98,13 +98,16 @@ def _arms_of(size: _Size, held: tuple[PolicyChoice, ...]) -> Callable[[Lab], lis
                 "workload": {"trace": traces[seed], "arrivals": traces[seed], "in_order": True},
                 "outputs": {"least": 1, "most": 100_000},
                 "prompts": {"most": 100},
-                "deadlines": {"multiples": [{"times": 1e-9, "share": 1.0}], "plus": deadline_s},
             }
 
         counting = (policy("random"), policy("round_robin"), policy("least_outstanding"))
         routers = tuple(_router(size, predictor) for predictor in _COMPLETIONS)
-        made = [lab.arm((choice.label, AT_ONCE), scenario(100_000), choice) for choice in (*counting, *routers)]
-        made += [lab.arm((one.label, HELD), scenario(1), one, knowledge=Knowledge.LEARNED) for one in held]
+        sent = [(AT_ONCE, choice, Knowledge.STUDY) for choice in (*counting, *routers)]
+        sent += [(HELD, choice, Knowledge.LEARNED) for choice in held]
+        made = []
+        for how, choice, knowledge in sent:
+            most = 1 if how == HELD else 100_000
+            made.append(lab.arm((choice.label, how), scenario(most), choice, knowledge=knowledge, windows=windows))
         return made
 
     return arms
@@ -153,7 +156,7 @@ def _assumed(size: _Size) -> tuple[str, ...]:
         "arrivals are Poisson, a tenth of the tasks come before the drift; instances take their tasks in order",
         "an instance's queue is the sum of the mean predictions of its tasks; a wrong prediction is that of the "
         "mirrored peak; one retraining puts all right",
-        f"deadline: {_PATIENCE:g} mean service times, the same for all",
+        f"in time: within {_PATIENCE:g} mean service times after the drift; no rule is told of it",
     )
 
 
