@@ -47,7 +47,8 @@ _logger = logging.getLogger("agentsched")
 def fresh_scheduler(settings: Settings) -> Scheduler:
     """The scheduler that these settings describe, knowing nothing yet: what a runtime starts with, and a replay."""
     policy = make_policy(settings.policy.name, settings.policy.options)
-    return Scheduler(settings.pool, policy, EmpiricalLengths(), EmpiricalRemainders(guess=True), settings.rules)
+    remainders = EmpiricalRemainders(guess=True)
+    return Scheduler(settings.pool, policy, EmpiricalLengths(), remainders, settings.rules, settings.state.clients)
 
 
 _STRUCTURES = 16

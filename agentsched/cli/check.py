@@ -138,6 +138,7 @@ def _document(
         "state": {
             "backend": settings.state.backend,
             "interval_s": settings.state.interval_s,
+            "clients_supposed": settings.state.clients,
             **({} if state is None else asdict(state)),
         },
         "warnings": [asdict(warning) for warning in warnings],
@@ -242,5 +243,9 @@ def _rule_table(settings: Settings, state: StateContact | None) -> Table:
         shared += (
             f": reachable in {state.took_s * 1000:.0f} ms, {state.clients} client{'s' * (state.clients != 1)} there"
         )
-    table.add_row("state", "memory: nothing is shared" if settings.state.backend == "memory" else shared)
+    if settings.state.backend == "memory":
+        shared = "memory: nothing is shared"
+    if settings.state.clients > 1:
+        shared += f", {settings.state.clients} clients supposed"
+    table.add_row("state", shared)
     return table

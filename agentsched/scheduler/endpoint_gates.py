@@ -63,16 +63,18 @@ class EndpointGates:
     # -- may a call pass? ----------------------------------------------------------------------------------------------
 
     def closed_s(
-        self, indices: NDArray[np.intp], tokens: float, now: float, order: Order | None = None
+        self, indices: NDArray[np.intp], tokens: float, now: float, order: Order | None = None, *, hearsay: bool = True
     ) -> Array | None:
         """Seconds until limits and breaker of each row let one more call of ``tokens`` tokens pass. None: all do.
 
-        Calls that wait there already and are more urgent than ``order`` go first.
+        Calls that wait there already and are more urgent than ``order`` go first. ``hearsay``: whether what other
+        clients said of rests and breakers counts.
         """
         if now >= self._closed_until and not self._limited:
             return None
         until = np.maximum(self.blocked_until[indices], self.open_until[indices])
-        until = np.maximum(until, self.told_until[indices])
+        if hearsay:
+            until = np.maximum(until, self.told_until[indices])
         closed: Array = np.maximum(0.0, until - now)
         if self._limited:
             for k, i in enumerate(indices):

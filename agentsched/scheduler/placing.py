@@ -200,18 +200,36 @@ class Placer:
 
         None: inf for all of them.
         """
-        ready = self._table.gates.closed_s(indices, state.expected_tokens, now, state.order)
-        if ready is not None or state.not_before:
-            ready = np.zeros(len(candidates)) if ready is None else ready
-            if state.not_before:
-                self._avoid_failed(state, candidates, ready, now)
-            ready[(ready > 0.0) & (now + ready >= latest)] = np.inf
-            if not np.isfinite(ready).any():
+        ready = self._open_in_s(state, candidates, indices, latest, now, hearsay=True)
+        if ready is not None and not np.isfinite(ready).any():
+            # What others say may send a call elsewhere, but never away: it is tried before it is given up.
+            ready = self._open_in_s(state, candidates, indices, latest, now, hearsay=False)
+            if ready is not None and not np.isfinite(ready).any():
                 return None
         queue = self._table.gates.queue_s(indices)
         if ready is None or queue is None:
             return np.zeros(len(candidates)) if ready is queue is None else queue if ready is None else ready
         return np.maximum(ready, queue)
+
+    def _open_in_s(
+        self,
+        state: CallState,
+        candidates: tuple[int, ...],
+        indices: NDArray[np.intp],
+        latest: float,
+        now: float,
+        *,
+        hearsay: bool,
+    ) -> Array | None:
+        """Seconds until limits, breakers and earlier failures let the call pass; inf: not before ``latest``."""
+        ready = self._table.gates.closed_s(indices, state.expected_tokens, now, state.order, hearsay=hearsay)
+        if ready is None and not state.not_before:
+            return None
+        ready = np.zeros(len(candidates)) if ready is None else ready
+        if state.not_before:
+            self._avoid_failed(state, candidates, ready, now)
+        ready[(ready > 0.0) & (now + ready >= latest)] = np.inf
+        return ready
 
     def _indices(self, candidates: tuple[int, ...]) -> _Rows:
         if candidates is self._latest[0]:  # a pool's tuple is long, and its hash is worked out anew each time

@@ -374,6 +374,8 @@ class StateFile(_Section):
     """The path of the SQLite file, or the address of the Redis server (redis://, rediss:// or unix://)."""
     interval: Annotated[Seconds, AfterValidator(_interval)] = _STATE.interval_s
     """How often they tell each other."""
+    clients: Count = _STATE.clients
+    """How many processes use the endpoints: those that do not tell what they do are supposed to do as this one does."""
     profiles: Text | Literal[False] | None = None
     """The file that keeps what is learned for the next process, or off; by default one in the user's cache folder."""
 
@@ -406,7 +408,7 @@ class StateFile(_Section):
         profiles = self.profiles or (None if self.profiles is None else "off")  # YAML reads off as false
         if profiles not in (None, "off"):
             profiles = str(_path(profiles, folder))
-        return StateSettings(self.backend, url, self.interval, profiles)
+        return StateSettings(self.backend, url, self.interval, profiles, self.clients)
 
 
 class LogFile(_Section):

@@ -61,6 +61,8 @@ class StateSettings:
             machine; redis: in a server, for processes on several.
         url: the path of the file, or the address of the server, which may hold its password; never shown.
         interval_s: how often they do, seconds.
+        clients: how many processes use the endpoints, this one included: whose load nobody tells is supposed to be like
+            one's own.
         profiles: the file in which what was learned outlives the process; ``off``: none; None: see `learned_path`.
     """
 
@@ -68,6 +70,7 @@ class StateSettings:
     url: str | None = field(default=None, repr=False)
     interval_s: float = 0.5
     profiles: str | None = None
+    clients: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,11 @@ async def test_connect_asks_every_endpoint(run: Run, closed_port: int) -> None:
 
 def test_the_shared_state_is_asked_as_a_client_would(run: Run) -> None:
     write(TEXT + "state: {backend: sqlite, url: state.db}\n")
-    assert json.loads(run("check", "--json").stdout)["state"] == {"backend": "sqlite", "interval_s": 0.5}
+    assert json.loads(run("check", "--json").stdout)["state"] == {
+        "backend": "sqlite",
+        "interval_s": 0.5,
+        "clients_supposed": 1,
+    }
     assert not Path("state.db").exists(), "only --connect contacts anything"
     told = json.loads(run("check", "--connect", "--json").stdout)["state"]
     assert (told["reachable"], told["clients"], told["detail"]) == (True, 0, "")
@@ -158,6 +162,13 @@ def test_the_shared_state_is_asked_as_a_client_would(run: Run) -> None:
         "state sqlite, every 0.5 s: reachable in" in " ".join(line.split())
         for line in run("check", "--connect").stdout.splitlines()
     )
+
+
+def test_clients_that_are_supposed_are_shown(run: Run) -> None:
+    write(TEXT + "state: {clients: 8}\n")
+    assert json.loads(run("check", "--json").stdout)["state"]["clients_supposed"] == 8
+    lines = [" ".join(line.split()) for line in run("check").stdout.splitlines()]
+    assert "state memory: nothing is shared, 8 clients supposed" in lines
 
 
 def test_a_state_out_of_reach_is_a_warning(run: Run, closed_port: int) -> None:

@@ -13,7 +13,7 @@ from agentsched.core.slo import SLO
 from agentsched.dispatch.neighbours import keys_of
 from agentsched.endpoints.exchange import Reply
 from agentsched.errors import ConfigError
-from agentsched.runtime import Runtime
+from agentsched.runtime import Runtime, fresh_scheduler
 from agentsched.scheduler.events import OthersKnow
 from agentsched.settings import Settings, StateSettings
 from agentsched.workflow.scope import Run
@@ -204,3 +204,9 @@ def test_keys_tell_servers_and_models_apart_and_loopback_addresses_of_hosts() ->
     assert one["b"] == two["b"]
     twice = keys_of([there, Endpoint("c", "http://h:1/v1", "m", api_key="other")], "host-1")
     assert len(set(twice.values())) == 2
+
+
+def test_clients_that_are_configured_are_supposed_to_do_alike(pool: Pool) -> None:
+    for clients, others_supposed in ((1, 0), (8, 7)):
+        scheduler = fresh_scheduler(Settings(pool, state=StateSettings(clients=clients)))
+        assert scheduler.ledger.table.others.count == others_supposed

@@ -52,6 +52,16 @@ def test_news_that_took_long_end_no_later():
     assert other.call(9.0).places == ["a"]
 
 
+def test_hearsay_sends_a_call_elsewhere_but_never_away():
+    _, other = two("a", "b")
+    told(other, EndpointKnowledge("a", rest_s=30.0), EndpointKnowledge("b", broken_s=30.0))
+    tried = other.call(9.0)
+    assert tried.places == ["a"], "both are said to be closed for longer than the call has"
+    other.fail(tried, FailureKind.RATE_LIMITED, retry_after_s=30.0)
+    assert tried.places == ["a", "b"]
+    assert other.call(9.0).places == ["b"], "of the first it has seen it itself now"
+
+
 def test_a_rest_that_is_taken_back_wakes_who_waits_for_it():
     _, other = two("a")
     told(other, EndpointKnowledge("a", rest_s=8.0))

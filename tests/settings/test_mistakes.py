@@ -100,6 +100,7 @@ TABLE = [
     ("redis port", GOOD + "state: {backend: redis, url: 'redis://h:canary'}\n", (6, "state.url", "redis://")),
     ("redis host", GOOD + "state: {backend: redis, url: 'redis:///0'}\n", (6, "state.url", "redis://")),
     ("hectic", GOOD + "state: {interval: 1ms}\n", (6, "state.interval", "out of range (given: '1ms'); allowed: from")),
+    ("nobody", GOOD + "state: {clients: 0}\n", (6, "state.clients", "out of range (given: 0); allowed: more than 0")),
     (
         "state's address",
         GOOD + "state: {url: 'redis://:canary@h'}\n",
