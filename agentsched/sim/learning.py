@@ -17,7 +17,10 @@ from agentsched.forecast.remainder_learner import RemainderLearner
 from agentsched.scheduler.events import ForecastsReplaced
 from agentsched.sim.knowledge import Knowledge, OneLength
 
-__all__ = ["Learner", "learner_of"]
+__all__ = ["KNOWN_AT_FIRST", "Learner", "learner_of"]
+
+KNOWN_AT_FIRST: tuple[LengthPredictor, RemainderPredictor] = (EmpiricalLengths(), EmpiricalRemainders(guess=True))
+"""What a live client believes before it has learned anything."""
 
 _LEARN_EVERY_S = 0.25
 """New knowledge reaches a scheduler at most this often, as live, seconds."""
@@ -98,7 +101,7 @@ class Learner:
     @classmethod
     def as_live(cls) -> "Learner":
         """Both learners that run live, with nothing learned."""
-        return cls(LengthLearner(), RemainderLearner(), (EmpiricalLengths(), EmpiricalRemainders()))
+        return cls(LengthLearner(), RemainderLearner(), KNOWN_AT_FIRST)
 
     def take(self, record: Recordable) -> None:
         """Learn from a record, if it teaches anything."""

@@ -7,8 +7,6 @@ from agentsched.core.endpoint import Group, Pool
 from agentsched.core.protocols import Policy
 from agentsched.engine.profile import HostedProfile
 from agentsched.errors import ConfigError
-from agentsched.forecast.length import EmpiricalLengths
-from agentsched.forecast.remainder import EmpiricalRemainders
 from agentsched.scheduler.scheduler import Scheduler
 from agentsched.settings import Settings
 from agentsched.sim.agent import Manners
@@ -17,7 +15,7 @@ from agentsched.sim.client import Client
 from agentsched.sim.course import Course
 from agentsched.sim.ideal import IdealTimes
 from agentsched.sim.knowledge import Book
-from agentsched.sim.learning import Learner
+from agentsched.sim.learning import KNOWN_AT_FIRST, Learner
 from agentsched.sim.outcome import RunResult
 from agentsched.sim.plan import MODEL, RunPlan
 from agentsched.sim.pool import serving_model
@@ -136,7 +134,7 @@ class Replay:
         servers = {one.name: _server(one, timeline, seed, number) for number, one in enumerate(self.endpoints)}
         clients = [
             Client(
-                Scheduler(self._pool, make_policy(), EmpiricalLengths(), EmpiricalRemainders(), self._settings.rules),
+                Scheduler(self._pool, make_policy(), *KNOWN_AT_FIRST, self._settings.rules),
                 servers,
                 timeline,
                 learner=Learner.as_live(),
