@@ -37,7 +37,8 @@ def simulate_all(tasks: Sequence[Task], jobs: int) -> list[tuple[Task, Timed]]:
         TextColumn("{task.description}"),
     )
     done: list[tuple[Task, Timed]] = []
-    with Progress(*columns, console=progress(), transient=True) as bar:
+    console = progress()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         shown = bar.add_task("", total=len(tasks))
         for task, timed in run_tasks(tasks, _timed, processes=jobs):
             done.append((task, timed))
