@@ -13,6 +13,7 @@ from agentsched.scheduler.scheduler import Scheduler
 from tests.scheduler.schedules import Schedule
 
 
+@pytest.mark.timeout(300)
 @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 10**9))
 def test_three_hundred_schedules(seed):
