@@ -219,10 +219,11 @@ class BackgroundTraining:
             return process.returncode, answer, said.decode("utf-8", "replace")
 
     def close(self) -> None:
-        """End what is being trained."""
+        """End what is being trained; what comes afterwards may begin anew."""
         self._closed = True
         process = self._process
         if process is not None:
             process.kill()
         if self._thread is not None:
             self._thread.join(10.0)
+        self._closed = False

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
+from typing import TypeVar
 
 from agentsched.core.records import CallEnded
 from agentsched.forecast.calibration import Drift
@@ -20,6 +21,8 @@ from agentsched.forecast.length import Scope
 from agentsched.forecast.length_learner import LengthLearner
 
 __all__ = ["Relearned", "Relearning", "Trial"]
+
+T = TypeVar("T")
 
 _CALLS_KEPT = 4_096
 """Calls of all workflows that may be learned anew: about 10 MB."""
@@ -43,7 +46,7 @@ _REFRESHED_EVERY_S = 0.25
 """What the learner in use has learned counts in what is handed out this often, seconds; so it is beside it."""
 
 _MOST_AT_ONCE = 8
-"""Workflows that are looked after at the same time; further changes are left to the learner alone."""
+"""Workflows that are looked after at the same time; beyond it the one that changed first is left as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +196,14 @@ class Relearning:
     def changed(self, drift: Drift[Scope]) -> None:
         """The lengths of a step have changed: its workflow is learned anew once enough calls have come."""
         workflow = drift.group[0]
-        if not workflow or (workflow not in self._changes and len(self._changes) >= _MOST_AT_ONCE):
-            return  # without a name it has no part of its own
+        if not workflow:
+            return  # it has no part of its own
         since = self._begin_of(drift.group)
         known = self._changes.get(workflow)
         if known is None or known.trials > 0:
             calls = sum(record.call.workflow == workflow for record, _ in self._since(since))
             self._changes[workflow] = _Change(since, calls)
+            _bound(self._changes)
 
     def _begin_of(self, scope: Scope) -> int:
         """The number of the call at which the change began, about."""
@@ -218,7 +222,8 @@ class Relearning:
     def due(self) -> Trial | None:
         """A workflow that is to be learned anew now; whoever takes it does the work and calls `finished`."""
         for workflow, change in self._changes.items():
-            if change.calls >= _TRIALS_AFTER[change.trials] and workflow not in self._probations:
+            tried_out = change.trials >= len(_TRIALS_AFTER)  # the last trial's result is still to come
+            if not tried_out and change.calls >= _TRIALS_AFTER[change.trials] and workflow not in self._probations:
                 change.trials += 1
                 calls = [one for one in self._since(change.since) if one[0].call.workflow == workflow]
                 return Trial(workflow, calls, self._learner.sibling())
@@ -234,6 +239,7 @@ class Relearning:
             self._changes.pop(trial.workflow, None)
             former = self._learner.exchange(trial.workflow, trial.learner)
             self._probations[trial.workflow] = _Probation(_Beside(former))
+            _bound(self._probations)
         elif change is not None and change.trials >= len(_TRIALS_AFTER):
             del self._changes[trial.workflow]
         return result
@@ -247,3 +253,8 @@ class Relearning:
                 missed.append(record)
         for record in reversed(missed):
             learner.call_ended(record)
+
+
+def _bound(by_workflow: dict[str, T]) -> None:
+    while len(by_workflow) > _MOST_AT_ONCE:
+        del by_workflow[next(iter(by_workflow))]

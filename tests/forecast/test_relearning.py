@@ -171,3 +171,28 @@ def test_a_workflow_without_a_name_has_no_part_of_its_own():
     stream.runs(60, workflow="")
     stream.runs(40, lambda step: 0.25, workflow="")
     assert stream.results == []
+
+
+def test_while_the_last_trials_result_is_awaited_nothing_is_due():
+    stream = Stream()
+    stream.runs(60)
+    stream.relearning.changed(Drift(("w", "often", "m"), beyond=20, below=0, window=40))
+    trials = []
+    due, stream.relearning.due = stream.relearning.due, lambda: None
+    for _ in range(4):
+        stream.runs(70)
+        trials.append(due())
+    assert all(trials)
+    assert due() is None
+    for trial in trials:
+        list(trial.work())
+        stream.relearning.finished(trial)
+    assert not stream.relearning._changes
+
+
+def test_a_workflow_that_is_called_no_more_is_in_nobodys_way():
+    stream = Stream()
+    stream.runs(10)
+    for k in range(12):
+        stream.relearning.changed(Drift((f"w{k}", "often", "m"), beyond=20, below=0, window=40))
+    assert list(stream.relearning._changes) == [f"w{k}" for k in range(4, 12)]
