@@ -10,7 +10,7 @@ from rich.text import Text
 from agentsched.cli.decision_logs import decision_logs
 from agentsched.cli.output import json_option, people, print_json
 from agentsched.telemetry.explain import Explanation, explain, find_run
-from agentsched.telemetry.report_rows import short
+from agentsched.telemetry.report_rows import counted, short
 from agentsched.telemetry.run_log import AttemptLog, ReviewEntry
 from agentsched.telemetry.timeline import KINDS, CallSpan, Kind, Segment
 
@@ -108,9 +108,9 @@ class _Screen:
             sum(getattr(call, name) or 0 for call in run.calls) for name in ("input_tokens", "output_tokens")
         )
         facts = [
-            f"{len(run.calls)} calls",
-            f"{len(run.attempts)} attempts",
-            f"{explained.retries} retries",
+            counted(len(run.calls), "calls"),
+            counted(len(run.attempts), "attempts"),
+            counted(explained.retries, "retries", "retry"),
             f"{tokens_in:,} + {tokens_out:,} tokens",
         ]
         if line is not None and line.cost_usd:

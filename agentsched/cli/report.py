@@ -18,7 +18,16 @@ from agentsched.telemetry.prediction_quality import Predictions
 from agentsched.telemetry.reading import LogReading, read_log
 from agentsched.telemetry.report import Attainment, Report, WorkflowReport, build_report
 from agentsched.telemetry.report_page import report_page
-from agentsched.telemetry.report_rows import ENDPOINT_HEAD, STEP_HEAD, VERDICTS, endpoint_row, short, step_row, tally
+from agentsched.telemetry.report_rows import (
+    ENDPOINT_HEAD,
+    STEP_HEAD,
+    VERDICTS,
+    counted,
+    endpoint_row,
+    short,
+    step_row,
+    tally,
+)
 from agentsched.telemetry.run_log import RunLog
 from agentsched.telemetry.spread import Spread
 
@@ -96,7 +105,7 @@ def _show(report: Report, console: Console) -> None:
 
 def _show_workflow(one: WorkflowReport, console: Console) -> None:
     title = Text(f"workflow {one.workflow}", "bold")
-    title.append(f": {one.runs} runs", "default")
+    title.append(f": {counted(one.runs, 'runs')}", "default")
     title.append(f", {one.unfinished} more without an end in the log" if one.unfinished else "", "default")
     if one.since_s is not None and one.until_s is not None:
         title.append(f", {_date(one.since_s)} to {_date(one.until_s)} UTC", "default")
@@ -142,7 +151,9 @@ def _facts(one: WorkflowReport) -> list[tuple[str, Text]]:
 def _attainment(one: Attainment | None) -> Text:
     if one is None:
         return Text("none of the runs had one")
-    text = Text(f"{one.share:.1%} of {one.runs} runs met it (95 % interval {one.low:.1%} to {one.high:.1%}), ")
+    text = Text(
+        f"{one.share:.1%} of {counted(one.runs, 'runs')} met it (95 % interval {one.low:.1%} to {one.high:.1%}), "
+    )
     return text.append(f"goal {one.goal:.0%}: ").append(VERDICTS[one.verdict], _COLOURS[one.verdict])
 
 
@@ -161,9 +172,9 @@ def _shares(shares: Mapping[str, float]) -> str:
 def _per_run(one: WorkflowReport) -> str:
     runs = max(1, one.runs)
     parts = [
-        f"{short(one.calls / runs)} calls",
-        f"{short(one.attempts / runs)} attempts",
-        f"{short(one.retries / runs)} retries",
+        counted(one.calls / runs, "calls"),
+        counted(one.attempts / runs, "attempts"),
+        counted(one.retries / runs, "retries", "retry"),
         f"{one.input_tokens / runs:,.0f} + {one.output_tokens / runs:,.0f} tokens",
     ]
     return ", ".join([*parts, f"{one.cost_usd / runs:.4g} USD ({one.cost_usd:.4g} in all)"])

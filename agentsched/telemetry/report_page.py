@@ -5,7 +5,16 @@ from html import escape
 
 from agentsched.telemetry.report import Attainment, Report, WorkflowReport
 from agentsched.telemetry.report_plots import latency_curve, time_bar
-from agentsched.telemetry.report_rows import ENDPOINT_HEAD, STEP_HEAD, VERDICTS, endpoint_row, short, step_row, tally
+from agentsched.telemetry.report_rows import (
+    ENDPOINT_HEAD,
+    STEP_HEAD,
+    VERDICTS,
+    counted,
+    endpoint_row,
+    short,
+    step_row,
+    tally,
+)
 
 __all__ = ["report_page"]
 
@@ -69,8 +78,9 @@ def _attainment(one: Attainment | None) -> str:
     if one is None:
         return "<p>No run had an SLO.</p>"
     return (
-        f"<p><strong>{one.share:.1%}</strong> of {one.runs} runs met their SLO (95 % interval {one.low:.1%} to "
-        f"{one.high:.1%}), goal {one.goal:.0%}: <strong class={one.verdict}>{VERDICTS[one.verdict]}</strong>.</p>"
+        f"<p><strong>{one.share:.1%}</strong> of {counted(one.runs, 'runs')} met their SLO (95 % interval "
+        f"{one.low:.1%} to {one.high:.1%}), goal {one.goal:.0%}: "
+        f"<strong class={one.verdict}>{VERDICTS[one.verdict]}</strong>.</p>"
     )
 
 

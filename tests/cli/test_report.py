@@ -68,7 +68,7 @@ def test_the_whole_table(log):
           latency      P50 6.5, P90 7.7, P95 7.85, P99 7.97 s
                        P50 0.65, P90 0.77, P95 0.785, P99 0.797 of the deadline of 10 s
           ended        ok 3, error 1
-          per run      1 calls, 1 attempts, 0 retries, 1,000 + 101 tokens, 0.001 USD (0.004 in all)
+          per run      1 call, 1 attempt, 0 retries, 1,000 + 101 tokens, 0.001 USD (0.004 in all)
           time         tool 54%, decode 31%, queue 8%, prefill 8%
           queueing     100.0% of the calls waited: P50 0.5, P90 0.5, P95 0.5, P99 0.5 s
           predictions  P95 held for 100.0% of 4 attempts (95 % is right)
@@ -184,6 +184,6 @@ def test_failures_and_feedback_are_shown(tmp_path):
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     shown = report(path).stdout
-    assert "1 runs, 1 more without an end in the log" in shown
+    assert "1 run, 1 more without an end in the log" in shown
     for text in ("none of the runs had one", "deadline 1", "silent 1", "0.5 on average", "100.0%"):
         assert text in shown
