@@ -1,6 +1,7 @@
 """``agentsched forecast remainder``: how well what follows a call is forecast on recorded conversations."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ from rich.table import Table
 from agentsched.cli.output import json_option, people, print_json, progress
 from agentsched.errors import ConfigError
 from agentsched.evaluation.remainders import QUANTITIES, TABLE, RemainderScores, evaluate_remainders
+from agentsched.evaluation.scores import Scores
 from agentsched.evaluation.trace import read_trace
 
 __all__ = ["command"]
@@ -21,7 +23,8 @@ def command(data: tuple[Path, ...], as_json: bool) -> None:
     """Forecast calls and tokens that follow each call of DATA, from other conversations of the same workflow.
 
     Told are the pinball loss and the coverage at .5, .9 and .99, beside those of a table by step and position, and of
-    a forecaster that has seen 20 conversations only.
+    a forecaster that has seen 20 conversations only; then, online, those of conversations 21 and later, each forecast
+    by what the ones before it taught, with and without the correction that follows the coverage.
     """
     runs = read_trace(data)
     with progress().status("workflows") as status:
@@ -38,11 +41,14 @@ def command(data: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _document(one: RemainderScores) -> dict[str, object]:
-    scores = {
+    return {"workflow": one.workflow, "runs": one.runs, "scores": _plain(one.scores), "online": _plain(one.online)}
+
+
+def _plain(scores: Mapping[str, Mapping[str, Scores]]) -> dict[str, object]:
+    return {
         quantity: {name: dataclasses.asdict(score) for name, score in by_name.items()}
-        for quantity, by_name in one.scores.items()
+        for quantity, by_name in scores.items()
     }
-    return {"workflow": one.workflow, "runs": one.runs, "scores": scores}
 
 
 def _table(one: RemainderScores) -> Table:
@@ -55,9 +61,15 @@ def _table(one: RemainderScores) -> Table:
     for quantity in QUANTITIES:
         base = one.scores[quantity][TABLE]
         for name, score in one.scores[quantity].items():
-            losses = (score.mean_pinball, *score.pinball)
-            bases = (base.mean_pinball, *base.pinball)
-            shares = ("" if name == TABLE or not b else f" ({a / b:.2f})" for a, b in zip(losses, bases, strict=True))
-            told = [f"{loss:.4g}{share}" for loss, share in zip(losses, shares, strict=True)]
-            table.add_row(quantity, name, *told, f"{score.coverage[1]:.1%}", f"{score.interval_90:.1%}")
+            table.add_row(quantity, name, *_told(score, None if name == TABLE else base))
+        for name, score in one.online.get(quantity, {}).items():
+            table.add_row(quantity, f"online, {name}", *_told(score, None))
     return table
+
+
+def _told(score: Scores, base: Scores | None) -> list[str]:
+    losses = (score.mean_pinball, *score.pinball)
+    bases = losses if base is None else (base.mean_pinball, *base.pinball)
+    shares = ("" if base is None or not b else f" ({a / b:.2f})" for a, b in zip(losses, bases, strict=True))
+    told = [f"{loss:.4g}{share}" for loss, share in zip(losses, shares, strict=True)]
+    return [*told, f"{score.coverage[1]:.1%}", f"{score.interval_90:.1%}"]

@@ -1,6 +1,7 @@
 """How well what follows a call is forecast on a trace: on held-out conversations, after learning from the others.
 
-The calls of a conversation are taken as one chain: traces of this kind know no branches.
+The calls of a conversation are taken as one chain: traces of this kind know no branches. The second judgement is
+online: each conversation is forecast by what was learned from those before it, as a scheduler would.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from agentsched.forecast.features import packed_features
 from agentsched.forecast.remainder import EmpiricalRemainders
 from agentsched.forecast.remainder_learner import RemainderLearner
 
-__all__ = ["COLD", "OURS", "QUANTITIES", "TABLE", "RemainderScores", "evaluate_remainders"]
+__all__ = ["BARE", "COLD", "OURS", "QUANTITIES", "TABLE", "RemainderScores", "evaluate_remainders"]
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -29,9 +30,13 @@ QUANTITIES = ("calls", "output_tokens", "prompt_tokens")
 """What is forecast of the rest of a run, in this order."""
 
 OURS, COLD, TABLE = "agentsched", "agentsched after 20 runs", "survival table"
+BARE = "without correction"
 _COLD_RUNS = 20
 _FOLDS = 5
 _LEAST_RUNS = 2 * _FOLDS
+_SNAPSHOTS = 50
+"""Online, what was learned is looked at anew whenever there is one run more for each so many."""
+
 _GRID: Array = (np.arange(QUANTILES) + 0.5) / QUANTILES
 
 
@@ -43,11 +48,14 @@ class RemainderScores:
         workflow: its name.
         runs: conversations of it.
         scores: quantity -> forecaster -> scores; the forecaster `COLD` saw at most 20 runs.
+        online: quantity -> `OURS` or `BARE` -> scores of the runs after the first 20, each forecast by what the earlier
+            ones had taught, with and without the correction by coverage; empty if there are no more than 20.
     """
 
     workflow: str
     runs: int
     scores: Mapping[str, Mapping[str, Scores]]
+    online: Mapping[str, Mapping[str, Scores]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +101,7 @@ def evaluate_remainders(runs: Sequence[TraceRun], progress: Progress) -> list[Re
     made = []
     for done, (name, own) in enumerate(chosen.items()):
         progress(done, len(chosen))
-        made.append(RemainderScores(name, len(own), _scores(own)))
+        made.append(RemainderScores(name, len(own), _scores(own), _online(own)))
     return made
 
 
@@ -110,12 +118,31 @@ def _scores(runs: Sequence[Sequence[_Asked]]) -> dict[str, dict[str, Scores]]:
         for name, known in ((OURS, ours), (COLD, cold)):
             for run in runs[fold::_FOLDS]:
                 forecasts[name] += _predicted(known, run)
+    return _by_quantity(truths, forecasts)
+
+
+def _by_quantity(truths: list[Array], forecasts: Mapping[str, list[Array]]) -> dict[str, dict[str, Scores]]:
     truth = np.array(truths)
     by_name = {name: np.array(rows) for name, rows in forecasts.items()}
     return {
         quantity: {name: scores_of(truth[:, k], rows[:, :, k]) for name, rows in by_name.items()}
         for k, quantity in enumerate(QUANTITIES)
     }
+
+
+def _online(runs: Sequence[Sequence[_Asked]]) -> dict[str, dict[str, Scores]]:
+    learner, truths = RemainderLearner(), list[Array]()
+    forecasts: dict[str, list[Array]] = {OURS: [], BARE: []}
+    known, seen = EmpiricalRemainders(), 0
+    for number, run in enumerate(runs):
+        if number >= _COLD_RUNS:
+            if number - seen >= max(1, number // _SNAPSHOTS):
+                known, seen = learner.snapshot() or known, number
+            truths += [one.truth for one in run]
+            forecasts[OURS] += _predicted(known, run)
+            forecasts[BARE] += _predicted(replace(known, offsets={}), run)
+        _teach(learner, run)
+    return _by_quantity(truths, forecasts) if truths else {}
 
 
 def _asked(run: TraceRun, number: int) -> list[_Asked]:
@@ -133,14 +160,18 @@ def _asked(run: TraceRun, number: int) -> list[_Asked]:
 def _learned(runs: Sequence[Sequence[_Asked]]) -> EmpiricalRemainders:
     learner = RemainderLearner()
     for run in runs:
-        for one in run:
-            learner.call_ended(_ended(one))
-        first = run[0].call
-        info = RunInfo(first.run_id, first.workflow, 0.0)
-        learner.run_closed(RunClosed(info, float(len(run)), "ok", len(run), len(run), 0, 0, 0.0))
+        _teach(learner, run)
     known = learner.snapshot()
     assert known is not None
     return known
+
+
+def _teach(learner: RemainderLearner, run: Sequence[_Asked]) -> None:
+    for one in run:
+        learner.call_ended(_ended(one))
+    first = run[0].call
+    info = RunInfo(first.run_id, first.workflow, 0.0)
+    learner.run_closed(RunClosed(info, float(len(run)), "ok", len(run), len(run), 0, 0, 0.0))
 
 
 def _ended(one: _Asked) -> CallEnded:

@@ -44,7 +44,7 @@ class EmpiricalRemainders:
         groups: for each (workflow, step) the seconds from the end of such a call to the end of its run.
         workflows: the past calls of each workflow.
         outlooks: what the structures of each workflow say, where its frameworks told them.
-        offsets: of each workflow how far levels are moved, see `RestCalibrator.offsets`.
+        offsets: of workflows that lost coverage, how far levels are moved; see `RestCalibrator.offsets`.
         guess: whether a workflow of which nothing is known is given the prior instead of no forecast.
     """
 

@@ -129,7 +129,7 @@ class RemainderLearner:
         if not len(memory):
             return
         if workflow not in self._tables or memory.news > len(memory) // _STALE:
-            self._tables[workflow] = memory.table()
+            self._tables[workflow] = memory.table(fresh=False)
         known, table = self._known(), self._tables[workflow]
         rows = evenly(len(run.steps), _COMPARED_CALLS)
         places = set(evenly(run.calls, len(run.steps))[rows].tolist())
@@ -137,7 +137,11 @@ class RemainderLearner:
         calibrator = self._calibrators.setdefault(workflow, RestCalibrator())
         if calibrator.learn(np.stack(asked), run.work[rows], table.per_call, whole=run.whole):
             memory.forget(_KEPT_AFTER_DRIFT)
-        self._offsets[workflow] = calibrator.offsets()
+        offsets = calibrator.offsets()
+        if offsets is None:
+            self._offsets.pop(workflow, None)
+        else:
+            self._offsets[workflow] = offsets
 
     def _forget(self) -> None:
         while sum(memory.rows for memory in self._runs.values()) > _MAX_ROWS and len(self._runs) > 1:

@@ -98,6 +98,7 @@ class RunMemory:
         self._codes: dict[str, int] = {}
         self._learned: Index | None = None
         self._fit_at = _RUNS_FOR_AN_INDEX
+        self._fitted_at = _RUNS_FOR_AN_INDEX // 2
         self._seen = 0
         self.rows = 0
         self.news = 0
@@ -135,10 +136,15 @@ class RunMemory:
             values += word_rows(run.features) @ learned.words
         return values
 
-    def table(self) -> PastCalls:
-        """What is remembered, as a table to draw from; fits the index anew when enough has come."""
-        if self._seen >= self._fit_at:
+    def table(self, *, fresh: bool = True) -> PastCalls:
+        """What is remembered, as a table to draw from; fits the index anew when enough has come.
+
+        Args:
+            fresh: enough is a quarter more runs; else as many again, which is less work.
+        """
+        if self._seen >= (self._fit_at if fresh else 2 * self._fitted_at):
             self._fit()
+            self._fitted_at = self._seen
             self._fit_at = self._seen + max(1, self._seen // 4)
         self.news = 0
         return self._table()
