@@ -79,3 +79,25 @@ def test_another_key_of_that_name_is_told(redis_server: RedisServer) -> None:
             store.exchange(Posting("one", b""), 9.0)
         client.delete("agentsched:postings:1")
     store.close()
+
+
+def test_a_password_is_used_and_never_shown(redis_server: RedisServer) -> None:
+    with redis.Redis(port=redis_server.port) as client:
+        client.config_set("requirepass", "canary-right")
+    try:
+        for url in (redis_server.url, redis_server.url.replace("//", "//:canary-wrong@")):
+            with pytest.raises(StateUnavailable, match="Auth") as caught:
+                RedisStore(url).exchange(Posting("one", b""), 9.0)
+            assert "canary" not in str(caught.value)
+        store = RedisStore(redis_server.url.replace("//", "//:canary-right@"))
+        assert store.exchange(Posting("one", b""), 9.0) == []
+        store.withdraw("one")
+        store.close()
+    finally:
+        with redis.Redis(port=redis_server.port, password="canary-right") as client:
+            client.config_set("requirepass", "")
+
+
+def test_a_server_that_does_not_speak_tls_is_told(redis_server: RedisServer) -> None:
+    with pytest.raises(StateUnavailable, match=r"redis: \w*Error"):
+        RedisStore(redis_server.url.replace("redis://", "rediss://")).exchange(Posting("one", b""), 9.0)
