@@ -142,8 +142,8 @@ MIGRATION = Paper(
         "a move by token ids: prompt and answer so far are sent and read again in full; clients hear of tokens every "
         "0.25 s",
         "costs of a move: the fitted 8B profiles, an idle instance, ids of 4 bytes, keys and values in 16 bits",
-        "our rectifier moves 1 % of the calls, and a few more at the start, only streams twice as slow as predicted, and not "
-        "under overload",
+        "our rectifier moves 1 % of the calls, and a few more at the start, only streams twice as slow as predicted, "
+        "and not under overload",
     ),
     arms=_arms,
     claims=_claims,
