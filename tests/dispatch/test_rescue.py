@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from agentsched.core.endpoint import Endpoint, Pool
-from agentsched.core.rules import Rules, StreamRules
+from agentsched.core.rules import RetryRules, Rules, StreamRules
 from agentsched.endpoints.continuation import ways_of
 from agentsched.endpoints.exchange import Exchange
 from agentsched.endpoints.upgrade import may_upgrade
@@ -17,6 +17,8 @@ from agentsched.errors import StreamBroken
 from tests.dispatch.conftest import EmulatorThread, a_call, asked
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+PATIENT = Rules(retry=RetryRules(max_attempts=12))
+"""On a busy machine hedges come on top of what breaks off; both count as attempts."""
 FAULTS = [
     ("cut", {"after": 7}),
     ("cut", {"after": 7, "clean": True}),
@@ -65,7 +67,7 @@ def essence(events: list[dict]) -> list[dict]:
 async def test_a_stream_that_breaks_off_is_completed_as_if_it_had_not(make_runtime, kind, fields):
     """Every one of 24 streams breaks off once, at different words, half of them at each endpoint."""
     with EmulatorThread("a", "b", "c") as emulated:
-        runtime = make_runtime(emulated.pool(kind="vllm"))
+        runtime = make_runtime(emulated.pool(kind="vllm"), PATIENT)
         asks = {"stream": True, "stream_options": {"include_usage": True}}
         prompts = [f"question {k} [[out={30 + k}]]" for k in range(8)]
         unbroken = [await read(runtime, a_request(prompt, **asks)) for prompt in prompts]
@@ -224,7 +226,7 @@ async def test_a_whole_answer_made_of_a_stream_equals_the_one_given_directly(mak
 async def test_a_whole_answer_goes_on_from_its_text_and_equals_the_unbroken_one(make_runtime, kind, fields):
     """Every one of 8 answers breaks off once, at different words; nothing of what was written is written again."""
     with EmulatorThread("a", "b", "c") as emulated:
-        runtime = make_runtime(emulated.pool(kind="vllm"))
+        runtime = make_runtime(emulated.pool(kind="vllm"), PATIENT)
         asks = [a_request(f"question {k} [[out={30 + k}]]") for k in range(8)]
         unbroken = [await runtime.dispatcher.send(the_call(exchange), exchange) for exchange in asks]
         for name in "abc":
@@ -233,7 +235,7 @@ async def test_a_whole_answer_goes_on_from_its_text_and_equals_the_unbroken_one(
         assert [same_answer(reply.content) for reply in broken] == [same_answer(reply.content) for reply in unbroken]
         told = [decision.why for decision in runtime.told]
         assert "migrate" in told
-        assert set(told) <= {"first", "migrate", "hedge"}
+        assert set(told) <= {"first", "migrate", "hedge", "left"}
         assert all(dict(reply.headers)["content-type"] == "application/json" for reply in broken)
 
 
