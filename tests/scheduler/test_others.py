@@ -24,14 +24,19 @@ def look(table: EndpointTable, now: float, stakes: tuple[float, float] = (0.0, 0
 
 
 def all_in_flight(table: EndpointTable, now: float) -> list[float]:
-    return table.states(BOTH, np.zeros(2), now).in_flight_all.tolist()
+    return list(map(float, table.states(BOTH, np.zeros(2), now).in_flight_all))
+
+
+def closed_s(table: EndpointTable, now: float) -> list[float]:
+    closed = table.gates.closed_s(BOTH, 1.0, now)
+    return [0.0, 0.0] if closed is None else list(map(float, closed))
 
 
 def told(table: EndpointTable, at: float, *loads: EndpointLoad, clients: int | None = 3) -> None:
     table.others_seen(OthersSeen(loads, at, good_s=1.0, fades_s=2.0, clients=clients))
 
 
-def test_who_is_alone_supposes_nothing():
+def test_who_is_alone_supposes_nothing() -> None:
     table = a_table()
     table.rows.in_flight[:] = 3.0, 1.0
     table.speeds.saw_pace(0, 10.0, 10.0, 1.0)
@@ -40,7 +45,7 @@ def test_who_is_alone_supposes_nothing():
     assert all_in_flight(table, 1.0) == [3.0, 1.0]
 
 
-def test_others_are_supposed_to_do_as_much_as_this_one_does_on_average():
+def test_others_are_supposed_to_do_as_much_as_this_one_does_on_average() -> None:
     table = a_table(clients=5)
     for second in range(40):
         table.rows.in_flight[:] = 3.0 + (-1.0) ** second, 0.0
@@ -51,7 +56,7 @@ def test_others_are_supposed_to_do_as_much_as_this_one_does_on_average():
     assert states.stake_tokens[0] == pytest.approx(10.0, rel=0.05)
 
 
-def test_a_pace_gives_away_the_batch_until_it_is_old():
+def test_a_pace_gives_away_the_batch_until_it_is_old() -> None:
     table = a_table(clients=5)
     table.rows.in_flight[:] = 1.0, 1.0
     look(table, 0.0)
@@ -66,7 +71,7 @@ def test_a_pace_gives_away_the_batch_until_it_is_old():
     assert all_in_flight(table, 60.0) == pytest.approx([5.0, 5.0], rel=0.02)
 
 
-def test_what_is_told_comes_before_what_is_supposed_and_fades_into_it():
+def test_what_is_told_comes_before_what_is_supposed_and_fades_into_it() -> None:
     table = a_table(clients=5)
     table.rows.in_flight[:] = 1.0, 1.0
     look(table, 0.0)
@@ -80,7 +85,7 @@ def test_what_is_told_comes_before_what_is_supposed_and_fades_into_it():
     assert all_in_flight(table, 60.0) == [5.0, 5.0]
 
 
-def test_the_number_of_clients_is_heard_of_and_outlives_the_news():
+def test_the_number_of_clients_is_heard_of_and_outlives_the_news() -> None:
     table = a_table()
     table.rows.in_flight[:] = 2.0, 0.0
     told(table, 0.0, EndpointLoad("a", 6.0), clients=3)
@@ -90,7 +95,7 @@ def test_the_number_of_clients_is_heard_of_and_outlives_the_news():
     assert all_in_flight(table, 60.0) == [8.0, 0.0], "three others, supposed to do as this one does"
 
 
-def test_when_all_others_have_left_nothing_is_supposed_any_more():
+def test_when_all_others_have_left_nothing_is_supposed_any_more() -> None:
     table = a_table()
     table.rows.in_flight[:] = 2.0, 0.0
     told(table, 0.0, EndpointLoad("a", 6.0), clients=3)
@@ -100,7 +105,7 @@ def test_when_all_others_have_left_nothing_is_supposed_any_more():
     assert all_in_flight(table, 1.0) == [2.0, 0.0]
 
 
-def test_that_all_others_are_idle_is_news_too():
+def test_that_all_others_are_idle_is_news_too() -> None:
     table = a_table(clients=4)
     table.rows.in_flight[:] = 2.0, 0.0
     look(table, 0.0)
@@ -108,7 +113,7 @@ def test_that_all_others_are_idle_is_news_too():
     assert all_in_flight(table, 0.5) == [2.0, 0.0]
 
 
-def test_the_load_of_others_is_not_taken_for_a_slow_server():
+def test_the_load_of_others_is_not_taken_for_a_slow_server() -> None:
     alone, together = a_table(), a_table()
     for table in (alone, together):
         table.rows.in_flight[0] = 1.0
@@ -120,7 +125,7 @@ def test_the_load_of_others_is_not_taken_for_a_slow_server():
     assert alone.speeds.pace_scale[0] > 1.5
 
 
-def test_others_that_come_after_a_pace_was_seen_slow_it_down():
+def test_others_that_come_after_a_pace_was_seen_slow_it_down() -> None:
     table = a_table()
     table.rows.in_flight[0] = 1.0
     told(table, 0.0, EndpointLoad("a", 19.0))
@@ -131,23 +136,25 @@ def test_others_that_come_after_a_pace_was_seen_slow_it_down():
     assert table.pace(0.3)[0] - before == pytest.approx(0.01, rel=0.02)
 
 
-def test_others_spend_alike_of_a_limit_while_nobody_tells():
+def test_others_spend_alike_of_a_limit_while_nobody_tells() -> None:
     table = a_table(clients=4, rpm=60.0)
     for k in range(10):
         table.begin(0, 10.0, 10.0, float(k))
     look(table, 10.0)
-    assert table.gates.closed_s(BOTH, 1.0, 10.0).tolist() == [0.0, 0.0]
+    assert closed_s(table, 10.0) == [0.0, 0.0]
     for k in range(5):
         table.begin(0, 10.0, 10.0, 10.0 + 0.1 * k)
     look(table, 10.5)
-    assert table.gates.closed_s(BOTH, 1.0, 10.5).tolist() == [0.0, 0.0]
-    level = 60.0 - 3.0 * table.gates.request_buckets[0].used(10.5)
+    assert closed_s(table, 10.5) == [0.0, 0.0]
+    bucket = table.gates.request_buckets[0]
+    assert bucket is not None
+    level = 60.0 - 3.0 * bucket.used(10.5)
     for _ in range(int(level)):
         table.begin(0, 10.0, 10.0, 10.5)
-    assert table.gates.closed_s(BOTH, 1.0, 10.5)[0] > 0.0, "the other three have what is left of sixty"
+    assert closed_s(table, 10.5)[0] > 0.0, "the other three have what is left of sixty"
 
 
-def test_a_server_full_of_others_is_not_taken_for_an_idle_one():
+def test_a_server_full_of_others_is_not_taken_for_an_idle_one() -> None:
     """The first token shows what an idle server takes only where nobody else's calls were there, either."""
     idle_s = []
     for others in (0.0, 19.0):
