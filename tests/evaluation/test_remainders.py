@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from click.testing import CliRunner
 
 from agentsched.cli.forecast_remainder import command
 from agentsched.errors import ConfigError
-from agentsched.evaluation.remainders import COLD, OURS, QUANTITIES, TABLE, evaluate_remainders
+from agentsched.evaluation.remainders import BARE, COLD, OURS, QUANTITIES, TABLE, evaluate_remainders
 from agentsched.evaluation.trace import TraceCall, TraceRun, read_trace
 
 DATA = Path(__file__).parents[3] / "shared/data/agent_trajectories/calls.parquet"
@@ -35,6 +36,39 @@ def test_what_a_prompt_says_beats_the_place_alone():
         assert by_name[OURS].mean_pinball < by_name[TABLE].mean_pinball
         assert by_name[OURS].calls == by_name[TABLE].calls == by_name[COLD].calls
         assert 0.75 < by_name[OURS].interval_90 <= 1.0
+
+
+def test_online_every_run_after_the_first_twenty_is_forecast():
+    runs = trace(30)
+    (scored,) = evaluate_remainders(runs, lambda done, total: None)
+    for quantity in QUANTITIES:
+        assert scored.online[quantity][OURS].calls == sum(len(run.calls) for run in runs[20:])
+        assert scored.online[quantity][BARE].calls == scored.online[quantity][OURS].calls
+    (few,) = evaluate_remainders(runs[:20], lambda done, total: None)
+    assert few.online == {}
+
+
+HOSTILE = {
+    "nothing but tokens": lambda call: TraceCall(call.output_tokens),
+    "enormous numbers": lambda call: replace(call, output_tokens=10**15, input_tokens=10**18),
+    "every step another": lambda call: replace(call, step=f"step-{call.input_tokens}"),
+}
+
+
+@pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE)
+def test_odd_traces_are_forecast_in_finite_numbers(change):
+    runs = [replace(run, calls=tuple(change(call) for call in run.calls)) for run in trace(12)]
+    (scored,) = evaluate_remainders(runs, lambda done, total: None)
+    for quantity in QUANTITIES:
+        assert np.isfinite(scored.scores[quantity][OURS].mean_pinball)
+
+
+def test_conversations_of_one_call_need_nothing_more():
+    runs = [replace(run, calls=run.calls[:1]) for run in trace(40)]
+    (scored,) = evaluate_remainders(runs, lambda done, total: None)
+    for quantity in QUANTITIES:
+        assert scored.scores[quantity][OURS].mean_pinball == 0.0
+        assert scored.scores[quantity][OURS].interval_90 == 1.0
 
 
 def test_workflows_of_few_conversations_are_left_out():

@@ -127,6 +127,17 @@ def test_loops_are_longer_tailed_the_longer_they_have_run(learner, runs):
     assert tails[-1] > 2 * tails[0]
 
 
+@pytest.mark.parametrize("known", [EmpiricalRemainders(guess=True), None], ids=["nothing", "structure"])
+def test_before_any_run_loops_get_longer_tailed(learner, runs, known):
+    if known is None:
+        learner.structure_seen("w", LOOP)
+        known = learner.snapshot()
+    for level in (0.5, 0.9, 0.97):
+        tails = [np.quantile(runs.ask(known, *["agent"] * count).calls, level) for count in range(1, 40)]
+        assert tails == sorted(tails)
+        assert tails[-1] > tails[0]
+
+
 def test_beyond_everything_seen_it_may_go_on(learner, runs):
     for length in range(2, 8):
         runs.teach(learner, ["a"] * length)
