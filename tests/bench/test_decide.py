@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from agentsched.bench.decide import Options, _wait, measure
+from agentsched.bench.decide import Options, _Bench, _wait, measure
 from agentsched.bench.decide_report import decide_bars, decide_document, decide_sheets
 from agentsched.cli.main import main
+from agentsched.policy.deadline_aware import DeadlineAware
 from agentsched.policy.least_outstanding import SpeedWeightedLeastOutstanding
 
 
@@ -34,6 +35,12 @@ def test_it_is_told_in_tables_and_as_json(result):
     document = json.loads(json.dumps(decide_document(result), allow_nan=False))
     assert document["options"]["policies"] == ["weighted_least_outstanding"]
     assert {bar.verdict for bar in decide_bars(result)} == {"not measured"}
+
+
+def test_forecasts_hold_so_that_the_policy_itself_is_measured():
+    bench = _Bench(Options(endpoints=(5,), policies=(), decisions=200, in_flight=4), 5, DeadlineAware())
+    bench.cost("deadline_aware")
+    assert not bench._scheduler.ledger.table.coverage.lost
 
 
 def test_waits_follow_the_queue():
