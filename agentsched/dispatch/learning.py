@@ -73,7 +73,7 @@ class BackgroundLearner:
         self._results: list[Relearned] = []
         self._aside: threading.Thread | None = None
         self._qualities = QualityLearner(models or {})
-        self._known = (EmpiricalLengths(), EmpiricalRemainders(), EmpiricalQualities())
+        self._known = (EmpiricalLengths(), EmpiricalRemainders(guess=True), EmpiricalQualities())
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._training = None if train is None else Training(*train, self._queue.put, self._lengths, memory, trained)
         self._thread: threading.Thread | None = None
