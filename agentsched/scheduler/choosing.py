@@ -4,6 +4,8 @@
 attempt failed. What is known of the candidates is gathered in `placing`, and the policy picks one of them.
 """
 
+from bisect import bisect
+
 import numpy as np
 
 from agentsched.core.call import AttemptLimits, Failure, FailureKind, Way
@@ -88,10 +90,14 @@ class Choosing:
         self.choose(state, "first" if state.made == 0 else "retry", now, in_turn=in_turn)
 
     def serve_waiting(self, now: float) -> None:
-        """Places became free: let waiting calls choose again, most urgent first."""
+        """Places became free: let waiting calls choose again, most urgent first, and the late ones after them.
+
+        Late calls yield to those that have something to lose: asked first, they would leave places empty.
+        """
         ledger, looked = self._ledger, 0
         freed = set(ledger.freed)
-        for _, call_id in tuple(ledger.waiting):
+        late = bisect(ledger.waiting, ((now, np.inf), ""))
+        for _, call_id in ledger.waiting[late:] + ledger.waiting[:late]:
             if looked >= _MOST_REPLACED or not freed:
                 break
             state = ledger.calls[call_id]
@@ -105,7 +111,7 @@ class Choosing:
     def start(self, state: CallState, placement: Placement, why: str, now: float) -> None:
         """An attempt at this place."""
         call, endpoint = state.call, self._pool.endpoints[placement.endpoint]
-        streams = self._upgrades.streams(state, placement.endpoint)
+        streams = self._upgrades.streams(state, placement.endpoint, placement.e2e_s)
         source, way = beginning(state, endpoint, streams=streams)
         known = 0 if source is None or way is Way.REPLAY else source.tokens
         why = "queued" if why == "first" and state.waiting else "migrate" if way and why != "hedge" else why

@@ -22,12 +22,15 @@ class Upgrades:
         self._rules = rules
         self._able = [endpoint.can(_STREAM) for endpoint in pool.endpoints]
 
-    def streams(self, state: CallState, i: int) -> bool:
-        """Whether endpoint ``i`` is asked for a stream: where the caller reads one, or is none the worse for it."""
+    def streams(self, state: CallState, i: int, expected_s: float) -> bool:
+        """Whether endpoint ``i`` is asked for a stream: where the caller reads one, or is the better for it.
+
+        ``expected_s``: seconds until the answer is expected. An answer that was begun as a stream goes on as one.
+        """
         call = state.call
         if call.stream or not (call.upgradable and call.repeatable and self._rules.upgrade) or state.plain:
             return call.stream
-        return self._able[i]
+        return self._able[i] and (expected_s >= self._rules.upgrade_from or state.draft is not None)
 
     def refused(self, state: CallState, attempt: AttemptState) -> None:
         """The stream was refused, which the caller did not ask for: the call is asked plainly from now on."""

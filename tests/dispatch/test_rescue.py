@@ -17,7 +17,8 @@ from agentsched.errors import StreamBroken
 from tests.dispatch.conftest import EmulatorThread, a_call, asked
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
-PATIENT = Rules(retry=RetryRules(max_attempts=12))
+UPGRADED = Rules(stream=StreamRules(upgrade_from=0.0))
+PATIENT = Rules(retry=RetryRules(max_attempts=12), stream=StreamRules(upgrade_from=0.0))
 """On a busy machine hedges come on top of what breaks off; both count as attempts."""
 FAULTS = [
     ("cut", {"after": 7}),
@@ -212,7 +213,7 @@ def same_answer(content: bytes) -> dict:
 async def test_a_whole_answer_made_of_a_stream_equals_the_one_given_directly(make_runtime, exchange):
     with EmulatorThread("a") as emulated:
         pool = emulated.pool(capabilities=frozenset({"stream", "tools", "completions", "responses", "json_schema"}))
-        upgraded, direct = make_runtime(pool), make_runtime(pool, Rules(stream=StreamRules(upgrade=False)))
+        upgraded, direct = make_runtime(pool, UPGRADED), make_runtime(pool, Rules(stream=StreamRules(upgrade=False)))
         call = the_call(exchange)
         assert call.upgradable
         made = await upgraded.dispatcher.send(call, exchange)

@@ -48,10 +48,10 @@ def states(*endpoints) -> EndpointStates:
 def test_time_per_output_token(endpoints):
     made = tpot_if_joined(states(*endpoints))
     for e, tpot in zip(endpoints, made, strict=True):
-        a, b, n = e["tpot_alone_s"], e["tpot_per_batch_s"], e["in_flight"]
+        a, b, n = e["tpot_alone_s"], e["tpot_per_batch_s"], e["in_flight_all"]
         w = math.exp(-e["seen_age_s"] / 8.0)
         seen = max(0.8 * a, e["tpot_s"] + b * (n + 1 - e["tpot_in_flight"]))
-        assert tpot == pytest.approx(w * seen + (1 - w) * (a + b * (e["in_flight_all"] + 1)))
+        assert tpot == pytest.approx(w * seen + (1 - w) * (a + b * (n + 1)))
         assert tpot > 0
 
 

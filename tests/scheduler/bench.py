@@ -17,7 +17,7 @@ from agentsched.core.forecast import QuantileForecast
 from agentsched.core.protocols import LengthPredictor, Policy, RemainderPredictor
 from agentsched.core.records import CallEnded, Note, Recordable, RunClosed
 from agentsched.core.remainder import RunHistory
-from agentsched.core.rules import Rules
+from agentsched.core.rules import Rules, StreamRules
 from agentsched.forecast.remainder import EmpiricalRemainders
 from agentsched.policy.shortest_completion import ShortestExpectedCompletion
 from agentsched.scheduler.actions import Action, Cancel, Deliver, Fail, Record, ReviewAt, Start
@@ -95,7 +95,8 @@ class Bench:
 
     Args:
         pool: a pool, or endpoints or names for one.
-        rules, policy, lengths, remainders: as `Scheduler` takes them.
+        policy, lengths, remainders: as `Scheduler` takes them.
+        rules: the same; by default whole answers are upgraded however short they are.
         world: plays the endpoints; None: the test does.
         late_s: how late the n-th review comes, seconds; None: on time.
     """
@@ -116,7 +117,7 @@ class Bench:
             policy or ShortestExpectedCompletion(),
             lengths or FixedLengths(),
             remainders or EmpiricalRemainders(),
-            rules,
+            rules or Rules(stream=StreamRules(upgrade_from=0.0)),
         )
         self.now = 1000.0
         self.world = world

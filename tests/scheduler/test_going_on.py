@@ -3,7 +3,7 @@
 import pytest
 
 from agentsched.core.call import FailureKind, Handed, Usage, Way
-from agentsched.core.endpoint import Group, Pool, Price
+from agentsched.core.endpoint import Group, Pool, Price, Profile
 from agentsched.core.rules import HedgeRules, RetryRules, Rules, StreamRules
 from agentsched.forecast.length import EmpiricalLengths
 from agentsched.scheduler.actions import Cancel, Deliver, Start
@@ -202,6 +202,30 @@ def whole(bench: Bench, *, tokens: int = 7, handed: Handed = Handed.TEXT, deadli
     return seen
 
 
+@pytest.mark.parametrize(("tokens", "streams"), [(20.0, False), (200.0, True)])
+def test_only_answers_that_take_long_are_asked_for_as_streams(tokens, streams):
+    bench = Bench(*vllm("a"), lengths=FixedLengths(tokens), rules=Rules())
+    seen = bench.call(60.0, upgradable=True)
+    (decision,) = bench.decisions
+    assert [start.stream for start in seen.starts] == [streams]
+    assert (decision.e2e_s >= Rules().stream.upgrade_from) is streams
+
+
+def test_what_was_begun_as_a_stream_goes_on_as_one():
+    slow, fast = Profile(), Profile(tpot_s=0.0001, tpot_per_batch_s=0.0)
+    bench = Bench(
+        *vllm("a", profile=slow),
+        *vllm("b", profile=fast),
+        lengths=FixedLengths(200.0),
+        rules=Rules(),
+        policy=FirstReady(),
+    )
+    seen = whole(bench)
+    bench.fail(seen, FailureKind.RESET)
+    assert bench.decisions[-1].e2e_s < Rules().stream.upgrade_from
+    assert ways(seen) == [None, Way.PREFILL]
+
+
 @pytest.mark.parametrize("broken", [FailureKind.RESET, FailureKind.MALFORMED, None], ids=str)
 def test_a_whole_answer_goes_on_from_what_was_written(broken):
     """It breaks off, or (None) it stands still."""
@@ -242,7 +266,8 @@ def test_a_whole_answer_that_nobody_can_go_on_with_is_begun_anew(what, fields, e
 
 @pytest.mark.parametrize("kind", [FailureKind.CLIENT, FailureKind.UNSTREAMED, FailureKind.MALFORMED], ids=str)
 def test_a_server_that_refuses_the_draft_is_no_reason_to_refuse_the_call(kind):
-    bench = Bench(*vllm("a", "b", "c"), rules=Rules(retry=RetryRules(max_attempts=2)))
+    rules = Rules(retry=RetryRules(max_attempts=2), stream=StreamRules(upgrade_from=0.0))
+    bench = Bench(*vllm("a", "b", "c"), rules=rules)
     seen = whole(bench)
     bench.fail(seen, FailureKind.RESET)
     bench.fail(seen, kind, status=400)
@@ -269,7 +294,7 @@ def test_the_attempt_that_came_furthest_is_gone_on_with():
 
 def test_a_draft_is_not_what_the_caller_has():
     """Its patience is counted from the call, and its failure is not that of a broken stream."""
-    bench = Bench(*vllm("a"), rules=Rules(retry=RetryRules(max_attempts=1)))
+    bench = Bench(*vllm("a"), rules=Rules(retry=RetryRules(max_attempts=1), stream=StreamRules(upgrade_from=0.0)))
     seen = whole(bench, patience_s=5.0)
     bench.fail(seen, FailureKind.RESET)
     assert not seen.failed.delivered
