@@ -212,7 +212,7 @@ def test_only_answers_that_take_long_are_asked_for_as_streams(tokens, streams):
 
 
 def test_what_was_begun_as_a_stream_goes_on_as_one():
-    slow, fast = Profile(), Profile(tpot_s=0.0001, tpot_per_batch_s=0.0)
+    slow, fast = Profile(tpot_s=0.03), Profile(tpot_s=0.0001, tpot_per_batch_s=0.0)
     bench = Bench(
         *vllm("a", profile=slow),
         *vllm("b", profile=fast),
