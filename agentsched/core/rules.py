@@ -77,8 +77,8 @@ class StreamRules:
             left when that makes an answer in time likelier.
         idle_timeout: time without a token once they flow, seconds.
         upgrade: whether a whole answer may be asked for as a stream, so that silence shows token by token.
-        upgrade_from: an answer that is expected sooner than this is asked for as it is, seconds: reading a stream costs
-            CPU for every token, and silence would hardly show sooner than the answer.
+        upgrade_from_s: an answer that is expected sooner than this is asked for as it is, seconds: reading a stream
+            costs CPU for every token, and silence would hardly show sooner than the answer.
         continuation: whether another attempt may go on with an answer of which the caller has the beginning.
     """
 
@@ -86,14 +86,15 @@ class StreamRules:
     first_token_timeout: float | None = None
     idle_timeout: float = 30.0
     upgrade: bool = True
-    upgrade_from: float = 1.0
+    upgrade_from_s: float = 1.0
     continuation: bool = True
 
     def __post_init__(self) -> None:
         clocks = ("connect_timeout", "first_token_timeout", "idle_timeout")
         _check("stream", {name: getattr(self, name) for name in clocks})
-        if not 0.0 <= self.upgrade_from < float("inf"):
-            raise ConfigError("out of range", field="stream.upgrade_from", given=self.upgrade_from, allowed="0 or more")
+        given = self.upgrade_from_s
+        if not 0.0 <= given < float("inf"):
+            raise ConfigError("out of range", field="stream.upgrade_from", given=given, allowed="0 or more")
 
 
 @dataclass(frozen=True, slots=True)

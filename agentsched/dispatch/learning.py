@@ -1,13 +1,16 @@
 """Learning while calls run: a thread of its own, so that no event loop ever waits for it."""
 
 import contextvars
+import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping
 
+from agentsched import clock
 from agentsched.core.call import Observation
 from agentsched.core.records import CallEnded, Feedback, RunClosed, StructureTold
 from agentsched.dispatch.remembering import Memory
+from agentsched.dispatch.run_sampling import RunSampling
 from agentsched.dispatch.trained_lengths import Training
 from agentsched.dispatch.training import Trained
 from agentsched.forecast.calibration import Drift
@@ -20,6 +23,8 @@ from agentsched.forecast.remainder import EmpiricalRemainders
 from agentsched.forecast.remainder_learner import RemainderLearner
 
 __all__ = ["BackgroundLearner", "Lesson"]
+
+_log = logging.getLogger("agentsched")
 
 _LEARN_EVERY_S = 0.25
 """New knowledge is handed to the scheduler at most this often, seconds."""
@@ -76,6 +81,8 @@ class BackgroundLearner:
         self._known = (EmpiricalLengths(), EmpiricalRemainders(guess=True), EmpiricalQualities())
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._training = None if train is None else Training(*train, self._queue.put, self._lengths, memory, trained)
+        self._sampling = RunSampling(clock.monotonic())
+        self._told_sampling = False
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._stop = threading.Event()
@@ -108,6 +115,7 @@ class BackgroundLearner:
         if self._to_recall:
             self._to_recall = False
             self._recall()
+        self._sampling, used_s = RunSampling(clock.monotonic()), clock.thread_cpu()
         while True:
             item = self._queue.get()
             flushes: list[threading.Event] = []
@@ -118,17 +126,28 @@ class BackgroundLearner:
                 self._absorb(item, flushes)
                 taken += 1
                 if taken % _LESSONS_AT_ONCE == 0:
+                    used_s = self._account(used_s)
                     self._stop.wait(_BREATH_S)
                 if self._queue.empty():
                     break
                 item = self._queue.get()
             self._hand_out()
+            used_s = self._account(used_s)
             if self._memory is not None:
                 self._memory.keep(now=item is None or bool(flushes))
             for event in flushes:
                 event.set()
             if item is None:
                 return
+
+    def _account(self, used_s: float) -> float:
+        """Tell what learning has cost; answers this thread's CPU seconds."""
+        now_s = clock.thread_cpu()
+        self._sampling.spent(now_s - used_s, clock.monotonic())
+        if self._sampling.skipped and not self._told_sampling:
+            self._told_sampling = True
+            _log.info("more calls end than a twentieth of a core can learn from: some runs are left out")
+        return now_s
 
     def _recall(self) -> None:
         """Learn from the runs that were kept, resting as often as with new ones."""
@@ -143,6 +162,7 @@ class BackgroundLearner:
         taken = 0
         for run in profiles.runs:
             for call in run.calls:
+                self._qualities.call_ended(call)
                 self._learn(call)
             self._learn(run.closed)
             trial = self._relearning.due()
@@ -166,9 +186,15 @@ class BackgroundLearner:
             if self._training is not None:
                 self._training.came(item)
             return
-        self._learn(item)
-        if self._memory is not None:
-            self._memory.take(item)
+        if isinstance(item, CallEnded):
+            self._qualities.call_ended(item)  # a score may come for any run
+            wanted = self._sampling.wanted(item.call.run_id)
+        else:
+            wanted = not isinstance(item, RunClosed) or self._sampling.ended(item.run.run_id)
+        if wanted:
+            self._learn(item)
+            if self._memory is not None:
+                self._memory.take(item)
 
     def _learn(self, item: Lesson) -> None:
         match item:
@@ -177,7 +203,6 @@ class BackgroundLearner:
             case CallEnded():
                 self._learn_length(item)
                 self._remainders.call_ended(item)
-                self._qualities.call_ended(item)
             case RunClosed():
                 self._lengths.run_closed(item)
                 self._remainders.run_closed(item)

@@ -7,7 +7,9 @@ or not `agentsched.instrument` was called. The SDK is imported when one of the n
 import asyncio
 import functools
 import importlib
+import sys
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +79,9 @@ def _default_class(name: str) -> Any:
     openai = _sdk("a scheduled HTTP client")
     if name == "OpenAI":
 
-        def close(self: Any) -> None:
-            if not self.is_closed:
+        def close(self: Any, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+            # With the interpreter go the modules that closing needs, and the sockets anyway.
+            if not (ending() or self.is_closed):
                 self.close()
 
         return type("HttpClient", (openai.DefaultHttpxClient,), {"__del__": close})

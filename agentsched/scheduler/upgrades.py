@@ -30,7 +30,7 @@ class Upgrades:
         call = state.call
         if call.stream or not (call.upgradable and call.repeatable and self._rules.upgrade) or state.plain:
             return call.stream
-        return self._able[i] and (expected_s >= self._rules.upgrade_from or state.draft is not None)
+        return self._able[i] and (expected_s >= self._rules.upgrade_from_s or state.draft is not None)
 
     def refused(self, state: CallState, attempt: AttemptState) -> None:
         """The stream was refused, which the caller did not ask for: the call is asked plainly from now on."""

@@ -263,7 +263,7 @@ class StreamFile(_Section):
     """Time without a token once they flow."""
     upgrade: Switch = "auto"
     """Whether whole answers are asked for as streams where nothing is lost by it, so that silence shows sooner."""
-    upgrade_from: SecondsOrZero = _STREAM.upgrade_from
+    upgrade_from: SecondsOrZero = _STREAM.upgrade_from_s
     """Answers that are expected sooner are asked for as they are: a stream costs CPU for every token."""
     continuation: Switch = "auto"
     """Whether another endpoint may go on with a broken stream, where that can be done without changing what came."""
@@ -275,7 +275,7 @@ class StreamFile(_Section):
             first_token_timeout=self.first_token_timeout,
             idle_timeout=self.idle_timeout,
             upgrade=self.upgrade == "auto",
-            upgrade_from=self.upgrade_from,
+            upgrade_from_s=self.upgrade_from,
             continuation=self.continuation == "auto",
         )
 

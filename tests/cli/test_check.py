@@ -74,6 +74,7 @@ def test_rules_are_shown_as_the_file_says_them(run: Run) -> None:
         "stream.first_token_timeout": "learned",
         "stream.idle_timeout": "7 s",
         "stream.upgrade": "never",
+        "stream.upgrade_from": "1 s",
         "stream.continuation": "auto",
     }
 

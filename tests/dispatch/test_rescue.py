@@ -17,8 +17,8 @@ from agentsched.errors import StreamBroken
 from tests.dispatch.conftest import EmulatorThread, a_call, asked
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
-UPGRADED = Rules(stream=StreamRules(upgrade_from=0.0))
-PATIENT = Rules(retry=RetryRules(max_attempts=12), stream=StreamRules(upgrade_from=0.0))
+UPGRADED = Rules(stream=StreamRules(upgrade_from_s=0.0))
+PATIENT = Rules(retry=RetryRules(max_attempts=12), stream=StreamRules(upgrade_from_s=0.0))
 """On a busy machine hedges come on top of what breaks off; both count as attempts."""
 FAULTS = [
     ("cut", {"after": 7}),

@@ -117,7 +117,7 @@ class Bench:
             policy or ShortestExpectedCompletion(),
             lengths or FixedLengths(),
             remainders or EmpiricalRemainders(),
-            rules or Rules(stream=StreamRules(upgrade_from=0.0)),
+            rules or Rules(stream=StreamRules(upgrade_from_s=0.0)),
         )
         self.now = 1000.0
         self.world = world

@@ -59,7 +59,7 @@ class Schedule:
                 first_token_timeout=float(rng.uniform(0.2, 5.0)) if rng.random() < 0.3 else None,
                 idle_timeout=float(rng.uniform(0.5, 10.0)),
                 upgrade=bool(rng.random() < 0.8),
-                upgrade_from=0.0,
+                upgrade_from_s=0.0,
                 continuation=bool(rng.random() < 0.8),
             ),
             hedge=HedgeRules(

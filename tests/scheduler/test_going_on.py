@@ -208,7 +208,7 @@ def test_only_answers_that_take_long_are_asked_for_as_streams(tokens, streams):
     seen = bench.call(60.0, upgradable=True)
     (decision,) = bench.decisions
     assert [start.stream for start in seen.starts] == [streams]
-    assert (decision.e2e_s >= Rules().stream.upgrade_from) is streams
+    assert (decision.e2e_s >= Rules().stream.upgrade_from_s) is streams
 
 
 def test_what_was_begun_as_a_stream_goes_on_as_one():
@@ -222,7 +222,7 @@ def test_what_was_begun_as_a_stream_goes_on_as_one():
     )
     seen = whole(bench)
     bench.fail(seen, FailureKind.RESET)
-    assert bench.decisions[-1].e2e_s < Rules().stream.upgrade_from
+    assert bench.decisions[-1].e2e_s < Rules().stream.upgrade_from_s
     assert ways(seen) == [None, Way.PREFILL]
 
 
@@ -266,7 +266,7 @@ def test_a_whole_answer_that_nobody_can_go_on_with_is_begun_anew(what, fields, e
 
 @pytest.mark.parametrize("kind", [FailureKind.CLIENT, FailureKind.UNSTREAMED, FailureKind.MALFORMED], ids=str)
 def test_a_server_that_refuses_the_draft_is_no_reason_to_refuse_the_call(kind):
-    rules = Rules(retry=RetryRules(max_attempts=2), stream=StreamRules(upgrade_from=0.0))
+    rules = Rules(retry=RetryRules(max_attempts=2), stream=StreamRules(upgrade_from_s=0.0))
     bench = Bench(*vllm("a", "b", "c"), rules=rules)
     seen = whole(bench)
     bench.fail(seen, FailureKind.RESET)
@@ -294,7 +294,7 @@ def test_the_attempt_that_came_furthest_is_gone_on_with():
 
 def test_a_draft_is_not_what_the_caller_has():
     """Its patience is counted from the call, and its failure is not that of a broken stream."""
-    bench = Bench(*vllm("a"), rules=Rules(retry=RetryRules(max_attempts=1), stream=StreamRules(upgrade_from=0.0)))
+    bench = Bench(*vllm("a"), rules=Rules(retry=RetryRules(max_attempts=1), stream=StreamRules(upgrade_from_s=0.0)))
     seen = whole(bench, patience_s=5.0)
     bench.fail(seen, FailureKind.RESET)
     assert not seen.failed.delivered
