@@ -28,6 +28,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = ROOT / ".venvs"
 LOCKS = ROOT / "tests" / "locks"
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
+"""On a busy machine the threads of linear algebra wait for each other for seconds, and the tests have small matrices."""
+
 TOGETHER = "langgraph,crewai,autogen"
 """Extras that also have to go together."""
 
@@ -35,7 +38,7 @@ TOGETHER = "langgraph,crewai,autogen"
 def run(*command: str | os.PathLike[str], **environment: str) -> None:
     """Run a command from the top of the checkout; the session fails with it."""
     print("$", " ".join(str(part) for part in command), flush=True)
-    subprocess.run(command, cwd=ROOT, check=True, env=os.environ | environment)
+    subprocess.run(command, cwd=ROOT, check=True, env=_ENVIRONMENT | os.environ | environment)
 
 
 def fast(python: str = sys.executable) -> None:

@@ -17,7 +17,6 @@ from agentsched.workflow import carry, scope
 from agentsched.workflow.frame import OUTSIDE, current_frame
 from agentsched.workflow.scope import Run, current_run, deadline_error, effective_deadline
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # on a busy machine its threads wait for each other for seconds
 os.environ["AGENTSCHED_PROFILES"] = "off"  # what one test taught must not reach another, or the user's cache
 
 # A busy machine is no failure, and the fast suite is the same one every time; the fuzz session looks further.
