@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = ROOT / ".venvs"
 LOCKS = ROOT / "tests" / "locks"
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
-"""On a busy machine the threads of linear algebra wait for each other for seconds, and the tests have small matrices."""
+"""On a busy machine the threads of linear algebra wait for each other for seconds; matrices in tests are small."""
 
 TOGETHER = "langgraph,crewai,autogen"
 """Extras that also have to go together."""
