@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -87,6 +87,15 @@ def test_how_commands_end(
     assert (result.exit_code, result.stderr, result.stdout) == (status, said, "")
 
 
+@pytest.fixture
+def default_sigterm() -> Iterator[None]:
+    """No handler of another library, which would have been loaded by another test, goes before ours."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("default_sigterm")
 def test_a_terminated_command_cleans_up(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     @click.command("long")
     def command() -> None:
