@@ -33,6 +33,7 @@ def test_nothing_is_left_on_the_server_once_all_are_dead(redis_server: RedisServ
         store.exchange(Posting("one", b""), 30.0)
         (key,) = client.keys()
         assert 0 < client.pttl(key) <= 30_000, "the server forgets it by itself"
+    store.withdraw("one")
     store.close()
 
 
