@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from agentsched.engine.profile import EngineProfile, HostedProfile
 from agentsched.engine.profiles import all_profiles, load_profile, profile_from_mapping
 from agentsched.errors import ConfigError
+from agentsched.settings.endpoint_format import PriceFile
 from agentsched.settings.fields import (
     NUMERIC,
     Count,
@@ -19,7 +20,6 @@ from agentsched.settings.fields import (
     Text,
     WholeOrZero,
 )
-from agentsched.settings.file_format import PriceFile
 
 __all__ = [
     "Arrivals",

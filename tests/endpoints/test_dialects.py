@@ -12,7 +12,7 @@ from agentsched.core.endpoint import Endpoint, Profile
 from agentsched.endpoints.dialects import DIALECTS, hinted
 from agentsched.endpoints.exchange import Exchange
 from agentsched.endpoints.request import Address
-from agentsched.settings.file_format import KINDS
+from agentsched.settings.endpoint_format import KINDS
 
 NOW = 1000.0
 RAW = b'{"model": "m", "messages": []}'

@@ -5,7 +5,7 @@ import pytest
 from agentsched.core.call import FailureKind
 from agentsched.core.endpoint import Profile
 from agentsched.core.rules import RetryRules, Rules
-from tests.scheduler.bench import Bench, FixedLengths, endpoint
+from tests.scheduler.bench import Bench, FirstReady, FixedLengths, endpoint
 
 
 def test_a_call_waits_for_a_slot_and_gets_it_when_it_is_free():
@@ -160,3 +160,16 @@ def test_a_hundred_calls_through_two_slots():
         bench.advance(0.1)
         bench.finish(next(seen for seen in calls if seen.running))
     assert all(seen.ended.status == "ok" for seen in calls)
+
+
+def test_late_calls_let_those_go_first_that_can_be_in_time():
+    """Their deadlines are the earliest: asked first, they would use up the looks that one free place is worth."""
+    bench = Bench(endpoint("a", max_concurrency=1), policy=FirstReady())
+    running = bench.call()
+    late = [bench.call(due_at=bench.now + 1.0 + k) for k in range(20)]
+    urgent = bench.call(due_at=bench.now + 60.0)
+    bench.advance(30.0)
+    bench.finish(running)
+    assert (len(urgent.starts), sum(len(call.starts) for call in late)) == (1, 0)
+    bench.finish(urgent)
+    assert [len(call.starts) for call in late] == [1] + 19 * [0], "then they, in their order"

@@ -20,7 +20,7 @@ from agentsched.settings import (
     load_settings,
 )
 from agentsched.settings.dump import STATE_URL_VARIABLE, key_variable, variable_for
-from agentsched.settings.file_format import KINDS
+from agentsched.settings.endpoint_format import KINDS
 from agentsched.settings.load import parse_settings
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12).filter(str.strip)
