@@ -13,7 +13,14 @@ from rich.table import Table
 
 from agentsched.cli.output import json_option, people, print_json
 from agentsched.cli.sim_agree import agreement
-from agentsched.cli.sim_arguments import duration_option, jobs_option, loads_of, policy_choice, seeds_of
+from agentsched.cli.sim_arguments import (
+    duration_option,
+    jobs_option,
+    knowledge_option,
+    loads_of,
+    policy_choice,
+    seeds_of,
+)
 from agentsched.cli.sim_capacity import capacity
 from agentsched.cli.sim_forecasts import forecasts
 from agentsched.cli.sim_frontier import frontier
@@ -97,13 +104,7 @@ def _size(scenario: Any) -> int:
 )
 @click.option("--share-every", default="0.5s", show_default=True, help="How often they tell or read it.")
 @click.option("--share-delay", default="50ms", show_default=True, help="How old it is when they hear it.")
-@click.option(
-    "--knowledge",
-    default=Knowledge.STUDY.value,
-    show_default=True,
-    type=click.Choice([one.value for one in Knowledge]),
-    help="Where forecasts come from.",
-)
+@knowledge_option
 @click.option(
     "--rests",
     type=click.Choice([one.value for one in Knowledge]),
@@ -132,7 +133,7 @@ def run(
     knowledge: str,
     rests: str | None,
     rectify: bool,
-    duration: str | None,
+    duration_s: float | None,
     jobs: int,
     out: Path | None,
     as_json: bool,
@@ -160,7 +161,7 @@ def run(
                 knowledge=Knowledge(knowledge),
                 rests=None if rests is None else Knowledge(rests),
                 rules=Rules() if rectify else FIRST_CHOICE_ONLY,
-                duration_s=None if duration is None else parse_duration(duration, field="--duration"),
+                duration_s=duration_s,
             )
             for load in loads_of(loads)
             for seed in seeds_of(seeds)

@@ -10,18 +10,48 @@ from typing import Any, TypeVar
 
 import click
 
+from agentsched.core.duration import parse_duration
 from agentsched.errors import ConfigError
 from agentsched.sim.grid import PolicyChoice
+from agentsched.sim.knowledge import Knowledge
 
-__all__ = ["duration_option", "jobs_option", "load_of", "loads_of", "policy_choice", "seeds_of", "writable"]
+__all__ = [
+    "KNEES",
+    "duration_option",
+    "jobs_option",
+    "knowledge_option",
+    "load_of",
+    "loads_of",
+    "policy_choice",
+    "seeds_of",
+    "writable",
+]
+
+KNEES = ("s1", "s2", "s3", "s4")
+"""The scenarios of the study, which studies of policies take where none is named."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def duration_option(command: Command) -> Command:
-    """Give a command ``--duration``."""
+    """Give a command ``--duration``, in seconds; None: the scenario's own."""
+
+    def seconds(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+        return None if text is None else parse_duration(text, field="--duration")
+
     told = "For how long runs arrive, e.g. 60s; the scenario's own when left out."
-    return click.option("--duration", help=told)(command)
+    return click.option("--duration", "duration_s", callback=seconds, help=told)(command)
+
+
+def knowledge_option(command: Command) -> Command:
+    """Give a command ``--knowledge``."""
+    return click.option(
+        "--knowledge",
+        default=Knowledge.STUDY.value,
+        show_default=True,
+        type=click.Choice([one.value for one in Knowledge]),
+        help="Where forecasts come from.",
+    )(command)
 
 
 def jobs_option(command: Command) -> Command:

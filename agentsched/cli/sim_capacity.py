@@ -6,10 +6,16 @@ from typing import Any
 import click
 
 from agentsched.cli.output import json_option, people, print_json
-from agentsched.cli.sim_arguments import duration_option, jobs_option, load_of, policy_choice, seeds_of
+from agentsched.cli.sim_arguments import (
+    duration_option,
+    jobs_option,
+    knowledge_option,
+    load_of,
+    policy_choice,
+    seeds_of,
+)
 from agentsched.cli.sim_running import simulate_all
 from agentsched.cli.sim_tables import percent, plain_table
-from agentsched.core.duration import parse_duration
 from agentsched.errors import ConfigError
 from agentsched.sim.capacity import Capacity
 from agentsched.sim.comparison import CaseResult, compare
@@ -44,13 +50,7 @@ Searches = dict[tuple[str, str], Capacity]
 )
 @click.option("--from", "first", help="Runs per second to begin with; the scenario's own when left out.")
 @click.option("--seeds", default="1-3", show_default=True, help="E.g. 1-5 or 1,4,7-9.")
-@click.option(
-    "--knowledge",
-    default=Knowledge.STUDY.value,
-    show_default=True,
-    type=click.Choice([one.value for one in Knowledge]),
-    help="Where forecasts come from.",
-)
+@knowledge_option
 @duration_option
 @jobs_option
 @json_option
@@ -62,7 +62,7 @@ def capacity(
     first: str | None,
     seeds: str,
     knowledge: str,
-    duration: str | None,
+    duration_s: float | None,
     jobs: int,
     as_json: bool,
 ) -> None:
@@ -81,7 +81,7 @@ def capacity(
             seed=seed,
             load=start,
             knowledge=Knowledge(knowledge),
-            duration_s=None if duration is None else parse_duration(duration, field="--duration"),
+            duration_s=duration_s,
         )
         for seed in seeds_of(seeds)
     ]

@@ -6,18 +6,15 @@ from dataclasses import asdict
 import click
 
 from agentsched.cli.output import json_option, people, print_json
-from agentsched.cli.sim_arguments import duration_option, jobs_option, load_of, policy_choice, seeds_of
+from agentsched.cli.sim_arguments import KNEES, duration_option, jobs_option, load_of, policy_choice, seeds_of
 from agentsched.cli.sim_running import simulate_all
 from agentsched.cli.sim_tables import number, percent, plain_table
-from agentsched.core.duration import parse_duration
 from agentsched.errors import ConfigError
 from agentsched.sim.comparison import compare
 from agentsched.sim.foresight import ARMS, Foresight, foresight_tasks, foresights
 from agentsched.sim.scenario_files import load_scenario
 
 __all__ = ["forecasts"]
-
-_KNEES = ("s1", "s2", "s3", "s4")
 
 
 @click.command("forecasts")
@@ -29,7 +26,13 @@ _KNEES = ("s1", "s2", "s3", "s4")
 @jobs_option
 @json_option
 def forecasts(
-    names: tuple[str, ...], policy: str, load: str | None, seeds: str, duration: str | None, jobs: int, as_json: bool
+    names: tuple[str, ...],
+    policy: str,
+    load: str | None,
+    seeds: str,
+    duration_s: float | None,
+    jobs: int,
+    as_json: bool,
 ) -> None:
     """Tell which share of the goodput with true lengths a policy keeps with the lengths that are learned live.
 
@@ -38,11 +41,11 @@ def forecasts(
     """
     choice = policy_choice(policy)
     tasks = foresight_tasks(
-        [load_scenario(name) for name in names or _KNEES],
+        [load_scenario(name) for name in names or KNEES],
         choice,
         seeds_of(seeds),
         load=load_of(load),
-        duration_s=None if duration is None else parse_duration(duration, field="--duration"),
+        duration_s=duration_s,
     )
     comparison = compare([(task, one.outcome) for task, one in simulate_all(tasks, jobs)], tasks)
     try:

@@ -17,7 +17,6 @@ from agentsched.cli.sim_arguments import (
 )
 from agentsched.cli.sim_running import simulate_all
 from agentsched.cli.sim_tables import number, percent, plain_table, plots
-from agentsched.core.duration import parse_duration
 from agentsched.policy.studies import SWEEPS
 from agentsched.sim.comparison import compare
 from agentsched.sim.frontier import Point, swept, with_floor
@@ -51,7 +50,7 @@ def frontier(
     floors: str | None,
     load: str | None,
     seeds: str,
-    duration: str | None,
+    duration_s: float | None,
     jobs: int,
     out: Path | None,
     as_json: bool,
@@ -65,7 +64,6 @@ def frontier(
     base = load_scenario(scenario)
     scenarios = [base, *(with_floor(base, floor) for floor in loads_of(floors, "--min-quality") if floor is not None)]
     choices = [one for text in policies or sorted(SWEEPS) for one in swept(policy_choice(text))]
-    duration_s = None if duration is None else parse_duration(duration, field="--duration")
     only_load = load_of(load)
     tasks = tasks_of(
         scenarios,

@@ -8,10 +8,9 @@ from typing import Any
 import click
 
 from agentsched.cli.output import json_option, people, print_json, progress
-from agentsched.cli.sim_arguments import duration_option, jobs_option, load_of, policy_choice, seeds_of
+from agentsched.cli.sim_arguments import KNEES, duration_option, jobs_option, load_of, policy_choice, seeds_of
 from agentsched.cli.sim_running import simulate_all
 from agentsched.cli.sim_tables import percent, plain_table
-from agentsched.core.duration import parse_duration
 from agentsched.errors import ConfigError
 from agentsched.policy.studies import ABLATIONS
 from agentsched.policy.table import POLICIES
@@ -28,21 +27,24 @@ from agentsched.sim.tuning import tune as tune_policy
 
 __all__ = ["ablate", "tune"]
 
-_KNEES = ("s1", "s2", "s3", "s4")
-
 
 # -- tuning ----------------------------------------------------------------------------------------------------------
 
 
 @click.command("tune")
 @click.argument("policies", nargs=-1, metavar="[NAME[:OPTION=VALUE,...]]...")
-@click.option("--scenario", "names", multiple=True, default=_KNEES, show_default=True, help="Repeat it for several.")
+@click.option("--scenario", "names", multiple=True, default=KNEES, show_default=True, help="Repeat it for several.")
 @duration_option
 @jobs_option
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Put what was found into this YAML file.")
 @json_option
 def tune(
-    policies: tuple[str, ...], names: tuple[str, ...], duration: str | None, jobs: int, out: Path | None, as_json: bool
+    policies: tuple[str, ...],
+    names: tuple[str, ...],
+    duration_s: float | None,
+    jobs: int,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     """Search the settings with which each policy meets most deadlines, at the loads of the scenarios.
 
@@ -54,8 +56,10 @@ def tune(
     for one in chosen:
         search_space(one)
     scenarios = [load_scenario(name) for name in names]
-    setup = Setup(duration_s=None if duration is None else parse_duration(duration, field="--duration"))
-    told = " ".join([f"--scenario {name}" for name in names] + ([f"--duration {duration}"] if duration else []))
+    setup = Setup(duration_s=duration_s)
+    told = " ".join(
+        [f"--scenario {name}" for name in names] + ([] if duration_s is None else [f"--duration {duration_s:g}s"])
+    )
     if out is not None:
         write_tuned(out, [])  # a file that cannot be written is told of now, not after the search
     found: list[Tuned] = []
@@ -112,7 +116,13 @@ _KNOWLEDGE = {
 @jobs_option
 @json_option
 def ablate(
-    names: tuple[str, ...], policy: str, load: str | None, seeds: str, duration: str | None, jobs: int, as_json: bool
+    names: tuple[str, ...],
+    policy: str,
+    load: str | None,
+    seeds: str,
+    duration_s: float | None,
+    jobs: int,
+    as_json: bool,
 ) -> None:
     """Switch off each part of a policy, or of what it knows, and tell how many points that costs on the same runs.
 
@@ -122,9 +132,8 @@ def ablate(
     if whole.name not in ABLATIONS:
         allowed = ", ".join(sorted(ABLATIONS))
         raise ConfigError("has no part that can be switched off", field="--policy", given=whole.name, allowed=allowed)
-    scenarios = [load_scenario(name) for name in names or _KNEES]
+    scenarios = [load_scenario(name) for name in names or KNEES]
     only_load = load_of(load)
-    duration_s = None if duration is None else parse_duration(duration, field="--duration")
     tasks = [
         Task(scenario, choice, Setup(seed=seed, load=only_load, duration_s=duration_s, knowledge=knowledge))
         for scenario in scenarios
