@@ -93,6 +93,15 @@ async def test_a_forgotten_async_client_is_closed_in_its_loop(upstream):
     assert pool.connections == []
 
 
+def test_nothing_is_closed_while_the_interpreter_ends():
+    """What closing needs may be gone by then; the sockets go anyway."""
+    held = clients.http_client()
+    type(held).__del__(held, ending=lambda: True)
+    assert not held.is_closed
+    type(held).__del__(held)
+    assert held.is_closed
+
+
 def test_names():
     assert clients.OpenAI is clients.OpenAI
     assert "scheduled" in clients.AsyncOpenAI.__doc__
