@@ -81,7 +81,7 @@ def extras() -> None:
             "-c",
             "import agentsched; [getattr(agentsched, name) for name in PUBLIC]".replace("PUBLIC", _public(extra)),
         )
-        run(python, "-m", "agentsched.cli.main", "--help")
+        run(python, "-m", "agentsched", "--help")
         if extra == "torch":  # so large that it is not installed twice
             _training(python)
 

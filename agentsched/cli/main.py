@@ -119,7 +119,3 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 )
 def main() -> None:
     """Deadline-aware scheduling for LLM agents."""
-
-
-if __name__ == "__main__":
-    main()

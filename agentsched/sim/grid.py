@@ -102,8 +102,8 @@ def run_tasks(tasks: Sequence[Task], work: Callable[[Task], T], *, processes: in
             for future in as_completed(open_tasks):
                 yield open_tasks[future], future.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
             for worker in set(multiprocessing.active_children()) - others:  # a long simulation is not waited for
                 worker.terminate()
-                worker.join()
+            # Only the pool's own thread reaps the workers: of two that wait for one process, one is told that it lives.
+            pool.shutdown(cancel_futures=True)
             raise

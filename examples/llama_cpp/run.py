@@ -50,7 +50,7 @@ async def timed(agent: Agent) -> list[float]:
 
 def probe(pool: Path) -> None:
     """Measure what every endpoint can do and how fast it is, and write it into the file."""
-    command = [sys.executable, "-m", "agentsched.cli.main", "probe", str(pool), "--write", "--yes"]
+    command = [sys.executable, "-m", "agentsched", "probe", str(pool), "--write", "--yes"]
     subprocess.run(command, check=True)
 
 

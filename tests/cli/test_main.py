@@ -50,6 +50,11 @@ def test_version(run: Run) -> None:
     assert (result.exit_code, result.output.split()[0]) == (0, "agentsched")
 
 
+def test_the_package_runs_as_the_command_does() -> None:
+    done = subprocess.run([sys.executable, "-m", "agentsched", "--help"], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith("Usage: agentsched ")
+
+
 def test_an_unknown_command_is_a_usage_error(run: Run) -> None:
     result = run("chekc")
     assert result.exit_code == 2

@@ -28,7 +28,7 @@ def test_it_serves_until_interrupted_and_writes_a_matching_configuration(tmp_pat
         encoding="utf-8",
     )
     arguments = ["pool", "up", "--config", str(config), "--write-pool", str(written), "--json"]
-    command = [sys.executable, "-m", "agentsched.cli.main", *arguments]
+    command = [sys.executable, "-m", "agentsched", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         text = ""
