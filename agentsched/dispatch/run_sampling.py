@@ -12,8 +12,11 @@ __all__ = ["RunSampling"]
 _SHARE = 0.05
 """Of one core, in the long run."""
 
-_SAVED_S = 1.0
-"""CPU seconds that may be spent beyond the share: what is new is learned at once."""
+_FIRST_S = 0.3
+"""CPU seconds that may be spent at once in the beginning: the first hundred runs teach the most."""
+
+_SAVED_S = 0.03
+"""CPU seconds that may be spent beyond the share later on: a burst of calls needs the core more than its lessons do."""
 
 _MOST_OPEN = 10_000
 
@@ -24,19 +27,23 @@ class RunSampling:
     Args:
         now: the present instant, seconds.
         share: CPU seconds per second.
-        saved_s: the bucket's size, CPU seconds; it begins full.
+        saved_s: how much the bucket fills up to, CPU seconds.
+        first_s: what it begins with, which may be more.
     """
 
-    def __init__(self, now: float, *, share: float = _SHARE, saved_s: float = _SAVED_S) -> None:
+    def __init__(
+        self, now: float, *, share: float = _SHARE, saved_s: float = _SAVED_S, first_s: float = _FIRST_S
+    ) -> None:
         self._share, self._size = share, saved_s
-        self._left, self._at = saved_s, now
+        self._left, self._at = first_s, now
         self._open: dict[str, bool] = {}
         self._order: deque[str] = deque()
         self.skipped = 0
 
     def spent(self, cpu_s: float, now: float) -> None:
         """So much CPU was used since the last time."""
-        self._left = min(self._size, self._left + self._share * max(0.0, now - self._at)) - cpu_s
+        filled = min(self._size, self._left + self._share * max(0.0, now - self._at))
+        self._left = max(self._left, filled) - cpu_s
         self._at = now
 
     def wanted(self, run_id: str) -> bool:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from agentsched.core.forecast import LEVELS, QUANTILES, QuantileForecast
 
-__all__ = ["Calibrator", "Drift", "corrected", "offset_of"]
+__all__ = ["Calibrator", "Drift", "corrected", "corrected_levels", "offset_of"]
 
 Array = NDArray[np.float64]
 Group = TypeVar("Group", bound=Hashable)
@@ -209,10 +209,13 @@ def offset_of(offsets: Mapping[Group, Array], groups: Sequence[Group]) -> Array 
 
 def corrected(forecast: QuantileForecast, offset: Array | None) -> QuantileForecast:
     """The forecast with each level moved by ``offset`` on the scale log(1 + x), ascending and not negative."""
-    if offset is None:
-        return forecast
-    values = np.log1p(forecast.values)
-    values += offset
-    np.expm1(values, out=values)
-    np.maximum.accumulate(values, out=values)
-    return QuantileForecast(np.maximum(values, 0.0, out=values))
+    return forecast if offset is None else QuantileForecast(corrected_levels(forecast.values, offset))
+
+
+def corrected_levels(values: Array, offset: Array) -> Array:
+    """The same for the levels of one forecast or of several, shape (..., QUANTILES)."""
+    levels = np.log1p(values)
+    levels += offset
+    np.expm1(levels, out=levels)
+    np.maximum.accumulate(levels, axis=-1, out=levels)
+    return np.maximum(levels, 0.0, out=levels)

@@ -47,19 +47,23 @@ def packed_features(text: str) -> bytes:
     """The distinct buckets of the words in a text, ascending, two bytes each; empty if there is no word."""
     if len(text) > 2 * _PART:
         text = f"{text[:_PART]} {text[-_PART:]}"
-    letters = _LETTERS[np.frombuffer(text.encode("utf-8", "replace"), dtype=np.uint8)]
+    letters = _LETTERS.take(np.frombuffer(text.encode("utf-8", "replace"), dtype=np.uint8))
     places = letters.nonzero()[0]
     if not places.size:
         return b""
     first = np.empty(places.size, dtype=bool)
     first[0] = True
-    np.not_equal(places[1:], places[:-1] + 1, out=first[1:])
-    starts = first.nonzero()[0]
-    begin = np.repeat(starts, np.diff(starts, append=places.size))
-    factors = _FACTORS[(np.arange(places.size) - begin) & _LONGEST]
-    hashes = np.add.reduceat(letters[places] * factors, starts, dtype=np.uint32)
+    np.not_equal(places[1:] - 1, places[:-1], out=first[1:])
+    ranks = np.arange(places.size)
+    ranks -= np.maximum.accumulate(first * ranks)  # of each letter in its word
+    ranks &= _LONGEST
+    values = _FACTORS.take(ranks)
+    values *= letters.take(places)
+    hashes = np.add.reduceat(values, first.nonzero()[0], dtype=np.uint32)
+    hashes *= _GOLDEN
+    hashes >>= _SHIFT
     seen = np.zeros(WORD_BUCKETS, dtype=bool)
-    seen[hashes * _GOLDEN >> _SHIFT] = True
+    seen[hashes] = True
     return seen.nonzero()[0].astype("<u2").tobytes()
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from agentsched.forecast.call_graph import CallPlace
 from agentsched.forecast.features import word_rows
 from agentsched.forecast.past_calls import Index
+from agentsched.forecast.ridge import products, ridge_weights, weighted
 
 __all__ = ["NUMBERS", "FittedIndex", "fit_index", "numbers_of"]
 
@@ -62,20 +63,21 @@ def fit_index(
     inputs, scale = _inputs(numbers, steps, previous, features, len(codes))
     target = np.log1p(calls_after)
     folds = [runs % _FOLDS == fold for fold in range(_FOLDS)]
-    sums = [(inputs[held].T @ inputs[held], inputs[held].T @ target[held]) for held in folds]
-    everything = sum(one[0] for one in sums), sum(one[1] for one in sums)
+    sums = [(products(inputs[held]), weighted(inputs[held].T, target[held])) for held in folds]
+    everything = np.sum([one[0] for one in sums], axis=0), np.sum([one[1] for one in sums], axis=0)
     values = np.zeros(len(target))
-    for held, (products, moments) in zip(folds, sums, strict=True):
-        values[held] = inputs[held] @ _ridge(everything[0] - products, everything[1] - moments, _RIDGE)
-    weights = _ridge(*everything, _RIDGE)
+    for held, (own, own_moments) in zip(folds, sums, strict=True):
+        others = ridge_weights(everything[0] - own, everything[1] - own_moments, _RIDGE)
+        values[held] = weighted(inputs[held], others)
+    weights = ridge_weights(*everything, _RIDGE)
     kinds = min(len(codes), _MOST_STEPS)
-    own, before, words = np.split(weights[NUMBERS:], (kinds, 2 * kinds))
+    after, before, words = np.split(weights[NUMBERS:], (kinds, 2 * kinds))
     plain = weights[:NUMBERS] / scale[1]
     plain[0] = weights[0] - float((scale[0] * plain)[1:].sum())
     silent = [0.0] * (len(codes) - kinds)
     index = Index(
         numbers=tuple(plain.tolist()),
-        steps=(*own.tolist(), *silent),
+        steps=(*after.tolist(), *silent),
         previous=(*before.tolist(), *silent),
         words=words,
         spread=max(1e-3, float(values.std())),
@@ -92,9 +94,3 @@ def _inputs(
     parts = [(numbers - mean) / deviation, steps[:, None] == levels, previous[:, None] == levels]
     parts.append(word_rows(features) if any(features) else np.zeros((len(steps), 0)))
     return np.hstack(parts).astype(np.float64), (mean, deviation)
-
-
-def _ridge(products: Array, moments: Array, penalty: float) -> Array:
-    """The ridge weights from the inputs' products with each other and with the target."""
-    solved: Array = np.linalg.solve(products + penalty * np.eye(len(moments)), moments).astype(np.float64)
-    return solved

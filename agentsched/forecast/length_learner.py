@@ -12,7 +12,7 @@ from agentsched.core.forecast import LEVELS, QuantileForecast
 from agentsched.core.records import CallEnded, RunClosed
 from agentsched.core.remainder import ANSWERS_KEPT
 from agentsched.forecast.answer_memory import AnswerMemory, shrunk
-from agentsched.forecast.calibration import Calibrator, Drift, corrected, offset_of
+from agentsched.forecast.calibration import Calibrator, Drift, corrected_levels, offset_of
 from agentsched.forecast.length import (
     PLAIN,
     PRIOR_OUTPUT_TOKENS,
@@ -155,20 +155,21 @@ class LengthLearner:
         scopes = calibration_groups(call.workflow, call.step, call.model)
         used = self._standings.best(scopes)
         offset = offset_of(self._offsets, scopes)
-        losses = []
-        drift: Drift[Scope] | None = None
-        for view in self._standings.names:
-            raw = known.uncorrected(view, call, answers, own)
-            losses.append(_loss(_capped(corrected(raw, offset), call), tokens))
-            if view == used:
-                drift = self._calibrator.update(scopes, _capped(raw, call), float(tokens))
+        names = self._standings.names
+        raw = [known.uncorrected(view, call, answers, own) for view in names]
+        levels = np.stack([forecast.values for forecast in raw])
+        if offset is not None:
+            levels = corrected_levels(levels, offset)
+        losses = _losses(levels if call.max_tokens is None else np.minimum(levels, float(call.max_tokens)), tokens)
+        place = names.index(used)
+        drift = self._calibrator.update(scopes, _capped(raw[place], call), float(tokens))
         self._standings.update(scopes, losses)
         if drift is not None:
             self._forget_old(drift.group)
             self._make()
             self._calibrator.widen(drift.group)
             self._drifts.append(drift)
-        return losses[self._standings.names.index(used)]
+        return losses.item(place)
 
     def _forget_old(self, scope: Scope) -> None:
         """Answers of a step from before a change say little of those to come."""
@@ -304,7 +305,9 @@ def _capped(forecast: QuantileForecast, call: ModelCall) -> QuantileForecast:
     return QuantileForecast(np.minimum(forecast.values, float(call.max_tokens)))
 
 
-def _loss(forecast: QuantileForecast, tokens: int) -> float:
-    """The mean pinball loss over all levels, tokens."""
-    error = tokens - forecast.values
-    return float(np.add.reduce(np.maximum(LEVELS * error, (LEVELS - 1.0) * error))) / LEVELS.size
+def _losses(levels: Array, tokens: int) -> Array:
+    """The mean pinball loss of each forecast over all its levels, tokens, shape (forecasts,)."""
+    error = tokens - levels
+    losses: Array = np.add.reduce(np.maximum(LEVELS * error, (LEVELS - 1.0) * error), axis=1)
+    losses /= LEVELS.size
+    return losses

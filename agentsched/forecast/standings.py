@@ -56,20 +56,20 @@ class Standings:
                 return self.names[tally.leader]
         return self.names[0]
 
-    def update(self, scopes: Sequence[Scope], losses: Sequence[float]) -> None:
+    def update(self, scopes: Sequence[Scope], losses: Array) -> None:
         """Count one outcome.
 
         Args:
             scopes: the groups it belongs to, widest first.
-            losses: of each forecaster, in the order of ``names``. Groups lend each other proportions, not sizes.
+            losses: of each forecaster, in the order of ``names``, shape (forecasters,). Groups lend each other
+                proportions, not sizes.
         """
-        taken = np.array(losses)
         wider: Array | None = None
         for scope in scopes:
             tally = self._tallies.pop(scope, None) or _Tally(len(self.names))
             self._tallies[scope] = tally
             tally.losses *= _MEMORY
-            tally.losses += taken
+            tally.losses += losses
             tally.weight = tally.weight * _MEMORY + 1.0
             leaned = tally.losses
             if wider is not None:

@@ -11,8 +11,8 @@ from agentsched.dispatch.learning import BackgroundLearner
 from agentsched.dispatch.run_sampling import RunSampling
 
 
-def test_what_is_saved_up_goes_first_and_then_the_share_holds():
-    sampling, learned, now = RunSampling(0.0, share=0.05, saved_s=1.0), 0, 0.0
+def test_the_first_seconds_go_first_and_then_the_share_holds():
+    sampling, learned, now = RunSampling(0.0, share=0.05, saved_s=0.1, first_s=1.0), 0, 0.0
     for k in range(20_000):  # a hundred seconds, 200 runs in each, every one of which takes 2 ms to learn from
         now = k * 0.005
         sampling.wanted(f"r{k}")
@@ -26,7 +26,7 @@ def test_what_is_saved_up_goes_first_and_then_the_share_holds():
 
 
 def test_a_run_is_learned_from_as_a_whole_or_not_at_all():
-    sampling = RunSampling(0.0, saved_s=0.1)
+    sampling = RunSampling(0.0, first_s=0.1)
     assert sampling.wanted("first")
     sampling.spent(0.2, 0.0)
     assert sampling.wanted("first")
@@ -35,6 +35,17 @@ def test_a_run_is_learned_from_as_a_whole_or_not_at_all():
     assert not sampling.wanted("second")
     assert (sampling.ended("first"), sampling.ended("second")) == (True, False)
     assert sampling.wanted("second"), "another run of that name"
+
+
+def test_after_the_beginning_little_is_saved_up():
+    sampling = RunSampling(0.0, share=0.05, saved_s=0.03, first_s=0.3)
+    sampling.spent(0.3, 0.0)
+    sampling.spent(0.0, 1000.0)
+    learned = 0
+    while sampling.wanted(f"r{learned}"):
+        sampling.spent(0.002, 1000.0)
+        learned += 1
+    assert learned == 15
 
 
 def test_runs_that_never_end_are_forgotten():
@@ -52,7 +63,7 @@ def test_rarely_used_learning_misses_nothing():
 
 
 def test_the_learner_leaves_out_runs_once_its_share_is_used(monkeypatch, caplog):
-    monkeypatch.setattr(learning, "RunSampling", lambda now: RunSampling(now, share=0.0, saved_s=1e-4))
+    monkeypatch.setattr(learning, "RunSampling", lambda now: RunSampling(now, share=0.0, first_s=1e-4))
     known, scored = [], []
     learner = BackgroundLearner(lambda *all: known.append(all), lambda drift: None, scored.append, models={"e": "m"})
     try:
