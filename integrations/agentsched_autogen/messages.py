@@ -3,13 +3,13 @@
 import asyncio
 import functools
 import logging
+import types
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-from agentsched.workflow.carry import Carried
 from agentsched.workflow.cutoff import Cutoff
-from agentsched.workflow.frame import current_frame
+from agentsched.workflow.frame import Frame, current_frame, enter_frame, leave_frame
 from agentsched.workflow.lifetime import raise_alone
 from agentsched.workflow.replacing import ReplacedMethod
 from agentsched.workflow.scope import current_run
@@ -26,7 +26,7 @@ class _StampedId(str):
 
     __slots__ = ("given_up", "place")
 
-    place: Carried
+    place: Frame
     given_up: bool
     """Whether its sender was cancelled while it waited for the answer."""
 
@@ -45,7 +45,7 @@ def sending(replaced: ReplacedMethod, original: Callable[..., Any]) -> object:
             message_id.given_up = False
             run = current_run()
             step = None if run is None else current_step(run)
-            message_id.place = Carried(current_frame()._replace(inherited_step=step))
+            message_id.place = current_frame()._replace(inherited_step=step)
             try:
                 return await original(runtime, message, *args, message_id=message_id, **options)
             except asyncio.CancelledError:
@@ -65,31 +65,55 @@ def delivering(replaced: ReplacedMethod, original: Callable[..., Any]) -> object
         if not replaced.on or not isinstance(message_id, _StampedId):
             return await original(agent, message, ctx)
         # Who sent the message has gone on since: what its handler goes on from is known where that was started.
-        with message_id.place.as_part_of(current_frame().strand).applied():
-            try:
-                return await _in_time(original(agent, message, ctx))
-            except Exception:
-                await asyncio.sleep(0)  # who is being cancelled at this very moment shall know it
-                if not message_id.given_up:
-                    raise
-                # The runtime of AutoGen 0.7 fails over telling it to a sender who does not wait any more, never counts
-                # the message as done, and the team waits for that for ever.
-                _log.info("nobody waits any more for what failed here", exc_info=True)
+        token = enter_frame(message_id.place._replace(strand=current_frame().strand, asked=None))
+        try:
+            return await _in_time(original(agent, message, ctx))
+        except Exception:
+            await asyncio.sleep(0)  # who is being cancelled at this very moment shall know it
+            if not message_id.given_up:
+                raise
+            # The runtime of AutoGen 0.7 fails over telling it to a sender who does not wait any more, never counts the
+            # message as done, and the team waits for that for ever.
+            _log.info("nobody waits any more for what failed here", exc_info=True)
+        finally:
+            leave_frame(token)
 
     return on_message
 
 
-async def _in_time(handling: Coroutine[Any, Any, Any]) -> Any:
-    """Handle a message no longer than the run lasts: a team that is cancelled waits for all its agents' handlers."""
+@types.coroutine
+def _in_time(handling: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Handle a message no longer than the run lasts: a team that is cancelled waits for all its agents' handlers.
+
+    The clock is set when the handler begins to wait for something, which most handlers never do.
+    """
     run = current_run()
     if run is None or run.limit_at is None:
-        return await handling
+        return (yield from handling.__await__())
+    try:
+        awaited = handling.send(None)
+    except StopIteration as ended:
+        return ended.value
     cutoff = Cutoff(run.limit_at - run.clock(), lambda: run.remember_error(run.clock()))
     try:
-        answer = await handling
+        answer = yield from _rest_of(handling, awaited)
     except BaseException as error:
         if cutoff.disarm(error) and run.error is not None:
             raise_alone(run.error)
         raise
     cutoff.disarm(None)
     return answer
+
+
+def _rest_of(handling: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, Any, Any]:
+    """What ``yield from`` does with a coroutine that has begun to wait (PEP 380)."""
+    try:
+        while True:
+            try:
+                sent = yield awaited
+            except BaseException as error:  # noqa: BLE001  # thrown in by the loop: the handler's to see
+                awaited = handling.throw(error)
+            else:
+                awaited = handling.send(sent)
+    except StopIteration as ended:
+        return ended.value
