@@ -14,25 +14,27 @@ Duration = float | int | str | timedelta
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h)", re.IGNORECASE)
 _UNREADABLE = 1e300
-_ALLOWED = 'a positive number of seconds, a timedelta, or text such as "20s", "1.5m", "250ms", "1m30s"'
+_ALLOWED = 'a {} number of seconds, a timedelta, or text such as "20s", "1.5m", "250ms", "1m30s"'
 
 
-def parse_duration(value: Duration, *, field: str) -> float:
+def parse_duration(value: Duration, *, field: str, zero: bool = False) -> float:
     """Turn a duration into seconds.
 
     Args:
         value: see `Duration`.
         field: the name of the field, for the error.
+        zero: whether no time at all is a duration too.
 
     Returns:
-        Seconds, finite and greater than zero.
+        Seconds, finite and greater than zero (with ``zero``: or equal to it).
 
     Raises:
-        ConfigError: the value is of another type, not finite, zero or negative, or cannot be read.
+        ConfigError: the value is of another type, not finite, negative, zero where that is none, or cannot be read.
     """
     seconds = _seconds(value)
-    if seconds is None or not math.isfinite(seconds) or seconds <= 0:
-        raise ConfigError("not a usable duration", field=field, given=value, allowed=_ALLOWED)
+    if seconds is None or not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero):
+        allowed = _ALLOWED.format("non-negative" if zero else "positive")
+        raise ConfigError("not a usable duration", field=field, given=value, allowed=allowed)
     return seconds
 
 

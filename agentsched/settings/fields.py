@@ -57,9 +57,7 @@ def _seconds(value: Any) -> object:
 
 
 def _seconds_or_zero(value: Any) -> object:
-    number = _number(value)
-    zero = isinstance(number, (int, float)) and not isinstance(number, bool) and number == 0
-    return 0.0 if zero else parse_duration(value, field="")
+    return parse_duration(value, field="", zero=True)
 
 
 def _bytes(value: object) -> object:

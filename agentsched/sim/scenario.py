@@ -289,7 +289,8 @@ class OutputBounds(_Part):
     most: Count = 4096
     """No answer is longer."""
     run_sigma: Sigma = 0.35
-    """Sigma of the lognormal factor that all outputs of a run share; the rest of a stage's sigma is each call's own."""
+    """Sigma of the lognormal factor that all outputs of a run share, of each stage at most its own; the rest of a stage's
+    sigma is each call's own."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -451,17 +452,8 @@ class Scenario(_Part):
         for demand in self.demands:
             if demand.share > 0 and demand.min_quality > best:
                 raise ConfigError("no endpoint is as good", field="demands", allowed=f"a min_quality up to {best:g}")
-        self._check_sigmas()
         self._check_room()
         return self
-
-    def _check_sigmas(self) -> None:
-        for workflow in self.workflows:
-            for stage in workflow.stages:
-                if stage.output.sigma < self.outputs.run_sigma:
-                    message = f"the outputs of {workflow.name}/{stage.step} vary less than the factor of their run"
-                    allowed = f"a run_sigma up to {stage.output.sigma:g}, the sigma of that stage"
-                    raise ConfigError(message, field="outputs", allowed=allowed)
 
     def _check_planned(self) -> None:
         known = {name for group in self.endpoints for name in (group.name, *group.names)}

@@ -119,8 +119,9 @@ class WorkflowDrawer:
 
     def _output(self, output: Lognormal, run_z: float) -> int:
         bounds = self._scenario.outputs
-        own = sqrt(max(0.0, output.sigma**2 - bounds.run_sigma**2))
-        z = bounds.run_sigma * run_z + own * float(self._lengths.standard_normal())
+        shared = min(bounds.run_sigma, output.sigma)
+        own = sqrt(output.sigma**2 - shared**2)
+        z = shared * run_z + own * float(self._lengths.standard_normal())
         return max(bounds.least, min(bounds.most, round(output.median * exp(z))))
 
 

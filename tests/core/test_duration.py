@@ -33,6 +33,19 @@ def test_durations_as_people_write_them(value, seconds):
     assert parse_duration(value, field="f") == pytest.approx(seconds)
 
 
+@pytest.mark.parametrize("value", [0, 0.0, "0", "0s", " 0ms ", "0m0s", timedelta()])
+def test_no_time_at_all_is_a_duration_where_that_makes_sense(value):
+    assert parse_duration(value, field="f", zero=True) == 0.0
+    with pytest.raises(ConfigError, match="a positive number of seconds"):
+        parse_duration(value, field="f")
+
+
+@pytest.mark.parametrize("value", [-1, "-0.1s", "", float("nan"), True])
+def test_less_than_none_is_not(value):
+    with pytest.raises(ConfigError, match="a non-negative number of seconds"):
+        parse_duration(value, field="f", zero=True)
+
+
 @pytest.mark.parametrize(
     "value",
     [

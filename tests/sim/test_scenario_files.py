@@ -176,7 +176,6 @@ def written(folder: Path, text: str) -> Path:
             "base: s1\nendpoints:\n  - {name: a, profile: study-8b-a40}\n  - {name: a, profile: study-8b-a40}",
             "endpoints: the name a is used twice",
         ),
-        ("base: s1\noutputs: {run_sigma: 0.7}", "mine.yaml:2: outputs: the outputs of rag/rewrite vary less"),
         ("base: s1\nprompts: {most: 98000}", "prompts: a call may need 102096 tokens, but v100 holds 98000"),
         (
             "base: s3\ndemands: [{min_quality: 0.5, share: 1}]",

@@ -61,6 +61,23 @@ def test_the_outputs_of_a_run_have_a_factor_in_common():
     assert covariance == pytest.approx(0.35**2, rel=0.25)
 
 
+def test_outputs_of_one_length_stay_so_whatever_the_factor_of_their_run():
+    scenario = load_scenario(
+        {
+            "base": "s1",
+            "network": "0s",
+            "workflows": [{"name": "w", "share": 1, "stages": [
+                {"step": "same", "prompt": 100, "output": {"median": 50, "sigma": 0}},
+                {"step": "tight", "prompt": 100, "output": {"median": 50, "sigma": 0.1}},
+            ]}],
+        }
+    )  # fmt: skip
+    drawer = WorkflowDrawer(scenario, 1)
+    outputs = np.array([[call.output_tokens for call in drawer.draw().calls] for _ in range(2000)])
+    assert set(outputs[:, 0]) == {50}
+    assert np.log(outputs[:, 1]).std() == pytest.approx(0.1, rel=0.1)
+
+
 def test_prompts_scatter_around_their_stage():
     logs = np.log([calls[0].input_tokens for calls in drafts("single")])
     assert logs.mean() == pytest.approx(np.log(300) - 0.03, abs=0.02)
