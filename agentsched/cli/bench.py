@@ -9,6 +9,10 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from agentsched.bench.adapter_programs import ADAPTED
+from agentsched.bench.adapters import Options as AdapterOptions
+from agentsched.bench.adapters import measure as measure_adapters
+from agentsched.bench.adapters_report import adapter_bars, adapter_document, adapter_notes, adapter_sheets
 from agentsched.bench.decide import Options as DecideOptions
 from agentsched.bench.decide import measure as measure_decisions
 from agentsched.bench.decide_report import decide_bars, decide_document, decide_sheets
@@ -310,6 +314,29 @@ def promises(only: tuple[str, ...], patience: float, check: bool, markdown: Path
     sheets, bars, notes = [promise_sheet(result)], promise_bars(result), missed_lines(result)
     _tell(sheets, bars, notes, promise_document(result) if as_json else None)
     _keep(markdown, "promises", sheets, bars, notes)
+    _end(check, bars)
+
+
+@command.command("adapters")
+@click.option("--only", callback=_names(tuple(ADAPTED)), help=f"Some of {','.join(ADAPTED)}.")
+@click.option("--imports", type=click.IntRange(1, 1000), default=7, show_default=True, help="New processes per way.")
+@click.option("--calls", type=click.IntRange(10, 100_000), default=200, show_default=True, help="Per round.")
+@click.option("--rounds", type=click.IntRange(1, 1000), default=15, show_default=True, help="Turns of every program.")
+@_check_option
+@_markdown_option
+@json_option
+def adapters(
+    only: tuple[str, ...], imports: int, calls: int, rounds: int, check: bool, markdown: Path | None, as_json: bool
+) -> None:
+    """What the adapters of LangGraph, CrewAI and AutoGen add to importing these, and to each model call.
+
+    Frameworks that are not installed are left out, and said. It takes about two minutes, most of it CrewAI's import.
+    """
+    with progress().status("starting") as status:
+        result = measure_adapters(AdapterOptions(only, imports, calls, rounds), status.update)
+    sheets, bars, notes = adapter_sheets(result), adapter_bars(result), adapter_notes(result)
+    _tell(sheets, bars, notes, adapter_document(result) if as_json else None)
+    _keep(markdown, "adapters", sheets, bars, notes)
     _end(check, bars)
 
 

@@ -32,6 +32,7 @@ def test_faults_as_json_and_markdown(tmp_path: Path) -> None:
         (["faults", "--clients", "agentsched,curl"], "'curl' is not one of agentsched, openai, litellm"),
         (["faults", "--case", "plague"], "'plague' is not one of"),
         (["overhead", "--fronts", "magic"], "'magic' is not one of openai, agentsched"),
+        (["adapters", "--only", "magic"], "'magic' is not one of langgraph, crewai, autogen"),
         (["promises", "--only", "magic"], "'magic' is not one of router, router-silent, openai"),
         (["overhead", "--rounds", "0"], "0 is not in the range"),
     ],

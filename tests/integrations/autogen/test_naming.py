@@ -1,6 +1,7 @@
 """Every model call of AutoGen's agents is caught, in the right run, and sent in the agent's name."""
 
 import asyncio
+import json
 from collections import Counter
 from dataclasses import dataclass
 
@@ -10,7 +11,13 @@ pytest.importorskip("autogen_agentchat.agents")
 pytest.importorskip("autogen_ext.models.openai")
 
 from autogen_agentchat.conditions import MaxMessageTermination
-from autogen_agentchat.teams import DiGraphBuilder, GraphFlow, RoundRobinGroupChat, SelectorGroupChat
+from autogen_agentchat.teams import (
+    DiGraphBuilder,
+    GraphFlow,
+    MagenticOneGroupChat,
+    RoundRobinGroupChat,
+    SelectorGroupChat,
+)
 from autogen_agentchat.tools import AgentTool, TeamTool
 from autogen_core import (
     AgentId,
@@ -61,6 +68,29 @@ async def test_who_chooses_the_speaker_has_a_name_too(make_agent, steps_of):
     steps = await run()
     assert steps["SelectorGroupChatManager"] >= 1
     assert steps["two"] == 1
+
+
+LEDGER = {
+    "is_request_satisfied": {"answer": False, "reason": "r"},
+    "is_progress_being_made": {"answer": True, "reason": "r"},
+    "is_in_loop": {"answer": False, "reason": "r"},
+    "instruction_or_question": {"answer": "go on", "reason": "r"},
+    "next_speaker": {"answer": "one", "reason": "r"},
+}
+
+
+async def test_every_call_of_magentic_ones_orchestrator_has_its_name(make_agent, steps_of):
+    plain = {"vision": False, "function_calling": True, "json_output": False, "structured_output": False}
+    client = OpenAIChatCompletionClient(model="gpt-4o-mini", model_info={**plain, "family": "gpt-4o"})
+    team = MagenticOneGroupChat([make_agent("one"), make_agent("two")], client, max_turns=1)
+
+    @ags.workflow(slo="30s")
+    async def run() -> Counter[str]:
+        await team.run(task=f"[[say=```json\n{json.dumps(LEDGER)}\n```]]")
+        return steps_of(ags.current())
+
+    # Facts, plan, then the ledger and who it names, twice: that is more than one turn, and the final answer.
+    assert await run() == {"MagenticOneOrchestrator": 5, "one": 2}
 
 
 async def test_branches_of_a_graph_have_their_own_names(make_agent, steps_of):

@@ -7,6 +7,7 @@ pytest.importorskip("autogen_ext.models.openai")
 
 from autogen_agentchat.agents import BaseChatAgent
 from autogen_agentchat.base import Response
+from autogen_agentchat.conditions import MaxMessageTermination
 from autogen_agentchat.messages import TextMessage
 from autogen_agentchat.teams import (
     DiGraphBuilder,
@@ -67,8 +68,31 @@ def test_a_manager_chooses_among_participants(make_agent, structure_of, team, ma
     assert edges(structure) == dict.fromkeys(
         [(manager, "one"), (manager, "two"), ("one", manager), ("two", manager)], "conditional"
     )
+    assert structure.ends == (("one", "two") if team is SelectorGroupChat else (manager,))
     assert structure.calls == ({manager: 3, "one": 1, "two": 1} if team is SelectorGroupChat else {"one": 1, "two": 1})
     assert structure.max_steps == (10 if team is SelectorGroupChat else None)  # how often Magentic-One asks is unknown
+
+
+def test_a_condition_may_end_magentic_one_after_anybody(make_agent, structure_of):
+    def build():
+        member = make_agent("one")
+        return MagenticOneGroupChat(
+            [member], model_client=member._model_client, termination_condition=MaxMessageTermination(9)
+        )
+
+    assert structure_of(build).ends == ("MagenticOneOrchestrator", "one")
+
+
+class OwnTeam(MagenticOneGroupChat):
+    """As AutoGen's own ready-made Magentic-One is one."""
+
+
+def test_a_team_of_a_class_of_ones_own_is_of_the_kind_that_it_derives_from(make_agent, structure_of):
+    def build():
+        member = make_agent("one")
+        return OwnTeam([member], model_client=member._model_client)
+
+    assert structure_of(build).entry == ("MagenticOneOrchestrator",)
 
 
 def test_a_swarm_hands_over_to_anybody(make_agent, structure_of):

@@ -1,8 +1,11 @@
 """A decorated run puts the announced adapters in by itself, and `uninstrument` takes them out."""
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +14,7 @@ import agentsched as ags
 from agentsched.intercept import adapters
 from agentsched.workflow.steps import current_step
 
+ROOT = Path(__file__).resolve().parents[3]
 _OURS = EntryPoint("langgraph", "agentsched_langgraph:install", adapters.GROUP)
 
 
@@ -73,3 +77,31 @@ def test_an_adapter_that_cannot_be_loaded_is_left_out_with_one_warning(
         adapters.install_adapters()
     assert step_in_a_graph(state_type) == "plan"
     assert [record.getMessage()[:20] for record in caplog.records] == ["the adapter 'gone' ("]
+
+
+def test_a_framework_imported_inside_the_run_is_named_as_well() -> None:
+    code = (
+        "import agentsched as ags, agentsched_langgraph\n"
+        "from agentsched.workflow.steps import current_step\n"
+        "from typing import TypedDict\n"
+        "class State(TypedDict):\n    step: str\n"
+        "agentsched_langgraph.install()\n"
+        "@ags.workflow\n"
+        "def run():\n"
+        "    assert 'langgraph' not in sys.modules\n"
+        "    from langgraph.graph import START, StateGraph\n"
+        "    graph = StateGraph(State)\n"
+        "    graph.add_node('late', lambda state: {'step': current_step(ags.current())})\n"
+        "    graph.add_edge(START, 'late')\n"
+        "    return graph.compile().invoke({'step': ''})['step']\n"
+        "print(run())\n"
+    )
+    paths = [str(ROOT), str(ROOT / "integrations")]
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {paths}\n{code}"],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=True,
+    )
+    assert done.stdout.strip() == "late"
