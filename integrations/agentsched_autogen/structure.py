@@ -18,7 +18,9 @@ ASSISTANT = "AssistantAgent"
 """The agent whose calls per turn are known."""
 
 _ORDERED = "RoundRobinGroupChat"
-_MANAGERS = {"SelectorGroupChat": "SelectorGroupChatManager", "MagenticOneGroupChat": "MagenticOneOrchestrator"}
+_SELECTOR, _ORCHESTRATOR = "SelectorGroupChatManager", "MagenticOneOrchestrator"
+_MANAGERS = {"SelectorGroupChat": _SELECTOR, "MagenticOneGroupChat": _ORCHESTRATOR}
+_KINDS = (_ORDERED, *_MANAGERS)
 _built: WeakKeyDictionary[Any, Mapping[str, Any]] = WeakKeyDictionary()
 _reading: ContextVar[bool] = ContextVar("agentsched_autogen_reading", default=False)
 """Whether a team is being read: what of it cannot be serialised then says its name only."""
@@ -31,6 +33,7 @@ class _Team(NamedTuple):
         calls: by participant, the most calls of one turn; a participant of whom that is not known is missing.
         graph: that of a ``GraphFlow``.
         attempts: how often a selector team asks for one speaker.
+        stoppable: whether a termination condition may end it after any participant's turn.
     """
 
     names: list[str]
@@ -38,6 +41,7 @@ class _Team(NamedTuple):
     graph: Mapping[str, Any] | None
     max_turns: int | None
     attempts: int | None
+    stoppable: bool
 
 
 def remembering(replaced: ReplacedMethod, original: Callable[..., None]) -> object:
@@ -82,10 +86,11 @@ def team_structure(team: Any) -> WorkflowStructure | None:
 
     Participants of a round-robin team follow each other in a circle; in a selector team, and under Magentic-One, the
     manager asks a model before each of them; in a swarm anybody may hand over to anybody; a ``GraphFlow`` has a graph.
-    ``max_turns`` bounds the participants' turns. How many calls a turn makes is known of assistant agents: one, and
-    with tools one per round of them and one that sums up.
+    A class of your own is taken for what it derives from. ``max_turns`` bounds the participants' turns; how often
+    Magentic-One's orchestrator asks between two of them is its own affair, so nothing bounds that team's calls. How
+    many calls a turn makes is known of assistant agents: one, and with tools one per round and one that sums up.
     """
-    kind = type(team).__name__
+    kind = next((each.__name__ for each in type(team).__mro__ if each.__name__ in _KINDS), "")
     built = _built.get(team)
     known = _from_component(team) if built is None else _from_arguments(built)
     if not known.names:
@@ -107,6 +112,7 @@ def _from_arguments(built: Mapping[str, Any]) -> _Team:
         graph=_plain_data(built["graph"]) if built.get("graph") is not None else None,
         max_turns=built.get("max_turns"),
         attempts=built.get("max_selector_attempts"),
+        stoppable=built.get("termination_condition") is not None,
     )
 
 
@@ -119,7 +125,7 @@ def _from_component(team: Any) -> _Team:
     try:
         config = team.dump_component().config
     except Exception:  # noqa: BLE001  # see `dumping`, which may not be in
-        return _Team([], {}, None, None, None)
+        return _Team([], {}, None, None, None, False)
     finally:
         _reading.reset(token)
     members = [member for member in config.get("participants", ()) if "name" in member["config"]]
@@ -133,6 +139,7 @@ def _from_component(team: Any) -> _Team:
         graph=config.get("graph"),
         max_turns=config.get("max_turns"),
         attempts=config.get("max_selector_attempts"),
+        stoppable=config.get("termination_condition") is not None,
     )
 
 
@@ -170,7 +177,10 @@ def _by_choice(team: _Team, manager: str) -> WorkflowStructure:
     nodes, steps = [manager, *team.names], None if team.max_turns is None else 2 * team.max_turns
     if team.attempts is not None:
         team.calls[manager] = team.attempts
-    return _structure(team, nodes, edges, entry=[manager], ends=nodes, max_steps=steps)
+    # Who was selected speaks; Magentic-One has the last word unless a condition takes it.
+    last = [] if manager == _SELECTOR else [manager]
+    heard = team.names if manager == _SELECTOR or team.stoppable else []
+    return _structure(team, nodes, edges, entry=[manager], ends=[*last, *heard], max_steps=steps)
 
 
 def _anybody(team: _Team) -> WorkflowStructure:
