@@ -33,7 +33,7 @@ async def research(topic: str, pool: AnyPool) -> None:
 
 def shell(*command: str) -> None:
     print("$", *command, flush=True)
-    subprocess.run([sys.executable, "-m", f"{command[0]}.cli.main", *command[1:]], check=True)
+    subprocess.run([sys.executable, "-m", *command], check=True)
 
 
 if __name__ == "__main__":
