@@ -11,11 +11,10 @@ from agentsched.workflow.steps import register_step_source
 from agentsched.workflow.structure import tell_structure
 from agentsched_autogen.messages import delivering, sending
 from agentsched_autogen.naming import PLACES, current_step, name_of_run
-from agentsched_autogen.structure import ASSISTANT, dumping, remembering, team_structure
+from agentsched_autogen.structure import team_structure
+from agentsched_autogen.teams import ASSISTANT, SOCIETY, TEAMS, dumping, remembering
 
 __all__ = ["install"]
-
-_TEAMS = ("GraphFlow", "MagenticOneGroupChat", "RoundRobinGroupChat", "SelectorGroupChat", "Swarm")
 
 
 @put_in_once
@@ -52,13 +51,14 @@ def _of_core(core: ModuleType) -> Iterator[ReplacedMethod]:
 
 
 def _of_agents(agents: ModuleType) -> Iterator[ReplacedMethod]:
-    yield ReplacedMethod(getattr(agents, ASSISTANT), "__init__", remembering)
+    for name in (ASSISTANT, SOCIETY):
+        yield ReplacedMethod(getattr(agents, name), "__init__", remembering)
     for name in ("run", "run_stream"):
         yield ReplacedMethod(agents.BaseChatAgent, name, PLACES.around(name_of_run))
 
 
 def _of_teams(teams: ModuleType) -> Iterator[ReplacedMethod]:
-    for name in _TEAMS:
+    for name in TEAMS:
         yield ReplacedMethod(getattr(teams, name), "__init__", remembering)
     yield ReplacedMethod(teams.BaseGroupChat, "run_stream", _telling_structure)
 

@@ -22,6 +22,7 @@ REPLACED = {
         ("autogen_core", "BaseAgent", "on_message"),
         ("autogen_core", "ComponentToConfig", "dump_component"),
         ("autogen_agentchat.agents", "AssistantAgent", "__init__"),
+        ("autogen_agentchat.agents", "SocietyOfMindAgent", "__init__"),
         ("autogen_agentchat.agents", "BaseChatAgent", "run"),
         ("autogen_agentchat.agents", "BaseChatAgent", "run_stream"),
         ("autogen_agentchat.teams", "BaseGroupChat", "run_stream"),

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("autogen_agentchat.agents")
 pytest.importorskip("autogen_ext.models.openai")
 
+from autogen_agentchat.agents import SocietyOfMindAgent
 from autogen_agentchat.conditions import MaxMessageTermination
 from autogen_agentchat.teams import (
     DiGraphBuilder,
@@ -91,6 +92,21 @@ async def test_every_call_of_magentic_ones_orchestrator_has_its_name(make_agent,
 
     # Facts, plan, then the ledger and who it names, twice: that is more than one turn, and the final answer.
     assert await run() == {"MagenticOneOrchestrator": 5, "one": 2}
+
+
+async def test_the_structure_of_teams_in_teams_has_every_step_that_comes(make_agent, steps_of, known_model_runtime):
+    inner = RoundRobinGroupChat([make_agent("left"), make_agent("right")], max_turns=2, name="inner", description="d")
+    society = SocietyOfMindAgent("society", inner, model_client=OpenAIChatCompletionClient(model="gpt-4o-mini"))
+    pair = RoundRobinGroupChat([make_agent("pair")], max_turns=1, name="pairs", description="d")
+
+    @ags.workflow(slo="30s", name="teams in teams")
+    async def run() -> Counter[str]:
+        await RoundRobinGroupChat([society, pair], max_turns=2).run(task="hi")
+        return steps_of(ags.current())
+
+    assert await run() == {"left": 1, "right": 1, "society": 1, "pair": 1}
+    structure, *_ = known_model_runtime.structures["teams in teams"]
+    assert set(structure.nodes) == {"left", "right", "society", "pair"}
 
 
 async def test_branches_of_a_graph_have_their_own_names(make_agent, steps_of):

@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("autogen_agentchat.agents")
 pytest.importorskip("autogen_ext.models.openai")
 
-from autogen_agentchat.agents import BaseChatAgent
+from autogen_agentchat.agents import AssistantAgent, BaseChatAgent, SocietyOfMindAgent
 from autogen_agentchat.base import Response
 from autogen_agentchat.conditions import MaxMessageTermination
 from autogen_agentchat.messages import TextMessage
@@ -141,6 +141,64 @@ def test_an_agent_with_tools_makes_a_call_per_round_and_one_that_sums_up(make_ag
     structure = structure_of(build)
     assert structure.calls == {"plain": 1, "tools": 5}
     assert structure.max_steps == 2
+
+
+def duo(make_agent, **options):
+    return RoundRobinGroupChat([make_agent("left"), make_agent("right")], max_turns=2, **options)
+
+
+def test_a_team_in_a_team_is_known_by_what_it_is_made_of(make_agent, structure_of):
+    structure = structure_of(
+        lambda: RoundRobinGroupChat([make_agent("first"), duo(make_agent, name="inner", description="d")], max_turns=4)
+    )
+    assert set(structure.nodes) == {"first", "left", "right"}
+    assert edges(structure) == dict.fromkeys(
+        [("first", "left"), ("left", "right"), ("right", "left"), ("left", "first"), ("right", "first")], "conditional"
+    )
+    assert (structure.entry, set(structure.ends)) == (("first",), {"first", "left", "right"})
+    assert dict(structure.calls) == {"first": 1, "left": 1, "right": 1}
+    assert (structure.max_steps, dict(structure.bounds)) == (None, {})  # it may speak for longer than one turn
+
+
+def test_a_society_speaks_first_and_then_sums_up(make_agent, structure_of):
+    def build():
+        members = [SocietyOfMindAgent("society", duo(make_agent), model_client=make_agent()._model_client)]
+        graph = DiGraphBuilder()
+        members.append(make_agent("last"))
+        graph.add_node(members[0]).add_node(members[1]).add_edge(members[0], members[1])
+        return GraphFlow(members, graph.build())
+
+    structure = structure_of(build)
+    assert edges(structure) == {
+        ("left", "right"): "conditional",
+        ("right", "left"): "conditional",
+        ("left", "society"): "conditional",
+        ("right", "society"): "conditional",
+        ("society", "last"): "plain",
+    }
+    assert (structure.entry, structure.ends) == (("left",), ("last",))
+    assert dict(structure.calls) == {"left": 1, "right": 1, "society": 1, "last": 1}
+
+
+class Restless(AssistantAgent):
+    """An assistant that asks as often as it likes."""
+
+    async def on_messages_stream(self, messages, cancellation_token):
+        async for item in super().on_messages_stream(messages, cancellation_token):
+            yield item
+
+
+def test_how_often_an_assistant_asks_that_takes_turns_of_its_own_is_unknown(make_agent):
+    def build():
+        members = [Restless("restless", make_agent()._model_client), make_agent("plain")]
+        return RoundRobinGroupChat(members, max_turns=2)
+
+    before = build()
+    undo = install()
+    for team in (before, build()):
+        structure = team_structure(team)
+        assert (dict(structure.calls), structure.max_steps) == ({"plain": 1}, None)
+    undo()
 
 
 class Odd(BaseChatAgent):
