@@ -289,8 +289,8 @@ class OutputBounds(_Part):
     most: Count = 4096
     """No answer is longer."""
     run_sigma: Sigma = 0.35
-    """Sigma of the lognormal factor that all outputs of a run share, in each stage at most its own; the rest of a stage's
-    sigma is each call's."""
+    """Sigma of the lognormal factor that all outputs of a run share, in each stage at most its own; the rest of a
+    stage's sigma is each call's."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
