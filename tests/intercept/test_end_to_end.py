@@ -78,7 +78,7 @@ async def test_silence_ends_at_the_deadline(upstream, ask, ask_async, stream):
         start = time.monotonic()
         with pytest.raises(DeadlineExceeded) as caught:
             await work
-        assert time.monotonic() - start < 0.7
+        assert time.monotonic() - start < 3.0
         assert type(caught.value) is DeadlineExceeded
         assert caught.value.__cause__ is None
         assert caught.value.__context__ is None

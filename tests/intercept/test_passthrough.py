@@ -18,7 +18,7 @@ from tests.intercept.fakes import FAMILY, NOWHERE, FakeRuntime, chat_answer, cha
 from tests.intercept.upstream import head, ok
 
 ELSEWHERE = {"model": "elsewhere", "messages": [{"role": "user", "content": "hi"}]}
-DEADLINE_S, SLACK_S = 0.3, 0.2
+DEADLINE_S, SLACK_S = 0.3, 3.0  # the alternative is for ever; a busy machine takes its time
 COMMENT, BYTE = b": still here\n\n", b" "
 
 
