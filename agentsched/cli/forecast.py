@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agentsched.cli.forecast_bars import command as bars_command
+from agentsched.cli.forecast_data import DATA_HELP, data_argument, traced
 from agentsched.cli.forecast_remainder import command as remainder_command
 from agentsched.cli.forecast_stored import command as stored_command
 from agentsched.cli.output import json_option, people, print_json, progress
@@ -23,17 +24,12 @@ from agentsched.evaluation.beliefs import StepBelief, beliefs_of, learned_from
 from agentsched.evaluation.length_report import LengthReport, WorkflowScores
 from agentsched.evaluation.lengths import evaluate_online, evaluate_split, examples_of
 from agentsched.evaluation.scores import Scores
-from agentsched.evaluation.trace import TraceRun, read_trace
+from agentsched.evaluation.trace import TraceRun
 from agentsched.forecast.quantile_net import TrainedLengths
 from agentsched.training.examples import Examples
 from agentsched.training.weight_files import load_weights, save_weights
 
 __all__ = ["command"]
-
-_DATA_HELP = (
-    "DATA: decision logs, directories of them, or CSV or Parquet tables with the columns output_tokens (required), "
-    "run_id, workflow, step, model, call_index, input_tokens, max_tokens, start_s."
-)
 
 
 @click.group("forecast")
@@ -46,15 +42,11 @@ command.add_command(stored_command)
 command.add_command(bars_command)
 
 
-def _data(wrapped: Callable[..., Any]) -> Callable[..., Any]:
-    return click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DATA...")(wrapped)
-
-
 # -- eval ------------------------------------------------------------------------------------------------------------
 
 
-@command.command("eval", epilog=_DATA_HELP)
-@_data
+@command.command("eval", epilog=DATA_HELP)
+@data_argument
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write reliability plots (SVG) there.")
 @click.option("--limit", type=click.IntRange(1), help="Look at the first so many conversations only.")
 @click.option("--boosting/--no-boosting", default=True, help="Compare with gradient-boosted trees, if installed.")
@@ -68,13 +60,13 @@ def evaluate(
     Told are the pinball loss and the coverage at .5, .9 and .99, and the median absolute error: online, each call
     learned once it was forecast, and on every fifth conversation after learning from the others.
     """
-    runs = read_trace(data)[:limit]
+    runs = traced(data)[:limit]
     package = boosting_package() if boosting else None
     told = progress()
     train = _trainer(60.0) if networks else None
     if boosting and package is None:
         told.print("neither lightgbm nor scikit-learn is installed: no comparison with boosted trees")
-    with told.status("reading") as status:
+    with told.status("forecasting") as status:
 
         def tell(what: str) -> Callable[[int, int], None]:
             return lambda done, total: status.update(f"{what}: {done} of {total}")
@@ -87,7 +79,7 @@ def evaluate(
     else:
         _show_report(report, runs, people(pipe_width=110))
     for path in [] if out is None else report.write_plots(out):
-        told.print(f"wrote {path}")
+        told.print(f"wrote {path}", markup=False, soft_wrap=True)
 
 
 def _fitting() -> Any:
@@ -133,7 +125,7 @@ def _show_report(report: LengthReport, runs: list[TraceRun], console: Console) -
     after = report.after_switch()
     if after:
         console.print()
-        console.print(_switch_table(after))
+        console.print(_switch_table(after), markup=False)
 
 
 def _scores_table(title: str, scores: Mapping[str, Scores]) -> Table:
@@ -174,8 +166,8 @@ def _switch_table(after: list[WorkflowScores]) -> Table:
 # -- train -----------------------------------------------------------------------------------------------------------
 
 
-@command.command("train", epilog=_DATA_HELP)
-@_data
+@command.command("train", epilog=DATA_HELP)
+@data_argument
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The weights to write.")
 @click.option("--model", type=click.Choice(["network", "experts"]), default="network", show_default=True)
 @click.option("--budget", default="60s", show_default=True, help="No pass over the data begins later than this.")
@@ -195,7 +187,7 @@ def train(
     known = None if start is None else load_weights(start)
     if known is not None and known.kind != model:
         raise ConfigError("weights of another model", file=str(start), given=known.kind, allowed=model)
-    examples = examples_of(read_trace(data))
+    examples = examples_of(traced(data))
     with progress().status(f"training on {examples.size} calls"):
         fit = fitting.fit_network if model == "network" else fitting.fit_experts
         made, how = fit(examples, seed=seed, budget_s=budget_s, start=known)
@@ -210,18 +202,20 @@ def train(
         return
     text = f"{how.passes} passes in {how.seconds:.1f} s: mean pinball loss {how.loss:.2f} tokens on the latest calls"
     people().print(text if before is None else f"{text}, {before:.2f} before")
-    people().print(f"wrote {out}" if better else "not better than before: nothing written")
+    people().print(
+        f"wrote {out}" if better else "not better than before: nothing written", markup=False, soft_wrap=True
+    )
 
 
 # -- show and export -------------------------------------------------------------------------------------------------
 
 
-@command.command("show", epilog=_DATA_HELP)
-@_data
+@command.command("show", epilog=DATA_HELP)
+@data_argument
 @json_option
 def show(data: tuple[Path, ...], as_json: bool) -> None:
     """Show what is believed of each step's output length after DATA."""
-    believed = beliefs_of(learned_from(read_trace(data)))
+    believed = beliefs_of(learned_from(traced(data)))
     if as_json:
         print_json([dataclasses.asdict(one) for one in believed])
         return
@@ -232,15 +226,15 @@ def show(data: tuple[Path, ...], as_json: bool) -> None:
         table.add_column(head, justify="right")
     for one in believed:
         table.add_row(one.workflow, one.step, one.model, *_tokens(one), one.view)
-    people(pipe_width=110).print(table)
+    people(pipe_width=110).print(table, markup=False)
 
 
 def _tokens(one: StepBelief) -> tuple[str, str, str]:
     return f"{one.p5_tokens:.0f}", f"{one.p50_tokens:.0f}", f"{one.p95_tokens:.0f}"
 
 
-@command.command("export", epilog=_DATA_HELP)
-@_data
+@command.command("export", epilog=DATA_HELP)
+@data_argument
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
 @json_option
 def export(data: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
@@ -250,7 +244,7 @@ def export(data: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     """
     if as_json is (out is not None):
         raise click.UsageError("export needs one of --out FILE and --json")
-    known = learned_from(read_trace(data))
+    known = learned_from(traced(data))
     document = {
         "schema": 1,
         "levels": [(k + 0.5) / 32 for k in range(32)],
@@ -265,7 +259,7 @@ def export(data: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
         out.write_text(json.dumps(document), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot be written: {error.strerror or error}", file=str(out)) from error
-    progress().print(f"wrote {out}: {len(known.groups)} groups")
+    progress().print(f"wrote {out}: {len(known.groups)} groups", markup=False, soft_wrap=True)
 
 
 def _list(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[float]:

@@ -4,19 +4,21 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 
+from agentsched.cli.forecast_data import DATA_HELP, data_argument, traced
 from agentsched.cli.output import json_option, people, print_json, progress
 from agentsched.evaluation.baselines import boosting_package
 from agentsched.evaluation.length_bars import LengthBar, length_bars
 from agentsched.evaluation.length_report import LengthReport
 from agentsched.evaluation.lengths import evaluate_online
-from agentsched.evaluation.trace import TraceRun, read_trace
+from agentsched.evaluation.trace import TraceRun
 
 __all__ = ["command"]
 
 
-@click.command("bars")
-@click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DATA...")
+@click.command("bars", epilog=DATA_HELP)
+@data_argument
 @click.option("--limit", type=click.IntRange(1), default=20_000, show_default=True, help="Conversations of each DATA.")
 @click.option(
     "--boosting",
@@ -34,12 +36,12 @@ def command(data: tuple[Path, ...], limit: int, boosting: int, check: bool, as_j
     """
     told = progress()
     found: list[tuple[str, LengthReport, list[LengthBar]]] = []
-    with told.status("reading") as status:
-        for path in data:
-            runs = read_trace([path])[:limit]
+    for path in data:
+        runs = traced([path])[:limit]
+        with told.status(escape(path.name)) as status:
             package = boosting_package() if sum(len(run.calls) for run in runs) <= boosting else None
 
-            def tell(done: int, total: int, name: str = path.name) -> None:
+            def tell(done: int, total: int, name: str = escape(path.name)) -> None:
                 status.update(f"{name}: {done} of {total} calls")
 
             online = evaluate_online(runs, package, tell)

@@ -6,18 +6,19 @@ from pathlib import Path
 
 import click
 from rich.table import Table
+from rich.text import Text
 
+from agentsched.cli.forecast_data import DATA_HELP, data_argument, traced
 from agentsched.cli.output import json_option, people, print_json, progress
 from agentsched.errors import ConfigError
 from agentsched.evaluation.remainders import QUANTITIES, TABLE, RemainderScores, evaluate_remainders
 from agentsched.evaluation.scores import Scores
-from agentsched.evaluation.trace import read_trace
 
 __all__ = ["command"]
 
 
-@click.command("remainder", epilog="DATA: as for `agentsched forecast eval`.")
-@click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DATA...")
+@click.command("remainder", epilog=DATA_HELP)
+@data_argument
 @json_option
 def command(data: tuple[Path, ...], as_json: bool) -> None:
     """Forecast calls and tokens that follow each call of DATA, from other conversations of the same workflow.
@@ -26,7 +27,7 @@ def command(data: tuple[Path, ...], as_json: bool) -> None:
     a forecaster that has seen 20 conversations only; then, online, those of conversations 21 and later, each forecast
     by what the ones before it taught, with and without the correction that follows the coverage.
     """
-    runs = read_trace(data)
+    runs = traced(data)
     with progress().status("workflows") as status:
         scored = evaluate_remainders(runs, lambda done, total: status.update(f"workflows: {done} of {total}"))
     if not scored:
@@ -37,7 +38,7 @@ def command(data: tuple[Path, ...], as_json: bool) -> None:
         return
     console = people(pipe_width=110)
     for one in scored:
-        console.print(_table(one))
+        console.print(_table(one), markup=False)
 
 
 def _document(one: RemainderScores) -> dict[str, object]:
@@ -53,7 +54,7 @@ def _plain(scores: Mapping[str, Mapping[str, Scores]]) -> dict[str, object]:
 
 def _table(one: RemainderScores) -> Table:
     title = f"{one.workflow or '(no name)'}: {one.runs} conversations; losses as shares of the table's in brackets"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1), header_style="dim")
+    table = Table(title=Text(title), title_justify="left", box=None, padding=(0, 1), header_style="dim")
     table.add_column("rest of the run")
     table.add_column("forecaster")
     for head in ("pinball", ".5", ".9", ".99", "cover .9", "5-95 %"):

@@ -39,11 +39,11 @@ def command(path: Path | None, file: Path | None, as_json: bool) -> None:
 
 def _show(summary: ProfileSummary) -> None:
     console = people(pipe_width=110)
-    console.print(f"{summary.path}: {summary.size_bytes / 1024:.0f} KiB")
+    console.print(f"{summary.path}: {summary.size_bytes / 1024:.0f} KiB", markup=False, soft_wrap=True)
     runs = _table("workflow", "runs", "calls", "last")
     for one in summary.workflows:
         runs.add_row(one.workflow or "(no name)", str(one.runs), str(one.calls), _age(one.age_s))
-    console.print(runs)
+    console.print(runs, markup=False)
     speeds = _table("endpoint", "ms per token", "answers", "TTFT, ms", "answers", "last")
     for speed in summary.speeds:
         speeds.add_row(
@@ -54,7 +54,7 @@ def _show(summary: ProfileSummary) -> None:
             f"{speed.ttft_count:.0f}",
             _age(speed.age_s),
         )
-    console.print(speeds)
+    console.print(speeds, markup=False)
 
 
 def _table(first: str, *others: str) -> Table:

@@ -103,7 +103,7 @@ def _sequence(plain: LengthKey, tokens_in: int, answers: Answers, own: int | Non
 
 def _prompt(plain: LengthKey, tokens_in: int, answers: Answers, own: int | None) -> tuple[LengthKey, ...]:
     """Calls whose prompt is about as long, within a factor of 2."""
-    return ((*plain, "prompt", _SIZES[max(0, tokens_in).bit_length()]),)
+    return ((*plain, "prompt", _SIZES[min(max(0, tokens_in).bit_length(), 63)]),)
 
 
 VIEWS: Mapping[str, Callable[[LengthKey, int, Answers, int | None], tuple[LengthKey, ...]]] = MappingProxyType(

@@ -45,7 +45,22 @@ def test_eval_of_wrong_data_says_where(run: Run, tmp_path: Path) -> None:
     path.write_text("output_tokens\n12\nmany\n")
     result = run("forecast", "eval", str(path))
     assert result.exit_code == 2
-    assert "row 2, column output_tokens: wrong value (given: 'many')" in result.stderr
+    assert "c.csv:3: output_tokens: wrong value (given: 'many')" in result.stderr
+
+
+def test_eval_of_one_call_and_of_odd_names(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    name = {"run_id": "[/r]", "workflow": "[/w]\ud800", "step": "[bold]"}
+    path.write_text(json.dumps({"record": "call", "output_tokens": 5} | name) + "\nnot this one\n")
+    result = run("forecast", "eval", str(path), "--no-boosting", "--json")
+    assert "1 unreadable line left out; the first: " in result.stderr
+    document = json.loads(result.stdout)
+    assert (document["online"]["calls"], document["split"]) == (1, None)
+    path.write_text("".join(json.dumps({"record": "call", "output_tokens": 5} | name) + "\n" for _ in range(300)))
+    result = run("forecast", "eval", str(path), "--no-boosting")
+    assert result.exit_code == 0
+    assert "[/w]?" in result.stdout
+    assert "[bold]" in run("forecast", "show", str(path)).stdout
 
 
 def test_show_tells_each_step(run: Run, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from agentsched.telemetry.reading import LogReading, read_log
 from agentsched.telemetry.run_log import CallLog, RunLine, RunLog
 from agentsched.telemetry.schema import FIELDS
 
-__all__ = ["COLUMNS", "read_arrivals", "read_runs", "read_trace"]
+__all__ = ["COLUMNS", "instant", "is_log", "read_arrivals", "read_runs", "read_trace"]
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "run_id": ("run_id", "traj_id", "trajectory_id", "session_id", "conversation_id"),
@@ -67,7 +67,7 @@ def read_trace(source: str | os.PathLike[str]) -> LogReading:
         ConfigError: there is no such file, it holds no run, or a table's row is wrong; with file, line and field.
     """
     path = Path(source)
-    if path.is_dir() or _is_log(path):
+    if path.is_dir() or is_log(path):
         reading = read_log(path)
     elif not path.exists():
         raise ConfigError("no such file", file=str(path), allowed=f"a decision log, or {FORMATS}")
@@ -110,14 +110,14 @@ def read_arrivals(source: str | os.PathLike[str]) -> list[float]:
 # -- tables ----------------------------------------------------------------------------------------------------------
 
 
-def _is_log(path: Path) -> bool:
+def is_log(path: Path) -> bool:
     """Whether a JSON Lines file holds records of the log format, as the first line of it that can be read tells."""
     if ".jsonl" not in path.name or not path.exists():
         return False
     for text in first_lines(path, _LOOKED_AT):
         try:
             values = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         return isinstance(values, dict) and "record" in values
     return False
@@ -184,7 +184,7 @@ def _canonical(row: Row, columns: Mapping[str, str], path: Path) -> dict[str, An
 
 def _value(field: str, column: str, value: Any, row: Mapping[str, Any]) -> Any:
     if field == "arrival_s":
-        return _instant(column, value, row)
+        return instant(column, value, row)
     if field == "parents" and isinstance(value, str):
         return _parents(value)
     if isinstance(value, str) and _KINDS[field] in ("number", "count"):
@@ -192,7 +192,17 @@ def _value(field: str, column: str, value: Any, row: Mapping[str, Any]) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _instant(column: str, value: Any, row: Mapping[str, Any]) -> float:
+def instant(column: str, value: Any, row: Mapping[str, Any]) -> float:
+    """When something began, seconds, as a column of a table tells it: as a number, or as a date and time.
+
+    Args:
+        column: its name.
+        value: what stands there.
+        row: the row it is in; its columns tell traces that count milliseconds.
+
+    Raises:
+        ValueError: it is neither.
+    """
     if isinstance(value, datetime):
         at = value
     elif isinstance(value, str):

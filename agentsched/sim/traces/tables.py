@@ -5,6 +5,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -12,9 +13,12 @@ from typing import IO, Any, NamedTuple
 
 from agentsched.errors import ConfigError
 
-__all__ = ["FORMATS", "Row", "first_lines", "read_rows"]
+__all__ = ["FORMATS", "Row", "first_lines", "is_table", "read_rows"]
 
 FORMATS = "a .csv, .jsonl or .parquet file (the first two also as .gz)"
+
+_LONGEST_VALUE = 2**31 - 1
+"""Characters of a value in a CSV file: prompts go far beyond the csv module's own limit of 131,072."""
 
 
 class Row(NamedTuple):
@@ -34,7 +38,7 @@ def read_rows(path: Path, columns: Collection[str]) -> Iterator[Row]:
     Raises:
         ConfigError: the file cannot be read, is of another kind, or a line is no row; or Parquet is not installed.
     """
-    kind = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]).removesuffix(".gz")
+    kind = _kind(path)
     if kind == ".parquet":
         return _parquet(path, columns)
     if kind == ".csv":
@@ -44,39 +48,62 @@ def read_rows(path: Path, columns: Collection[str]) -> Iterator[Row]:
     raise ConfigError("not a trace", file=str(path), allowed=FORMATS)
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file, by its name, is one that `read_rows` reads."""
+    return _kind(path) in (".csv", ".jsonl", ".ndjson", ".parquet") and not path.is_dir()
+
+
+def _kind(path: Path) -> str:
+    name = path.name.lower()
+    return Path(name.removesuffix(".gz")).suffix if not name.endswith(".parquet.gz") else ""
+
+
 def first_lines(path: Path, count: int) -> list[str]:
-    """The first lines of a text file, packed or not; none of one that cannot be read."""
+    """The first lines of a text file, packed or not; of a damaged one those before the damage."""
+    found: list[str] = []
     try:
         with _open(path) as file:
-            return list(islice(file, count))
+            found.extend(islice(file, count))
     except (OSError, UnicodeDecodeError, EOFError, zlib.error):
-        return []
+        pass
+    return found
 
 
 def _open(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", newline="")
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
     return path.open(encoding="utf-8-sig", newline="")
 
 
 def _csv(path: Path) -> Iterator[Row]:
     try:
-        with _open(path) as file:
-            reader = csv.reader(file, strict=True)
-            head = next(reader, None)
-            if head is None:
+        with _open(path) as file, _long_values():
+            reader = csv.reader(file, strict=True, skipinitialspace=True)
+            head = [name.strip() for name in next(reader, ())]
+            if not head:
                 raise ConfigError("the file says nothing", file=str(path), allowed="a head line, and rows")
+            if len(set(head)) < len(head):
+                raise ConfigError("a name twice in the head line", file=str(path), line=1, given=head)
             for cells in reader:
                 if len(cells) != len(head) and cells:
                     message = f"{len(cells)} values, but the head line names {len(head)} columns"
                     raise ConfigError(message, file=str(path), line=reader.line_num)
                 if cells:
-                    values = {name.strip(): cell.strip() for name, cell in zip(head, cells, strict=True)}
-                    yield Row(reader.line_num, {name: cell for name, cell in values.items() if cell})
+                    stripped = [cell.strip() for cell in cells]
+                    yield Row(reader.line_num, {name: cell for name, cell in zip(head, stripped, strict=True) if cell})
     except csv.Error as error:
-        raise ConfigError(f"not CSV: {error}", file=str(path)) from error
+        raise ConfigError(f"not CSV: {error}", file=str(path), line=reader.line_num) from error
     except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from error
+
+
+@contextmanager
+def _long_values() -> Iterator[None]:
+    before = csv.field_size_limit(_LONGEST_VALUE)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _json_lines(path: Path) -> Iterator[Row]:
