@@ -1,5 +1,7 @@
 """What a crew says of itself, and that the steps of its run are those it said."""
 
+import contextlib
+
 import pytest
 
 pytest.importorskip("crewai")
@@ -63,14 +65,24 @@ class Form(BaseModel):
 
 def test_more_calls_are_allowed_for_where_more_are_made(make_agent, make_task):
     agent = make_agent("X", max_iter=2)
-    tasks = [
-        make_task(agent, "plain"),
-        make_task(agent, "form", output_pydantic=Form),
-        make_task(agent, "checked", guardrail="It is polite."),
-    ]
+    tasks = [make_task(agent, "plain"), make_task(agent, "form", output_pydantic=Form)]
     structure = crew_structure(crewai.Crew(agents=[agent], tasks=tasks))
-    assert structure.calls == {"plain/X": 3, "form/X": 6, "checked/X": 3}
+    assert structure.calls == {"plain/X": 3, "form/X": 6}
     assert structure.bounds == {"plain/X": 1, "form/X": 1}
+
+
+def test_a_guardrail_that_is_a_text_is_a_step_that_may_go_back(make_agent, make_task):
+    agent = make_agent("X", max_iter=2)
+    tasks = [make_task(agent, "checked", guardrail="It is polite.", guardrail_max_retries=1), make_task(agent, "last")]
+    structure = crew_structure(crewai.Crew(agents=[agent], tasks=tasks))
+    assert edges(structure) == {
+        ("checked/X", "checked/Guardrail Agent"): "plain",
+        ("checked/Guardrail Agent", "checked/X"): "conditional",
+        ("checked/Guardrail Agent", "last/X"): "conditional",
+    }
+    assert (structure.entry, structure.ends) == (("checked/X",), ("last/X",))
+    assert structure.bounds == {"checked/X": 2, "last/X": 1}
+    assert structure.calls == {"checked/X": 3, "last/X": 3}  # how often a guard asks is unknown
 
 
 def test_a_manager_may_ask_anybody(make_agent, make_task):
@@ -107,6 +119,22 @@ def test_a_run_tells_it_and_makes_its_calls_in_those_steps(
     assert set(steps) <= set(structure.nodes)
     run()
     assert known_model_runtime.structures["told"] == (structure,)
+
+
+@pytest.mark.usefixtures("adapter")
+def test_a_guardrail_asks_in_the_step_that_was_told(known_model_runtime, make_agent, make_task, steps_of):
+    agent = make_agent("Writer")
+    crew = crewai.Crew(agents=[agent], tasks=[make_task(agent, "a", guardrail="Fine.", guardrail_max_retries=0)])
+
+    @ags.workflow(slo="30s", name="guarded")
+    def run():
+        with contextlib.suppress(Exception):  # the emulator's answer need not be fine
+            crew.kickoff()
+        return steps_of(ags.current())
+
+    steps = run()
+    (structure,) = known_model_runtime.structures["guarded"]
+    assert set(steps) == set(structure.nodes) == {"a/Writer", "a/Guardrail Agent"}
 
 
 def test_a_crew_without_tasks_has_none(make_agent):

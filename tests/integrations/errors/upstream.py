@@ -30,10 +30,11 @@ class Case:
     """One test's share of the server: an address of its own, and how requests to it are answered.
 
     Attributes:
-        mode: ``answer``; ``silent`` (not even headers); ``stall`` (half an answer, then nothing); ``cut`` (half an
-            answer, then the connection closes); ``mixed`` (429 from endpoint a, 500 from the others); or an HTTP
-            status.
+        mode: ``answer``; ``once`` (an answer to the first request, then as ``silent``); ``silent`` (not even headers);
+            ``stall`` (half an answer, then nothing); ``cut`` (half an answer, then the connection closes); ``mixed``
+            (429 from endpoint a, 500 from the others); or an HTTP status.
         requests: the instant of each request, by the monotonic clock.
+        asked: endpoint and body of each request.
         strays: requests at the address that the SDK was given: those that nobody caught.
         left: how many requests the client gave up before they were answered.
         over: whether the test has ended: ``late`` counts what came nevertheless.
@@ -43,6 +44,7 @@ class Case:
     port: int
     mode: str | int = "answer"
     requests: list[float] = field(default_factory=list)
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     strays: int = 0
     left: int = 0
     over: bool = False
@@ -95,7 +97,9 @@ class Upstream:
             case.strays += 1
         case.requests.append(time.monotonic())
         try:
-            stream = bool((await request.json()).get("stream"))
+            body = await request.json()
+            case.asked.append((request.match_info["endpoint"], body))
+            stream = bool(body.get("stream"))
             return await self._behave(case, request, stream)
         except (asyncio.CancelledError, ConnectionError):
             case.left += 1
@@ -107,11 +111,11 @@ class Upstream:
             mode = 429 if request.match_info["endpoint"] == "a" else 500
         if isinstance(mode, int):
             return refusal(mode)
-        if mode == "silent":
+        if mode == "silent" or (mode == "once" and len(case.requests) > 1):
             await self._stop.wait()
         content = b"".join(chunks("good", "bye")) if stream else json.dumps(answer("goodbye")).encode()
         kind = "text/event-stream" if stream else "application/json"
-        if mode == "answer":
+        if mode in ("answer", "once"):
             return web.Response(body=content, headers={"content-type": kind})
         response = web.StreamResponse(headers={"content-type": kind, "content-length": str(len(content))})
         await response.prepare(request)
