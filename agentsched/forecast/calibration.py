@@ -99,9 +99,15 @@ class Calibrator(Generic[Group]):
 
     A forecast belongs to several groups, widest first, for example everything, a workflow, a step of it: the narrow
     ones take over what the wide ones leave.
+
+    Args:
+        parts: how many groups a forecast belongs to where all of its names are known, each of which takes its step.
+            Where there are n, their steps are longer by the square root of parts / n: with parts / n what has no names
+            would be followed as fast as what has, which where nothing changes costs more than it brings.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parts: int = 1) -> None:
+        self._parts = parts
         self._states: dict[Group, _State] = {}
         self._changed: set[Group] = set()
 
@@ -118,6 +124,7 @@ class Calibrator(Generic[Group]):
             `widen`.
         """
         states = [self._state(group) for group in groups]
+        haste = math.sqrt(max(1.0, self._parts / len(states)))
         moved = np.log1p(forecast.values)
         for state in states:
             moved += state.offset
@@ -128,7 +135,7 @@ class Calibrator(Generic[Group]):
         for state in states:
             state.count += 1
             state.error += (1.0 - max(_ERROR_MEMORY, 1.0 - 1.0 / state.count)) * (miss - state.error)
-            state.offset += step * state.pace()
+            state.offset += step * (haste * state.pace())
             state.sides.append(side)
         self._changed.update(groups)
         return _drift(groups[-1], states[-1])

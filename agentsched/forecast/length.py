@@ -22,6 +22,7 @@ from agentsched.forecast.network_inputs import network_inputs
 from agentsched.forecast.quantile_net import TrainedLengths
 
 __all__ = [
+    "CALIBRATED_BY",
     "PLAIN",
     "PRIOR_OUTPUT_TOKENS",
     "TRAINED",
@@ -67,6 +68,10 @@ def length_keys(workflow: str, step: str, model: str) -> tuple[LengthKey, ...]:
     """
     keys = (("", "", ""), ("", "", model), (workflow, "", ""), (workflow, step, ""), (workflow, step, model))
     return keys if workflow and step and model else tuple(dict.fromkeys(keys))
+
+
+CALIBRATED_BY = 4
+"""Groups that a forecast is calibrated with where all names are known."""
 
 
 def calibration_groups(workflow: str, step: str, model: str) -> tuple[Scope, ...]:

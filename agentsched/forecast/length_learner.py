@@ -14,6 +14,7 @@ from agentsched.core.remainder import ANSWERS_KEPT
 from agentsched.forecast.answer_memory import AnswerMemory, shrunk
 from agentsched.forecast.calibration import Calibrator, Drift, corrected_levels, offset_of
 from agentsched.forecast.length import (
+    CALIBRATED_BY,
     PLAIN,
     PRIOR_OUTPUT_TOKENS,
     TRAINED,
@@ -87,7 +88,7 @@ class LengthLearner:
         self._changed: set[LengthKey] = set()
         self._runs: dict[str, deque[_Answered]] = {}
         self._cut: dict[str, int] = {}
-        self._calibrator: Calibrator[Scope] = Calibrator()
+        self._calibrator: Calibrator[Scope] = Calibrator(CALIBRATED_BY)
         self._offsets: dict[Scope, Array] = {}
         self._standings = Standings(_compared(trained))
         self._replaced = False

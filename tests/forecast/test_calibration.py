@@ -48,6 +48,17 @@ def test_right_forecasts_lose_next_to_nothing():
     assert proportion < 1.005
 
 
+def test_what_has_fewer_names_is_followed_faster_than_by_one_group():
+    """A quantity of one group falls to a quarter: how far the median has followed after twenty outcomes."""
+    followed = []
+    for parts in (1, 4):
+        calibrator: Calibrator[str] = Calibrator(parts)
+        for _ in range(20):
+            calibrator.update(("all",), QuantileForecast.lognormal(400.0, 0.3), 100.0)
+        followed.append(float(calibrator.take_changes()["all"][QUANTILES // 2]))
+    assert followed[1] < 1.5 * followed[0] < 0.0
+
+
 def test_quantities_may_be_nothing():
     """Calls that remain are often 0."""
     outcomes = np.random.default_rng(3).poisson(1.5, 1500).astype(float)
