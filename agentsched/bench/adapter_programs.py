@@ -132,12 +132,15 @@ def _hollow_crewai() -> Any:
     class Crew:
         kickoff = akickoff = nothing
 
+    class Flow:
+        kickoff_async = nothing
+
     class Streamed:
         def __init__(self, sync_iterator: object = None, async_iterator: object = None) -> None:
             pass
 
     crewai: Any = ModuleType("crewai")
-    crewai.Agent, crewai.Task, crewai.Crew = Agent, Task, Crew
+    crewai.Agent, crewai.Task, crewai.Crew, crewai.Flow = Agent, Task, Crew, Flow
     streaming: Any = ModuleType("crewai.types.streaming")
     streaming.StreamingOutputBase = streaming.StreamSessionBase = Streamed
     sys.modules.update({"crewai": crewai, "crewai.types.streaming": streaming})

@@ -16,7 +16,7 @@ _read: dict[int, WorkflowStructure | None] = {}
 """By identity, for many of these objects cannot be hashed; an entry goes with its object."""
 
 
-def tell_structure(source: object, read: Callable[[], WorkflowStructure | None]) -> None:
+def tell_structure(source: object, read: Callable[[], WorkflowStructure | None]) -> WorkflowStructure | None:
     """Tell the keeper of the current run how its workflow is built; does nothing outside a run.
 
     To be called where a framework starts to execute, not at its model calls: reading may take a millisecond, once.
@@ -24,10 +24,13 @@ def tell_structure(source: object, read: Callable[[], WorkflowStructure | None])
     Args:
         source: the framework's object, e.g. a compiled graph; it is read once and not kept alive.
         read: reads it; None: it says nothing. What it does not find there is reported and does no harm.
+
+    Returns:
+        What was told, or None.
     """
     run = current_run()
     if run is None or run.runtime is None:
-        return
+        return None
     key = id(source)
     if key not in _read:
         _read[key] = _careful(source, read)
@@ -35,6 +38,7 @@ def tell_structure(source: object, read: Callable[[], WorkflowStructure | None])
     structure = _read.get(key)
     if structure is not None:
         run.runtime.emit(StructureTold(run.workflow, structure))
+    return structure
 
 
 def _careful(source: object, read: Callable[[], WorkflowStructure | None]) -> WorkflowStructure | None:

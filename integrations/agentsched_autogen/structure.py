@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from agentsched.core.nested import opened, summed_up
 from agentsched.core.structure import EdgeKind, StructureEdge, WorkflowStructure
-from agentsched_autogen.nesting import opened, summed_up
 from agentsched_autogen.teams import MAGENTIC, ORDERED, SELECTOR, Team, known_of
 
 __all__ = ["team_structure"]

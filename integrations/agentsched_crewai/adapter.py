@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -10,6 +11,7 @@ from agentsched.workflow.holding import held_generator
 from agentsched.workflow.replacing import ReplacedMethod
 from agentsched.workflow.steps import register_step_source
 from agentsched.workflow.structure import tell_structure
+from agentsched_crewai.flows import AROUND, flow_structure, within_flow
 from agentsched_crewai.naming import PLACES, current_step, current_task, name_of_agent, name_of_task, remember_role
 from agentsched_crewai.structure import crew_structure
 
@@ -44,6 +46,7 @@ def _of_crewai(crewai: ModuleType) -> Iterator[ReplacedMethod]:
     yield ReplacedMethod(_definer(crewai.Agent, "interpolate_inputs"), "interpolate_inputs", _remembering_roles)
     for name in ("kickoff", "akickoff"):
         yield ReplacedMethod(_definer(crewai.Crew, name), name, _telling_structure)
+    yield ReplacedMethod(_definer(crewai.Flow, "kickoff_async"), "kickoff_async", _telling_flow)
 
 
 def _of_streaming(streaming: ModuleType) -> Iterator[ReplacedMethod]:
@@ -72,16 +75,34 @@ def _telling_structure(replaced: ReplacedMethod, original: Callable[..., Any]) -
     @functools.wraps(original)
     def kickoff(crew: Any, *args: Any, **options: Any) -> Any:
         if replaced.on and PLACES.current() is None:
-            tell_structure(crew, lambda: crew_structure(crew))
+            tell_structure(crew, within_flow(lambda: crew_structure(crew)))
         return original(crew, *args, **options)
 
     @functools.wraps(original)
     async def akickoff(crew: Any, *args: Any, **options: Any) -> Any:
         if replaced.on and PLACES.current() is None:
-            tell_structure(crew, lambda: crew_structure(crew))
+            tell_structure(crew, within_flow(lambda: crew_structure(crew)))
         return await original(crew, *args, **options)
 
     return akickoff if original.__name__ == "akickoff" else kickoff
+
+
+def _telling_flow(replaced: ReplacedMethod, original: Callable[..., Any]) -> object:
+    """The outermost flow only: agents execute as flows as well. ``kickoff`` and ``akickoff`` go through this."""
+
+    @functools.wraps(original)
+    async def kickoff_async(flow: Any, *args: Any, **options: Any) -> Any:
+        if not replaced.on or current_step() is not None:
+            return await original(flow, *args, **options)
+        kind = type(flow)
+        token = AROUND.set(tell_structure(kind, lambda: flow_structure(kind)))
+        try:
+            return await original(flow, *args, **options)
+        finally:
+            with suppress(ValueError):  # closed by someone else's context, which was never entered
+                AROUND.reset(token)
+
+    return kickoff_async
 
 
 def _holding_iterators(replaced: ReplacedMethod, original: Callable[..., None]) -> object:

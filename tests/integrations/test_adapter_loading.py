@@ -40,6 +40,7 @@ REPLACED = {
         ("crewai", "Agent", "interpolate_inputs"),
         ("crewai", "Crew", "kickoff"),
         ("crewai", "Crew", "akickoff"),
+        ("crewai", "Flow", "kickoff_async"),
         ("crewai.types.streaming", "StreamingOutputBase", "__init__"),
         ("crewai.types.streaming", "StreamSessionBase", "__init__"),
     },

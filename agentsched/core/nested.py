@@ -1,4 +1,4 @@
-"""Teams in teams: the structure of the outer one, with a participant replaced by what it is made of."""
+"""Programs in programs: the structure of the outer one, with a step replaced by what that is made of."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -9,10 +9,15 @@ __all__ = ["opened", "summed_up"]
 
 
 def opened(outer: WorkflowStructure, name: str, inner: WorkflowStructure) -> WorkflowStructure:
-    """The structure of a team with its participant ``name`` replaced by that participant's own structure.
+    """The structure of a program whose step ``name`` is a program itself: a team in a team, a crew in a flow's method.
 
     What led to it leads to where that begins, and what followed it follows where that may end. How often its steps come
     in all is unknown, and with it the most steps of the whole. Steps of the same name are one, as in a run.
+
+    Args:
+        outer: the structure of the whole.
+        name: the step of it that is opened.
+        inner: the structure of that one.
     """
     edges = dict.fromkeys(
         StructureEdge(source, target, _kind(edge, source, inner) if edge.source == name else edge.kind)
@@ -36,7 +41,7 @@ def opened(outer: WorkflowStructure, name: str, inner: WorkflowStructure) -> Wor
 
 
 def summed_up(inner: WorkflowStructure, name: str) -> WorkflowStructure:
-    """The structure of an agent that lets its team speak and then sums up, with one call in its own name."""
+    """The structure of an agent that lets a team speak and then sums up, with one call in its own step ``name``."""
     more = [StructureEdge(end, name, _kind(None, end, inner)) for end in inner.ends if end != name]
     return replace(
         inner,
