@@ -19,6 +19,7 @@ from agentsched.workflow.lineage import Strand, lineage_of
 from agentsched.workflow.replacing import ReplacedMethod
 from agentsched.workflow.scope import Run, abandoned_run, current_run
 from agentsched.workflow.steps import current_step
+from agentsched.workflow.thread_pools import ThreadPools
 from agentsched.workflow.wrapping import wrap_function
 
 __all__ = ["Carried", "capture", "carry", "install", "uninstall"]
@@ -30,10 +31,14 @@ OWN_THREADS = "agentsched-"
 """Threads and executors whose name starts like this are agentsched's own: no run is theirs."""
 
 _POOL_CLASSES = ("concurrent.", "anyio.")
-_POOL_BODIES = ("concurrent.futures.", "anyio.from_thread")
+_POOL_BODIES = ("concurrent.futures.", "anyio.from_thread", "multiprocessing.pool")
 """Modules whose threads serve whoever comes (workers, portals): they outlive the run that happens to start them, and
 each job that is handed to them brings its own context. Not ``asyncio.run`` or ``anyio.run`` in a thread: that is a
 user's work."""
+
+
+_CALLING_BACK = ("asyncio.", "concurrent.futures.", "anyio.")
+"""Modules whose own callbacks only wake somebody up."""
 
 
 class Carried:
@@ -176,6 +181,32 @@ def _submit_around(patch: ReplacedMethod, original: Callable[..., Future[R]]) ->
     return submit
 
 
+def _as_job(fn: Callable[P, R]) -> Callable[P, R]:
+    """Bind a job of a pool to the place of whoever hands it in."""
+    carried = capture((fn,), job=True)
+    return fn if carried is None else functools.partial(carried.call, fn)
+
+
+def _callback_around(
+    patch: ReplacedMethod, original: Callable[[Future[R], Callable[[Future[R]], object]], None]
+) -> object:
+    """A future's callback goes on in the line of execution that added it, whoever calls it."""
+
+    @functools.wraps(original)
+    def add_done_callback(self: Future[R], fn: Callable[[Future[R]], object]) -> None:
+        run = current_run() if patch.on else None
+        if run is None or _module_of(fn).startswith(_CALLING_BACK):
+            return original(self, fn)
+        place = Carried(current_frame()._replace(inherited_step=current_step(run), asked=None))
+
+        def call_back(future: Future[R]) -> None:
+            place.call(fn, future)
+
+        return original(self, call_back)
+
+    return add_done_callback
+
+
 def _create_task_around(patch: ReplacedMethod, original: Callable[..., asyncio.Task[R]]) -> object:
     @functools.wraps(original)
     def create_task(
@@ -232,14 +263,16 @@ def _module_of(fn: object) -> str:
 _patches = (
     ReplacedMethod(threading.Thread, "start", _start_around),
     ReplacedMethod(ThreadPoolExecutor, "submit", _submit_around),
+    ReplacedMethod(Future, "add_done_callback", _callback_around),
     ReplacedMethod(asyncio.BaseEventLoop, "create_task", _create_task_around),
 )
+_thread_pools = ThreadPools(_as_job)
 _lock = threading.Lock()
 
 
 def install() -> None:
-    """Let threads that are started, and work that is submitted to thread pools, inside a run belong to that run, and
-    tasks that are started inside it be strands of it.
+    """Let threads that are started, work that is submitted to thread pools, and callbacks that are added to their
+    futures inside a run belong to that run, and tasks that are started inside it be strands of it.
 
     ``ThreadPoolExecutor.map`` and ``loop.run_in_executor`` go through ``submit`` and are reached with it. Idempotent.
     """
@@ -248,6 +281,7 @@ def install() -> None:
     with _lock:
         for patch in _patches:
             patch.install()
+        _thread_pools.install()
 
 
 def uninstall() -> None:
@@ -255,3 +289,4 @@ def uninstall() -> None:
     with _lock:
         for patch in _patches:
             patch.uninstall()
+        _thread_pools.uninstall()

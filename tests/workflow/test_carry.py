@@ -5,9 +5,9 @@ import gc
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from multiprocessing.pool import ThreadPool
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from multiprocessing.pool import Pool, ThreadPool
 from typing import TypeVar
 
 import anyio
@@ -16,7 +16,7 @@ import anyio.to_thread
 import pytest
 
 from agentsched.core.slo import SLO
-from agentsched.workflow.carry import capture, carry, install, uninstall
+from agentsched.workflow.carry import Carried, capture, carry, install, uninstall
 from agentsched.workflow.frame import OUTSIDE, Frame, current_frame, detached, enter_frame, leave_frame
 from agentsched.workflow.scope import Run, current_run
 from agentsched.workflow.steps import current_step, name_step, register_step_source
@@ -24,6 +24,8 @@ from agentsched.workflow.steps import current_step, name_step, register_step_sou
 T = TypeVar("T")
 
 START, SUBMIT = threading.Thread.__dict__["start"], ThreadPoolExecutor.__dict__["submit"]
+ADD_CALLBACK = Future.__dict__["add_done_callback"]
+POOL = {name: vars(Pool)[name] for name in ("apply_async", "map", "map_async", "imap", "imap_unordered", "starmap")}
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +35,8 @@ def installed() -> Iterator[None]:
     uninstall()
     assert threading.Thread.__dict__["start"] is START
     assert ThreadPoolExecutor.__dict__["submit"] is SUBMIT
+    assert Future.__dict__["add_done_callback"] is ADD_CALLBACK
+    assert {name: vars(Pool)[name] for name in POOL} == POOL
     assert current_frame() == OUTSIDE
 
 
@@ -198,10 +202,6 @@ class TestExecutors:
         with Pool(1) as pool:
             assert pool.submit(current_run).result() is run
 
-    def test_the_workers_of_another_kind_of_pool_belong_to_the_run_that_made_them(self, run: Run) -> None:
-        with ThreadPool(2) as pool:
-            assert pool.map(lambda _: current_run(), range(3)) == [run] * 3
-
     async def test_run_in_executor_and_to_thread(self) -> None:
         loop = asyncio.get_running_loop()
         with inside(Run("answer", SLO())) as run:
@@ -216,6 +216,57 @@ class TestExecutors:
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(asyncio.run, main()).result() is run
             assert pool.submit(anyio.run, main).result() is run
+
+    @pytest.mark.parametrize("made", ["in the run", "in another run", "outside"])
+    def test_jobs_of_a_pool_of_multiprocessings_belong_to_who_hands_them_in(self, made: str) -> None:
+        run = Run("answer", SLO())
+        with inside(run if made == "in the run" else Run("other", SLO())) if made != "outside" else nullcontext():
+            pool = ThreadPool(2)
+        heard: list[Run | None] = []
+        with pool:
+            with inside(run):
+                assert pool.apply(current_run) is run
+                assert pool.apply_async(current_run, callback=lambda _: heard.append(current_run())).get(5) is run
+                for ask in (pool.map, pool.imap, pool.imap_unordered):
+                    got = sorted(ask(lambda item: (item, current_run() is run), "ab"))
+                    assert got == [("a", True), ("b", True)]
+                assert pool.starmap(lambda *items: (current_run(), *items), [(1, 2), (3, 4)]) == [
+                    (run, 1, 2),
+                    (run, 3, 4),
+                ]
+                with pytest.raises(ZeroDivisionError):
+                    pool.map_async(lambda item: 1 / item, [0]).get(5)
+            assert heard == [run]
+            assert pool.apply(current_run) is None
+            assert pool.map(lambda item: current_run() or item, [1, 2]) == [1, 2]
+
+    def test_the_items_of_a_map_are_branches_side_by_side(self, run: Run) -> None:
+        with ThreadPool(1) as pool:
+            strands = pool.map(lambda _: current_frame().strand, range(3))
+        assert len(set(strands)) == 3
+
+    def test_a_callback_goes_on_where_it_was_added(self, run: Run) -> None:
+        heard: list[Run | None] = []
+        go_on = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(go_on.wait, 5)
+            future.add_done_callback(lambda _: heard.append(current_run()))
+            with detached():
+                future.add_done_callback(lambda _: heard.append(current_run()))
+            go_on.set()
+        assert heard == [run, None]
+
+    def test_callbacks_that_only_wake_somebody_up_are_left_alone(self, run: Run) -> None:
+        async def main() -> object:
+            return await asyncio.to_thread(current_run)
+
+        added: list[object] = []
+        with pytest.MonkeyPatch.context() as patching:
+            patching.setattr(Carried, "call", lambda self, fn, *args: added.append(fn) or fn(*args))
+            asyncio.run(main())
+        names = [getattr(fn, "__qualname__", type(fn).__name__) for fn in added]
+        assert "partial" in names, "the job is carried"
+        assert [name for name in names if name.startswith("_chain_future")] == []
 
 
 class TestPortals:
