@@ -23,6 +23,7 @@ from agentsched.evaluation.baselines import boosting_package
 from agentsched.evaluation.beliefs import StepBelief, beliefs_of, learned_from
 from agentsched.evaluation.length_report import LengthReport, WorkflowScores
 from agentsched.evaluation.lengths import evaluate_online, evaluate_split, examples_of
+from agentsched.evaluation.prompts import load_embedder
 from agentsched.evaluation.scores import Scores
 from agentsched.evaluation.trace import TraceRun
 from agentsched.forecast.quantile_net import TrainedLengths
@@ -51,19 +52,35 @@ command.add_command(bars_command)
 @click.option("--limit", type=click.IntRange(1), help="Look at the first so many conversations only.")
 @click.option("--boosting/--no-boosting", default=True, help="Compare with gradient-boosted trees, if installed.")
 @click.option("--networks", is_flag=True, help="Train the quantile network and the gated experts too (needs torch).")
+@click.option("--embeddings", metavar="MODULE:NAME", help="Tell what trees gain by these vectors of prompts too.")
 @json_option
 def evaluate(
-    data: tuple[Path, ...], out: Path | None, limit: int | None, boosting: bool, networks: bool, as_json: bool
+    data: tuple[Path, ...],
+    out: Path | None,
+    limit: int | None,
+    boosting: bool,
+    networks: bool,
+    embeddings: str | None,
+    as_json: bool,
 ) -> None:
     """Forecast every output length in DATA from the calls before it, and compare with simple forecasters.
 
     Told are the pinball loss and the coverage at .5, .9 and .99, and the median absolute error: online, each call
     learned once it was forecast, and on every fifth conversation after learning from the others.
+
+    --embeddings names a function that makes one vector of each of a list of texts, the encode of a
+    sentence-embedding model for example. What trees gain by them, and by hashed words, on the held-out
+    conversations is told; forecasts are not made of them.
     """
+    embed = None if embeddings is None else load_embedder(embeddings)
     runs = traced(data)[:limit]
     package = boosting_package() if boosting else None
     told = progress()
     train = _trainer(60.0) if networks else None
+    if embed is not None and package is None:
+        raise ConfigError("needs boosted trees", field="--embeddings", allowed="pip install lightgbm, no --no-boosting")
+    if embed is not None and not any(call.prompt for run in runs for call in run.calls):
+        raise ConfigError("there is no prompt in DATA", field="--embeddings", allowed="a column prompt")
     if boosting and package is None:
         told.print("neither lightgbm nor scikit-learn is installed: no comparison with boosted trees")
     with told.status("forecasting") as status:
@@ -72,7 +89,7 @@ def evaluate(
             return lambda done, total: status.update(f"{what}: {done} of {total}")
 
         online = evaluate_online(runs, package, tell("online, calls"))
-        split = evaluate_split(runs, package, tell("held-out conversations"), train)
+        split = evaluate_split(runs, package, tell("held-out conversations"), train, embed)
     report = LengthReport(online, split, package)
     if as_json:
         print_json(report.document())

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from agentsched.evaluation.prompts import PromptGuess
 from agentsched.evaluation.scores import LEVELS
 from agentsched.evaluation.trace import TraceRun
 
@@ -106,9 +107,15 @@ class Boosted:
     Grown anew whenever the history has grown by a quarter, or, without ``refit``, only by `fit`. They see what the
     forecaster sees: the step and the one before it, prompt tokens, position, and the sizes of the answers before, of
     the run and of the same step.
+
+    Args:
+        package: as from `boosting_package`.
+        refit: whether they are grown anew by themselves.
+        prompts: what it guesses of the prompt they see too; it is fitted when they are grown.
     """
 
-    def __init__(self, package: str, *, refit: bool = True) -> None:
+    def __init__(self, package: str, *, refit: bool = True, prompts: PromptGuess | None = None) -> None:
+        self._prompts = prompts
         self.package = package
         self._fit: Fit = _lightgbm if package == "lightgbm" else _sklearn
         self._codes: dict[tuple[str, str], int] = {}
@@ -122,7 +129,10 @@ class Boosted:
         """See `Baseline`."""
         if not self._models:
             return self._simple.predict(run, place)
-        row = np.array([self._features(run, place)])
+        features = self._features(run, place)
+        if self._prompts is not None:
+            features.append(self._prompts.of(run.calls[place].prompt))
+        row = np.array([features])
         made = np.array([float(model.predict(row)[0]) for model in self._models])
         return np.maximum.accumulate(made)
 
@@ -130,6 +140,10 @@ class Boosted:
         """See `Baseline`."""
         self._rows.append(self._features(run, place))
         self._outcomes.append(run.calls[place].output_tokens)
+        if self._prompts is not None:
+            self._prompts.learn(
+                f"{run.workflow}\n{run.run_id}", run.calls[place].prompt, run.calls[place].output_tokens
+            )
         self._simple.learn(run, place)
         if len(self._rows) >= self._next_fit:
             self.fit()
@@ -138,6 +152,8 @@ class Boosted:
         """Grow the trees from all that was taught."""
         if self._rows:
             features, outcomes = np.array(self._rows), np.array(self._outcomes, dtype=np.float64)
+            if self._prompts is not None:
+                features = np.column_stack((features, self._prompts.fit()))
             self._models = [self._fit(features, outcomes, level) for level in LEVELS]
             self._next_fit *= _REFIT_GROWTH
 

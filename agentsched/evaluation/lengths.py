@@ -12,6 +12,7 @@ from agentsched.core.forecast import QUANTILES, QuantileForecast
 from agentsched.core.remainder import RunHistory
 from agentsched.evaluation.baselines import Baseline, Boosted, GlobalQuantiles, StepQuantiles
 from agentsched.evaluation.feeding import Feeder, walk
+from agentsched.evaluation.prompts import Embedder, PromptGuess, words
 from agentsched.evaluation.scores import LEVELS, Scores, scores_of
 from agentsched.evaluation.trace import TraceRun
 from agentsched.forecast.length import EmpiricalLengths
@@ -126,7 +127,11 @@ def evaluate_online(runs: Sequence[TraceRun], boosting: str | None, progress: Pr
 
 
 def evaluate_split(
-    runs: Sequence[TraceRun], boosting: str | None, progress: Progress, train: Train | None = None
+    runs: Sequence[TraceRun],
+    boosting: str | None,
+    progress: Progress,
+    train: Train | None = None,
+    embed: Embedder | None = None,
 ) -> ScoredCalls | None:
     """Learn from four conversations in five, in order, and forecast the fifth without learning from it.
 
@@ -137,6 +142,11 @@ def evaluate_split(
         boosting: the package of the boosted baseline; None: without that baseline.
         progress: see `Progress`.
         train: makes further forecasters from the conversations that are learned from; None: without them.
+        embed: makes vectors of prompts, by which boosted trees forecast as well, beside others that see hashed words;
+            None: without both. It needs ``boosting``.
+
+    Raises:
+        ConfigError: ``embed`` fails.
     """
     numbered = list(enumerate(runs))
     tried = [(number, run) for number, run in numbered if zlib.crc32(run.run_id.encode()) % _TEST_SHARE == 0]
@@ -144,7 +154,7 @@ def evaluate_split(
         return None
     chosen = {number for number, _ in tried}
     learned = [(number, run) for number, run in numbered if number not in chosen]
-    feeder, gathered, baselines = Feeder(), _Collector(), _baselines(boosting, refit=False)
+    feeder, gathered, baselines = Feeder(), _Collector(), _baselines(boosting, refit=False, embed=embed)
     book = ExampleBook()
     for done, (number, run) in enumerate(learned):
         for place, call, history in feeder.play(run, number):
@@ -192,10 +202,12 @@ def _ours(known: EmpiricalLengths, call: ModelCall, history: RunHistory) -> tupl
     return _capped(known.predict(call, history), call), _capped(raw.predict(call, history), call)
 
 
-def _baselines(boosting: str | None, *, refit: bool = True) -> dict[str, Baseline]:
+def _baselines(boosting: str | None, *, refit: bool = True, embed: Embedder | None = None) -> dict[str, Baseline]:
     made: dict[str, Baseline] = {"global quantiles": GlobalQuantiles(), "per-step quantiles": StepQuantiles()}
     if boosting is not None:
         made["boosted quantiles"] = Boosted(boosting, refit=refit)
+        for name, one in () if embed is None else (("words", words), ("embeddings", embed)):
+            made[f"boosted, with {name}"] = Boosted(boosting, refit=refit, prompts=PromptGuess(one))
     return made
 
 

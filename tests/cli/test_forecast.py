@@ -63,6 +63,18 @@ def test_eval_of_one_call_and_of_odd_names(run: Run, tmp_path: Path) -> None:
     assert "[bold]" in run("forecast", "show", str(path)).stdout
 
 
+def test_eval_with_embeddings_tells_what_they_need(run: Run, tmp_path: Path) -> None:
+    path = calls(tmp_path / "c.csv")
+    for arguments, what in (
+        (("--embeddings", "nowhere"), "--embeddings: names no function"),
+        (("--embeddings", "math:sqrt", "--no-boosting"), "--embeddings: needs boosted trees"),
+        (("--embeddings", "math:sqrt"), "--embeddings: "),
+    ):
+        result = run("forecast", "eval", path, *arguments)
+        assert result.exit_code == 2
+        assert what in result.stderr
+
+
 def test_show_tells_each_step(run: Run, tmp_path: Path) -> None:
     path = calls(tmp_path / "c.csv")
     told = json.loads(run("forecast", "show", path, "--json").stdout)
