@@ -176,7 +176,7 @@ def _count(column: str, value: Any, row: Mapping[str, Any]) -> int | None:
 
 
 def _start(column: str, value: Any, row: Mapping[str, Any]) -> float | None:
-    return None if isinstance(value, float) and math.isnan(value) else instant(column, value, row)
+    return None if str(value).lower() == "nan" else instant(column, value, row)
 
 
 _Parse = Callable[[str, Any, Mapping[str, Any]], Any]

@@ -46,6 +46,8 @@ def test_our_own_names_go_before_the_others(tmp_path):
 def test_rows_without_a_run_are_runs_of_their_own_by_start(tmp_path):
     path = table(tmp_path, "arrival_s,output_tokens\n3.5,1\n1.5,2\n2.5,\n2.0,3.0\n")
     assert [run.calls[0].output_tokens for run in read_trace([path])] == [2, 3, 1]
+    untold = table(tmp_path, "start_s,output_tokens\n3.5,1\nNaN,2\n", "untold.csv")
+    assert [run.calls[0].output_tokens for run in read_trace([untold])] == [1, 2]
 
 
 def test_public_traces_are_read_as_they_are(tmp_path):
