@@ -94,3 +94,17 @@ def test_exactly_the_told_methods_are_replaced_and_put_back(adapter: str) -> Non
     # In a process of its own: in this one another test may have installed the adapter already.
     told = f"adapter, replaced = {adapter!r}, {sorted(REPLACED[adapter])!r}\n"
     assert told_by_new_process(told + METHODS_OF_AN_INSTALL) == [[], True, True]
+
+
+@EACH
+def test_a_framework_that_comes_later_is_adapted_as_well(adapter: str) -> None:
+    for module, _, _ in REPLACED[adapter]:
+        pytest.importorskip(module)
+    untouched = told_by_new_process(
+        f"import importlib, {adapter}; {adapter}.install()\n"
+        f"each = {sorted(REPLACED[adapter])!r}\n"
+        "found = {one: getattr(getattr(importlib.import_module(one[0]), one[1]), one[2]) for one in each}\n"
+        "ours = [one for one, method in found.items() if 'agentsched' in method.__code__.co_filename]\n"
+        "print(json.dumps([one for one in each if one not in ours]))\n"
+    )
+    assert untouched == []
