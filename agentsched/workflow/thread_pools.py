@@ -4,6 +4,7 @@ They are looked for when somebody imports them: most programs never do.
 """
 
 import functools
+import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -53,39 +54,40 @@ class ThreadPools:
     def _replace(self, module: ModuleType) -> None:
         with self._lock:
             if not self._replaced:
-                one, several = self._around(module.ThreadPool, _bound), self._around(module.ThreadPool, _bound_by_item)
-                self._replaced = (
-                    *(ReplacedMethod(module.Pool, name, one) for name in _ONE_JOB),
-                    *(ReplacedMethod(module.Pool, name, several) for name in _JOB_PER_ITEM),
+                around = self._around(module.ThreadPool)
+                self._replaced = tuple(
+                    ReplacedMethod(module.Pool, name, around) for name in (*_ONE_JOB, *_JOB_PER_ITEM)
                 )
             for method in self._replaced:
                 method.install()
 
-    def _around(self, kind: type, bound: Callable[..., tuple[Any, ...]]) -> Around:
+    def _around(self, kind: type) -> Around:
         def around(replaced: ReplacedMethod, original: Callable[..., Any]) -> object:
+            signature = inspect.signature(original)
+
             @functools.wraps(original)
-            def hand_in(pool: Any, func: Callable[..., Any], *args: Any, **options: Any) -> Any:
+            def hand_in(pool: Any, *args: Any, **options: Any) -> Any:
                 if not (replaced.on and isinstance(pool, kind)):  # processes have threads of their own
-                    return original(pool, func, *args, **options)
-                for name in _CALLBACKS:
-                    if options.get(name) is not None:
-                        options[name] = self._bind(options[name])
-                return original(pool, *bound(self._bind, original.__name__, func, *args), **options)
+                    return original(pool, *args, **options)
+                given = signature.bind(pool, *args, **options)
+                self._bind_all(original.__name__, given.arguments)
+                return original(*given.args, **given.kwargs)
 
             return hand_in
 
         return around
 
-
-def _bound(bind: Bind, _: str, func: Callable[..., Any], *args: Any) -> tuple[Any, ...]:
-    return bind(func), *args
-
-
-def _bound_by_item(
-    bind: Bind, name: str, func: Callable[..., Any], items: Iterable[Any], *args: Any
-) -> tuple[Any, ...]:
-    """Every item brings its own binding: they are jobs side by side."""
-    return (_call_starred if name.startswith("star") else _call), [(bind(func), item) for item in items], *args
+    def _bind_all(self, method: str, given: dict[str, Any]) -> None:
+        """Bind what is handed in; of a job per item every item is bound by itself: they are branches side by side."""
+        for name in _CALLBACKS:
+            if given.get(name) is not None:
+                given[name] = self._bind(given[name])
+        func = given["func"]
+        if method in _JOB_PER_ITEM:
+            given["iterable"] = [(self._bind(func), item) for item in given["iterable"]]
+            given["func"] = _call_starred if method.startswith("star") else _call
+        else:
+            given["func"] = self._bind(func)
 
 
 def _call(pair: tuple[Callable[..., Any], Any]) -> Any:

@@ -227,6 +227,8 @@ class TestExecutors:
             with inside(run):
                 assert pool.apply(current_run) is run
                 assert pool.apply_async(current_run, callback=lambda _: heard.append(current_run())).get(5) is run
+                assert pool.apply_async(current_run, (), {}, lambda _: heard.append(current_run())).get(5) is run
+                assert pool.map(func=lambda _: current_run(), iterable=[1], chunksize=1) == [run]
                 for ask in (pool.map, pool.imap, pool.imap_unordered):
                     got = sorted(ask(lambda item: (item, current_run() is run), "ab"))
                     assert got == [("a", True), ("b", True)]
@@ -236,7 +238,7 @@ class TestExecutors:
                 ]
                 with pytest.raises(ZeroDivisionError):
                     pool.map_async(lambda item: 1 / item, [0]).get(5)
-            assert heard == [run]
+            assert heard == [run, run]
             assert pool.apply(current_run) is None
             assert pool.map(lambda item: current_run() or item, [1, 2]) == [1, 2]
 
