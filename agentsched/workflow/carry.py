@@ -265,6 +265,8 @@ _patches = (
     ReplacedMethod(ThreadPoolExecutor, "submit", _submit_around),
     ReplacedMethod(Future, "add_done_callback", _callback_around),
     ReplacedMethod(asyncio.BaseEventLoop, "create_task", _create_task_around),
+    # From Python 3.12 on there are tasks that begin at once, which LangGraph for one makes without asking the loop.
+    *(ReplacedMethod(asyncio, name, _create_task_around) for name in ("eager_task_factory",) if hasattr(asyncio, name)),
 )
 _thread_pools = ThreadPools(_as_job)
 _lock = threading.Lock()

@@ -1,6 +1,7 @@
-"""Public methods of other people's classes, replaced for a while."""
+"""Public methods and functions of other people, replaced for a while."""
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 __all__ = ["Around", "ReplacedMethod"]
@@ -13,19 +14,19 @@ class ReplacedMethod:
     """One method replaced while it is on; another tool may have wrapped ours meanwhile, which then only passes on.
 
     Args:
-        owner: the class.
-        name: the method's name, which ``owner`` must define itself.
+        owner: the class, or the module.
+        name: the method's or function's name, which ``owner`` must define itself.
         around: makes the new method.
     """
 
-    def __init__(self, owner: type, name: str, around: Around) -> None:
+    def __init__(self, owner: type | ModuleType, name: str, around: Around) -> None:
         self._owner, self._name, self._around = owner, name, around
         self._layers: list[tuple[object, object]] = []  # ours, and what it replaced
         self.on = False
 
     @property
     def installed(self) -> bool:
-        """Whether our method is the one that the class has."""
+        """Whether our method is the one that the owner has."""
         current = self._owner.__dict__[self._name]
         return self.on and any(current is ours for ours, _ in self._layers)
 

@@ -1,6 +1,7 @@
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -134,7 +135,7 @@ def test_a_speed_is_forgotten_after_a_month(path, said):
 def test_a_damaged_file_is_put_aside(file, said, damage):
     file.keep([run()] * 50)
     if damage == "tables":
-        with sqlite3.connect(file.path) as connection:
+        with closing(sqlite3.connect(file.path)) as connection, connection:
             connection.execute("DROP TABLE runs")
         connection.close()
     else:
@@ -171,7 +172,7 @@ def test_an_older_file_is_put_aside_a_newer_one_left_alone(file, said, monkeypat
 
 def test_somebody_elses_database_is_left_alone(file, said):
     file.path.parent.mkdir()
-    with sqlite3.connect(file.path) as connection:
+    with closing(sqlite3.connect(file.path)) as connection, connection:
         connection.execute("CREATE TABLE theirs (x)")
     connection.close()
     before = file.path.read_bytes()
@@ -238,7 +239,7 @@ def test_a_file_from_before_judgements_is_used_as_it_is(tmp_path, said):
     path = tmp_path / "p.sqlite"
     file = ProfileFile(path, said.append)
     file.keep([run()])
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DROP TABLE judgements")
     assert len(file.load(100).runs) == 1
     file.keep(judgements=[Judgement("w", "s", "m", b"", 1.0)])
@@ -251,6 +252,6 @@ def test_a_judgement_that_somebody_else_wrote_is_left_out(tmp_path, said, featur
     path = tmp_path / "p.sqlite"
     file = ProfileFile(path, said.append)
     file.keep(judgements=[Judgement("w", "s", "m", b"", 1.0)])
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("INSERT INTO judgements VALUES (9, 0.0, 'w', 's', 'm', ?, ?)", (features, score))
     assert [one.score for one in file.load(100).judgements] == [1.0]

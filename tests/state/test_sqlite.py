@@ -1,6 +1,7 @@
 import os
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 def test_rows_that_nobody_of_us_wrote_are_thrown_away(path: Path) -> None:
     store = SqliteStore(path)
     store.exchange(Posting("one", b"1"), 9.0)
-    with sqlite3.connect(path) as other:
+    with closing(sqlite3.connect(path)) as other, other:
         now = clock.wall()
         for number, row in enumerate(
             [
@@ -72,7 +73,7 @@ def test_rows_that_nobody_of_us_wrote_are_thrown_away(path: Path) -> None:
 
 
 def test_a_table_of_another_shape_is_told(path: Path) -> None:
-    with sqlite3.connect(path) as other:
+    with closing(sqlite3.connect(path)) as other, other:
         other.execute("CREATE TABLE postings_1 (client TEXT PRIMARY KEY, content BLOB)")
     other.close()
     with pytest.raises(StateUnavailable, match="no such column"):

@@ -17,6 +17,7 @@ from agentsched.workflow.scope import Run
 from agentsched.workflow.steps import register_step_source
 
 CREATE_TASK = asyncio.BaseEventLoop.__dict__["create_task"]
+EAGER_TASK_FACTORY = getattr(asyncio, "eager_task_factory", None)
 TOOL_S = 10 * AT_ONCE_S
 
 
@@ -55,6 +56,7 @@ def story() -> Iterator[Story]:
     leave_frame(token)
     uninstall()
     assert asyncio.BaseEventLoop.__dict__["create_task"] is CREATE_TASK
+    assert getattr(asyncio, "eager_task_factory", None) is EAGER_TASK_FACTORY
     assert not story.lineage._running
 
 
@@ -167,6 +169,29 @@ class TestTasks:
         story.call("join", step="three")
         assert story.parents == {"quick": (), "slow": (), "join": ("quick", "slow")}
         assert story.waited == 0.0
+
+    @pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="Python 3.11 has no eager tasks")
+    @pytest.mark.parametrize("by", ["the factory", "the factory in a context", "the loop"])
+    async def test_so_are_tasks_that_begin_at_once(self, story: Story, by: str) -> None:
+        loop, eager = asyncio.get_running_loop(), asyncio.eager_task_factory  # type: ignore[attr-defined]
+
+        async def one(name: str) -> None:
+            story.ask(name, step=name)
+            await asyncio.sleep(0)
+            story.now += TOOL_S
+            story.answer(name)
+
+        story.call("plan", step="plan")
+        if by == "the loop":
+            loop.set_task_factory(eager)
+            tasks = [loop.create_task(one(name)) for name in ("left", "right")]
+            loop.set_task_factory(None)
+        else:
+            copied = [{"context": contextvars.copy_context()} if "context" in by else {} for _ in range(2)]
+            tasks = [eager(loop, one(name), **given) for name, given in zip(("left", "right"), copied, strict=True)]
+        await asyncio.gather(*tasks)
+        story.call("join", step="join")
+        assert story.parents == {"plan": (), "left": ("plan",), "right": ("plan",), "join": ("left", "right")}
 
     async def test_a_task_that_asks_for_something_else_at_once_has_waited(self, story: Story) -> None:
         async def first() -> None:
