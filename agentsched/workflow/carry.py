@@ -70,6 +70,15 @@ class Carried:
         finally:
             leave_frame(token)
 
+    def work(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a job in that place, and note that it is over."""
+        try:
+            return self.call(fn, *args, **kwargs)
+        finally:
+            strand = self._frame.strand
+            if isinstance(strand, Strand):
+                strand.finish()
+
     def lifetime(self) -> "_CarriedLifetime":
         """A visit to that place that may be interrupted, by a generator for example."""
         return _CarriedLifetime(self._frame)
@@ -176,7 +185,7 @@ def _submit_around(patch: ReplacedMethod, original: Callable[..., Future[R]]) ->
         carried = capture((fn, *args[:1]), job=True) if patch.on and not _is_pool_job(self, fn) else None
         if carried is None:
             return original(self, fn, *args, **kwargs)
-        return original(self, functools.partial(carried.call, fn), *args, **kwargs)
+        return original(self, functools.partial(carried.work, fn), *args, **kwargs)
 
     return submit
 
@@ -184,7 +193,7 @@ def _submit_around(patch: ReplacedMethod, original: Callable[..., Future[R]]) ->
 def _as_job(fn: Callable[P, R]) -> Callable[P, R]:
     """Bind a job of a pool to the place of whoever hands it in."""
     carried = capture((fn,), job=True)
-    return fn if carried is None else functools.partial(carried.call, fn)
+    return fn if carried is None else functools.partial(carried.work, fn)
 
 
 def _callback_around(

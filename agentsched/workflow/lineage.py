@@ -6,7 +6,8 @@ answers it and the strands below it have got that no answered call has used yet:
 
 1. what its own line of execution asked for last, if that answer is open;
 2. else, while calls of the same strand are running, what the last of these has: it is one more branch beside them (a
-   context may have been copied by hand, and event loops that are not asyncio's own tell nobody of new tasks);
+   context may have been copied by hand, and event loops that are not asyncio's own tell nobody of new tasks); likewise
+   a strand that is started beside a job of an executor that is not over, though all its calls have been answered;
 3. else all open answers of its strand: it is a join;
 4. else, if the strand has asked nothing yet, the strand's origin.
 
@@ -21,6 +22,7 @@ for one another.
 
 import threading
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -32,6 +34,9 @@ __all__ = ["Lineage", "Strand", "lineage_of"]
 
 AT_ONCE_S = 0.02
 """A call that comes this soon after an answer may well be made of it, seconds."""
+
+_LATELY = 8
+"""Of so many open answers it is asked whether the job that has them goes on: there may be thousands."""
 
 _DEEPEST = 16
 """Strands below strands, beyond which a task counts as a part of its starter: a chain of tasks may go on for ever."""
@@ -45,7 +50,7 @@ class Strand:
         parent: the strand that started it; None: it is the one in which the run began.
     """
 
-    __slots__ = ("_begun_at", "_depth", "_job", "_last", "_open", "_origin", "_running", "lineage", "parent")
+    __slots__ = ("_begun_at", "_depth", "_job", "_last", "_open", "_origin", "_over", "_running", "lineage", "parent")
 
     def __init__(
         self, lineage: "Lineage", parent: "Strand | None", origin: "_Origin | None", begun_at: float, *, job: bool
@@ -53,6 +58,7 @@ class Strand:
         self.lineage, self.parent = lineage, parent
         self._depth: int = 0 if parent is None else parent._depth + 1
         self._origin, self._begun_at, self._job = origin, begun_at, job
+        self._over = False
         self._open: dict[str, _Asked] = {}
         self._running: dict[str, _Asked] = {}
         self._last: _Asked | None = None
@@ -86,6 +92,18 @@ class Strand:
         for each in self.line():
             each._open.pop(asked.call_id, None)
 
+    def finish(self) -> None:
+        """Note that a job is over: until then nobody can have waited for it."""
+        self._over = True
+
+    def _unfinished(self) -> "Strand | None":
+        """A job that was started in it, has been answered lately, and goes on."""
+        for answer in islice(reversed(self._open.values()), _LATELY):
+            started = next((each for each in answer.strand.line() if each.parent is self), None)
+            if started is not None and started._job and not started._over:
+                return started
+        return None
+
     def known(self, asked: "_Asked | None", *, starting: bool) -> "_Origin | None":
         """What its code can go on from, by what has been asked for in it; None: nothing has.
 
@@ -98,6 +116,9 @@ class Strand:
         for other in reversed(list(self._running.values())):
             if starting or other.strand is self:
                 return other.origin
+        beside = self._unfinished() if starting else None
+        if beside is not None and beside._origin is not None:
+            return beside._origin
         if self._open:
             answers = tuple(self._open.values())
             return _Origin(answers, max(answer.ended_at for answer in answers))

@@ -402,6 +402,28 @@ class TestThreads:
         assert [story.parents[name] for name in "abc"] == [("plan",)] * 3
         assert story.parents["write"] == ("a", "b", "c")
 
+    def test_a_job_that_was_answered_and_goes_on_is_a_branch_beside_the_next(self, story: Story) -> None:
+        """Whoever hands jobs in may be slower than their first answers."""
+        answered, go_on = threading.Event(), threading.Event()
+
+        def job() -> None:
+            story.call("a")
+            answered.set()
+            go_on.wait(5)
+            story.call("a, again")
+
+        story.call("plan")
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(job)
+            answered.wait(5)
+            pool.submit(story.call, "b").result()
+            go_on.set()
+            first.result()
+            pool.submit(story.call, "c").result()
+        assert story.parents["b"] == ("plan",)
+        assert story.parents["a, again"] == ("a",)
+        assert set(story.parents["c"]) == {"a, again", "b"}
+
     def test_jobs_handed_in_one_after_the_other_are_a_chain(self, story: Story) -> None:
         with ThreadPoolExecutor(1) as pool:
             for name in "abc":
