@@ -87,9 +87,8 @@ class StreamSink:
             self.done.set_result(failed)
 
     def _build(self, index: int) -> bytes:
-        data = self._wire.token(index)
-        if index == 0:
-            data = self._wire.opening() + data
+        opening = self._wire.opening() if index == 0 else b""  # first: events are numbered as they are made
+        data = opening + self._wire.token(index)
         return b"%x\r\n%b\r\n" % (len(data), data)
 
 

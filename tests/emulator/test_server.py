@@ -94,6 +94,8 @@ async def test_responses(gpu: openai.AsyncOpenAI, ask: Any) -> None:
     assert "".join(deltas) == whole.output_text == final.output_text
     assert final.usage is not None
     assert final.usage.output_tokens == 12
+    numbers = [event.sequence_number async for event in await gpu.responses.create(**request, stream=True)]
+    assert numbers == list(range(len(numbers)))
     cut = await gpu.responses.create(**request, max_output_tokens=3)
     assert (cut.status, cut.incomplete_details and cut.incomplete_details.reason) == ("incomplete", "max_output_tokens")
 
