@@ -325,9 +325,12 @@ class ProfileFile:
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
         with unforked(), closing(sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)) as connection:
+            connection.execute("BEGIN")  # one look: another process may be making the file
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             application = connection.execute("PRAGMA application_id").fetchone()[0]
-            if (version, application) == (0, 0) and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            empty = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+            connection.execute("COMMIT")
+            if (version, application) == (0, 0) and empty:
                 self._make(connection)
             elif application != _APPLICATION:
                 raise StateUnavailable(f"{self.path}: not a file of learned profiles; it is left alone")

@@ -246,9 +246,9 @@ async def test_priority_decides_who_leaves_the_queue(pool: Emulator, gpu: openai
         await gpu.chat.completions.create(**ask(name, out=out, extra_body={"priority": priority}))
         order.append(name)
 
-    hogs = [asyncio.create_task(call(f"hog {index}", 0, 100)) for index in range(4)]
+    hogs = [asyncio.create_task(call(f"hog {index}", 0, 400 if index else 100)) for index in range(4)]
     await until(lambda: pool.load("gpu").running == 4)
-    late = [asyncio.create_task(call("patient", 5, 2))]
+    late = [asyncio.create_task(call("patient", 5, 60))]
     await until(lambda: pool.load("gpu").waiting == 1)
     late.append(asyncio.create_task(call("urgent", -5, 2)))
     await asyncio.gather(*hogs, *late)
