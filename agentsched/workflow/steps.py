@@ -1,5 +1,6 @@
 """Which named place of the workflow the executing code is in."""
 
+from bisect import insort
 from collections.abc import Callable
 
 from agentsched.errors import ConfigError
@@ -14,37 +15,47 @@ TaskSource = Callable[[], tuple[str, ...] | None]
 """Tells the task that a framework is executing in the current context, behind those around it, for a framework in which
 tasks never wait for one another once they run; None outside any."""
 
-_sources: list[StepSource] = []
-_task_sources: list[TaskSource] = []
+_sources: list[tuple[int, StepSource]] = []
+_task_sources: list[tuple[int, TaskSource]] = []
 
 
-def register_step_source(source: StepSource, tasks: TaskSource | None = None) -> Callable[[], None]:
+def register_step_source(source: StepSource, tasks: TaskSource | None = None, *, rank: int = 0) -> Callable[[], None]:
     """Let a framework adapter tell the current step, and the task that executes it.
 
-    Sources are asked in the order of registration at every model call, so they must be quick and must not raise.
+    Sources are asked at every model call, so they must be quick and must not raise.
+
+    Args:
+        source: tells the step.
+        tasks: tells the task; None: the framework has none.
+        rank: sources of a lower rank are asked first, those of one rank in the order of registration. A framework whose
+            steps usually hold others' has a high one, so that theirs are named whoever came first.
 
     Returns:
         A function that takes the sources out again; calling it twice does no harm.
     """
-    _sources.append(source)
+    insort(_sources, (rank, source), key=_rank)
     if tasks is not None:
-        _task_sources.append(tasks)
+        insort(_task_sources, (rank, tasks), key=_rank)
     registered = True
 
     def undo() -> None:
         nonlocal registered
         if registered:  # the same source may be in a second time, for somebody else
             registered = False
-            _sources.remove(source)
+            _sources.remove((rank, source))
             if tasks is not None:
-                _task_sources.remove(tasks)
+                _task_sources.remove((rank, tasks))
 
     return undo
 
 
+def _rank(ranked: tuple[int, object]) -> int:
+    return ranked[0]
+
+
 def current_task() -> tuple[str, ...] | None:
     """The task of a framework's that is executing, behind those around it, or None."""
-    for source in _task_sources:
+    for _, source in _task_sources:
         found = source()
         if found is not None:
             return found
@@ -60,7 +71,7 @@ def current_step(run: object) -> str | None:
     frame = current_frame()
     if frame.step is not None and frame.run is run:
         return frame.step
-    for source in _sources:
+    for _, source in _sources:
         step = source()
         if step:
             return step

@@ -22,7 +22,8 @@ def install() -> Callable[[], None]:
     Returns:
         A function that undoes it; calling it twice does no harm.
     """
-    undo_names = register_step_source(current_node, current_task)
+    # A node may hold a crew or a team, whose steps are named then.
+    undo_names = register_step_source(current_node, current_task, rank=1)
     undo_methods = replace_on_import({"langgraph.pregel": _of_pregel})
 
     def undo() -> None:

@@ -1,4 +1,4 @@
-"""A framework inside another: its own steps are named, for adapters go in in the order of their entry points."""
+"""A framework inside another: its own steps are named, in whichever order the adapters went in."""
 
 import tomllib
 from collections import Counter
@@ -20,12 +20,13 @@ class State(TypedDict, total=False):
     text: str
 
 
-@pytest.fixture(autouse=True)
-def _adapters() -> Iterator[None]:
-    """All adapters, as a run puts them in."""
+@pytest.fixture(autouse=True, params=[1, -1], ids=["as a run puts them in", "the other way round"])
+def _adapters(request: pytest.FixtureRequest) -> Iterator[None]:
+    """All adapters."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     places = project["entry-points"]["agentsched.adapters"].values()
-    undos = [import_module(place.partition(":")[0]).install() for place in places]
+    names = [place.partition(":")[0] for place in places][:: request.param]
+    undos = [import_module(name).install() for name in names]
     yield
     for undo in undos:
         undo()

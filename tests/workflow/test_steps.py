@@ -28,6 +28,15 @@ def test_a_framework_wins_over_the_starter_and_the_user_over_both(run: str) -> N
     assert current_step(run) == "starter"
 
 
+def test_a_source_whose_steps_hold_others_is_asked_last_whoever_came_first(run: str) -> None:
+    undos = [register_step_source(lambda: "node", rank=1), register_step_source(lambda: "agent")]
+    assert current_step(run) == "agent"
+    undos.pop()()
+    assert current_step(run) == "node"
+    undos.pop()()
+    assert current_step(run) == "starter"
+
+
 def test_sources_are_asked_in_turn_until_one_knows(run: str) -> None:
     undos = [register_step_source(source) for source in (lambda: None, lambda: "", lambda: "agent", lambda: "late")]
     assert current_step(run) == "agent"
