@@ -5,8 +5,6 @@ would be as much CPU as the calls themselves, and the thousandth run of a minute
 out: what follows a call is learned from runs, and one of which some calls were missed would look like a shorter one.
 """
 
-from collections import deque
-
 __all__ = ["RunSampling"]
 
 _SHARE = 0.05
@@ -37,7 +35,6 @@ class RunSampling:
         self._share, self._size = share, saved_s
         self._left, self._at = first_s, now
         self._open: dict[str, bool] = {}
-        self._order: deque[str] = deque()
         self.skipped = 0
 
     def spent(self, cpu_s: float, now: float) -> None:
@@ -52,9 +49,8 @@ class RunSampling:
         if known is None:
             known = self._open[run_id] = self._left > 0.0
             self.skipped += not known
-            self._order.append(run_id)
-            while len(self._order) > _MOST_OPEN:
-                self._open.pop(self._order.popleft(), None)
+            if len(self._open) > _MOST_OPEN:
+                del self._open[next(iter(self._open))]
         return known
 
     def ended(self, run_id: str) -> bool:

@@ -52,7 +52,17 @@ def test_runs_that_never_end_are_forgotten():
     sampling = RunSampling(0.0)
     for k in range(30_000):
         sampling.wanted(f"r{k}")
-    assert len(sampling._open) == len(sampling._order) == 10_000
+    assert len(sampling._open) == 10_000
+
+
+def test_a_long_run_is_remembered_however_many_short_ones_end_meanwhile():
+    sampling = RunSampling(0.0, first_s=0.1)
+    sampling.spent(0.2, 0.0)
+    assert not sampling.wanted("long")
+    sampling.spent(0.0, 100.0)
+    for k in range(30_000):
+        sampling.ended(f"r{k}")
+    assert not sampling.ended("long")
 
 
 def test_rarely_used_learning_misses_nothing():

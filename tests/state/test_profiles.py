@@ -1,7 +1,8 @@
+import functools
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,25 @@ content = packed_run([], RunClosed(RunInfo("r", "w", 0.0), 1.0, "ok", 0, 0, 0, 0
 for _ in range(40):
     file.keep([NewRun("w", 0, content)])
 """
+
+
+def test_a_file_that_another_process_makes_at_this_moment_is_nobody_elses(path, monkeypatch):
+    connect = sqlite3.connect
+
+    class Interrupted(sqlite3.Connection):
+        """Another process makes the file between two looks at it."""
+
+        def execute(self, statement, *arguments):
+            if statement == "PRAGMA application_id":
+                other = connect(path, timeout=0.0, isolation_level=None)
+                with closing(other), suppress(sqlite3.OperationalError):  # locked: it has to wait for its turn
+                    ProfileFile._make(other)
+            return super().execute(statement, *arguments)
+
+    path.parent.mkdir()
+    monkeypatch.setattr(module.sqlite3, "connect", functools.partial(connect, factory=Interrupted))
+    with ProfileFile(path, print)._opened() as connection:
+        assert connection.execute("SELECT count(*) FROM runs").fetchone() == (0,)
 
 
 def test_processes_write_in_turn(path, said):
