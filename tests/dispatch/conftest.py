@@ -3,8 +3,8 @@
 import asyncio
 import itertools
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -21,35 +21,25 @@ from agentsched.runtime import Runtime
 from agentsched.scheduler.actions import Action, Start
 from agentsched.scheduler.events import Event
 from agentsched.settings import LogSettings, Settings
+from tests.served import Served
 
 SPEED = 20.0
 """How many times faster than real time the emulated engines run."""
 
 
-class EmulatorThread:
-    """An emulator whose loop is in another thread, so that tests may run loops, threads and processes of their own."""
+class EmulatorThread(Served):
+    """An emulator."""
 
     def __init__(self, *names: str, **fields: Any) -> None:
+        super().__init__()
         self._endpoints = [EmulatedEndpoint(name=n, profile="study-8b-h800", model="m", **fields) for n in names]
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
-    async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    @asynccontextmanager
+    async def _up(self) -> AsyncIterator[None]:
         async with Emulator(self._endpoints, time_scale=SPEED) as emulator:
             self.emulator = emulator
             self.urls = {endpoint.name: emulator.url(endpoint.name) for endpoint in self._endpoints}
-            self._started.set()
-            await self._stop.wait()
-
-    def __enter__(self) -> "EmulatorThread":
-        self._thread.start()
-        assert self._started.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+            yield
 
     def inject(self, name: str, kind: str, **fields: Any) -> None:
         """Set a fault from now on."""

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
-import threading
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+
+from tests.served import Served
 
 MODEL = "gpt-4o-mini"
 """A name that every framework knows the abilities of."""
@@ -55,30 +58,20 @@ class Case:
         return f"http://127.0.0.1:{self.port}/{self.number}/{endpoint}/v1"
 
 
-class Upstream:
-    """The server, in a thread of its own; a context manager."""
+class Upstream(Served):
+    """The server."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.cases: list[Case] = []
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="upstream", daemon=True)
-
-    def __enter__(self) -> "Upstream":
-        self._thread.start()
-        assert self._started.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
 
     def open_case(self, mode: str | int) -> Case:
         """A new address whose requests are answered by ``mode``."""
         self.cases.append(Case(len(self.cases), self._port, mode))
         return self.cases[-1]
 
-    async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    @asynccontextmanager
+    async def _up(self) -> AsyncIterator[None]:
         app = web.Application()
         app.router.add_post("/{case}/{endpoint}/v1/{api:.*}", self._answer)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
@@ -86,8 +79,7 @@ class Upstream:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         self._port = runner.addresses[0][1]
-        self._started.set()
-        await self._stop.wait()
+        yield
         await runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:

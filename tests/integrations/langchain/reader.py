@@ -3,12 +3,14 @@
 The emulator calls tools with values of its own; this one knows the answers that those tests look for, and nothing else.
 """
 
-import asyncio
 import json
-import threading
-from typing import Any, Self
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import web
+
+from tests.served import Served
 
 MODEL = "gpt-4o-mini"
 
@@ -24,33 +26,18 @@ TEXTS = {"a joke about cats": '{"setup": "Why do cats purr?", "punchline": "Nobo
 """What is asked -> what is to be said."""
 
 
-class Reader:
-    """The server, in a thread of its own; a context manager."""
+class Reader(Served):
+    """The server."""
 
-    def __init__(self) -> None:
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="reader", daemon=True)
-        self.url = ""
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._started.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
-
-    async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    @asynccontextmanager
+    async def _up(self) -> AsyncIterator[None]:
         app = web.Application()
         app.router.add_post("/v1/chat/completions", _answer)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        self._started.set()
-        await self._stop.wait()
+        yield
         await runner.cleanup()
 
 
