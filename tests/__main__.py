@@ -12,9 +12,13 @@ fast suite; further sessions make virtual environments of their own.
     python -m tests real-engine   the same workflow on real llama.cpp servers (downloads about 200 MB of packages)
     python -m tests all           all of the above but real-engine, and torch, which is a part of extras
 
+Many tests have real servers, threads and clocks, and the machine may be anybody's: when up to three tests of a suite
+fail, these are run once more, alone, and named at the end. More failures, or the same again, fail the session.
+
 Only the standard library is needed to start it.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -30,6 +34,12 @@ ENVIRONMENTS = ROOT / ".venvs"
 LOCKS = ROOT / "tests" / "locks"
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 """On a busy machine the threads of linear algebra wait for each other for seconds; matrices in tests are small."""
+
+TESTS_FAILED = 1
+"""What pytest exits with when tests failed, and nothing else is wrong."""
+
+REPEATED = 3
+"""So many failed tests of one suite are run a second time; more are no accident."""
 
 TOGETHER = "langgraph,crewai,autogen"
 """Extras that also have to go together."""
@@ -52,8 +62,34 @@ def fast(python: str = sys.executable) -> None:
 
 
 def pytest(python: str, *arguments: str) -> None:
-    """The fast tests."""
-    run(python, "-m", "pytest", "-q", "-m", "not fuzz and not real_engine", *arguments)
+    """The fast tests; the few that fail once more."""
+    cache = ROOT / ".pytest_cache" / Path(python).parent.parent.name
+    shutil.rmtree(cache, ignore_errors=True)
+    command = (
+        python,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "not fuzz and not real_engine",
+        "-o",
+        f"cache_dir={cache}",
+        *arguments,
+    )
+    try:
+        run(*command)
+    except subprocess.CalledProcessError as error:
+        failed = _last_failed(cache)
+        if error.returncode != TESTS_FAILED or not 0 < len(failed) <= REPEATED:
+            raise
+        run(*command, "--last-failed")
+        print("passed only when repeated:", *failed, sep="\n  ", flush=True)
+
+
+def _last_failed(cache: Path) -> list[str]:
+    """The tests that pytest has written down as failed."""
+    file = cache / "v" / "cache" / "lastfailed"
+    return list(json.loads(file.read_text())) if file.exists() else []
 
 
 def locked(name: str) -> Callable[[], None]:

@@ -19,6 +19,10 @@ from agentsched.workflow.scope import Run, current_run, deadline_error, effectiv
 
 os.environ["AGENTSCHED_PROFILES"] = "off"  # what one test taught must not reach another, or the user's cache
 
+# The openai SDK 2 leaves its classes half made until their first answer, and pydantic may break one that two threads
+# finish at once, with and without agentsched: tests have them whole.
+os.environ["DEFER_PYDANTIC_BUILD"] = "false"
+
 # A busy machine is no failure, and the fast suite is the same one every time; the fuzz session looks further.
 settings.register_profile("fast", deadline=None, derandomize=True)
 settings.load_profile("fast")

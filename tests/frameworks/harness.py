@@ -47,13 +47,14 @@ QUIET = {
     "CREWAI_DISABLE_TRACKING": "true",
     "CREWAI_DISABLE_VERSION_CHECK": "true",
     "CREWAI_TRACING_ENABLED": "false",
+    "DEFER_PYDANTIC_BUILD": "false",
     "LANGSMITH_TRACING": "false",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "OPENAI_AGENTS_DISABLE_TRACING": "1",
     "OPENAI_API_KEY": "k",
     "OTEL_SDK_DISABLED": "true",
 }
-"""By which the frameworks are told to report to nobody."""
+"""By which the frameworks are told to report to nobody, and the SDK to have its classes whole before threads start."""
 
 Sync = Callable[[str], object]
 Async = Callable[[str], Coroutine[Any, Any, object]]
