@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from agentsched.errors import InvariantViolated as InvariantViolated
     from agentsched.errors import NoCapableEndpoint as NoCapableEndpoint
     from agentsched.errors import StateUnavailable as StateUnavailable
+    from agentsched.errors import StepSkipped as StepSkipped
     from agentsched.errors import StreamBroken as StreamBroken
     from agentsched.intercept.clients import AsyncOpenAI as AsyncOpenAI
     from agentsched.intercept.clients import OpenAI as OpenAI
@@ -64,7 +65,8 @@ _HOMES = {
     "core.slo": "SLO Budget Deadline",
     "errors": (
         "AdapterError AgentschedError CallFailed CallTimedOut ConfigError CostExceeded DeadlineExceeded "
-        "EndpointsSaturated EndpointsUnavailable InvariantViolated NoCapableEndpoint StateUnavailable StreamBroken"
+        "EndpointsSaturated EndpointsUnavailable InvariantViolated NoCapableEndpoint StateUnavailable StepSkipped "
+        "StreamBroken"
     ),
     "intercept.clients": "AsyncOpenAI OpenAI",
     "workflow.retrying": "stop_at_deadline wait_within_deadline",

@@ -3,6 +3,7 @@
     AgentschedError
     ├── ConfigError                 a bad value in code, a file or the environment (also a ValueError)
     ├── DeadlineExceeded            the run's, or the scope's, time is spent (also a TimeoutError)
+    ├── StepSkipped                 an optional step is left out; its block, or its function, swallows it
     ├── CallFailed                  a model call could not be answered inside its budget
     │   ├── EndpointsUnavailable    every endpoint that may serve it failed or is out of order
     │   ├── EndpointsSaturated      every endpoint that may serve it is at its limit for longer than the budget lasts
@@ -34,6 +35,7 @@ __all__ = [
     "InvariantViolated",
     "NoCapableEndpoint",
     "StateUnavailable",
+    "StepSkipped",
     "StreamBroken",
 ]
 
@@ -204,6 +206,28 @@ class StreamBroken(CallFailed):
 
 class CostExceeded(CallFailed):
     """The run has no money left for another call (``SLO.max_cost_usd``)."""
+
+
+class StepSkipped(AgentschedError):
+    """An optional step is left out, so that its run is in time; nothing of it was sent.
+
+    It is raised by the step's model calls, and ends where the step does (``agentsched.step``, ``agentsched.optional``).
+
+    Attributes:
+        step: the step's name.
+        why: the reason.
+        visit: which visit of it, see `agentsched.core.optional`.
+    """
+
+    __cause__ = hidden("__cause__")
+    __context__ = hidden("__context__")
+
+    def __init__(self, step: str, why: str, visit: str = "") -> None:
+        self.step, self.why, self.visit = step, why, visit
+        super().__init__(f"the optional step {step!r} is left out: {why}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StepSkipped, (self.step, self.why, self.visit)
 
 
 class AdapterError(AgentschedError):

@@ -24,6 +24,8 @@ class Way(StrEnum):
     """The beginning is sent along as the assistant's unfinished message."""
     PROMPT = "prompt"
     """The beginning is appended to the prompt of a text completion."""
+    TOKENS = "tokens"
+    """The same by the ids of the tokens: those of the prompt, and behind them those of the beginning."""
     REPLAY = "replay"
     """The call is made once more, and what the caller has already is compared with it and left out."""
 
@@ -35,6 +37,8 @@ class Handed(StrEnum):
     """No output yet: it may begin anew anywhere."""
     TEXT = "text"
     """Plain text, which a server may go on with."""
+    TOKENS = "tokens"
+    """Plain text of which the ids of all tokens are known."""
     OTHER = "other"
     """Tool calls, reasoning, or text before a tool call that is still held back: only a replay can repeat it."""
 
@@ -103,6 +107,7 @@ class ModelCall:
         hinted_output_tokens: what the user said with ``hint``.
         remaining_calls: what the user said is still to come after this call, serially.
         prompt_head: the first characters of the last message, for logs; empty unless logging is allowed.
+        optional: the visits of optional steps that it belongs to, outermost first (`agentsched.core.optional`).
         features: what predictors of length and quality read of the prompt, packed (`agentsched.forecast.features`);
             empty: not looked at.
     """
@@ -135,6 +140,7 @@ class ModelCall:
     features: bytes = b""
     upgradable: bool = False
     continuable: frozenset[Way] = frozenset()
+    optional: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +203,8 @@ class FailureKind(StrEnum):
     """The deadline passed."""
     SHED = "shed"
     """Its run was given up, as it would hardly have met its deadline (`AdmissionRules`)."""
+    SKIPPED = "skipped"
+    """Its step is optional and was left out: the run is likelier to be in time without it (`SkipRules`)."""
     PATIENCE = "patience"
     """The caller's own timeout passed."""
     COST = "cost"

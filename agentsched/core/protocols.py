@@ -16,6 +16,7 @@ from agentsched.core.shared import Posting
 Array = NDArray[np.float64]
 
 __all__ = [
+    "LeavingPredictor",
     "LengthPredictor",
     "Policy",
     "QualityPredictor",
@@ -67,6 +68,14 @@ class RemainderPredictor(Protocol):
 
     def predict(self, call: ModelCall, history: RunHistory) -> RemainderForecast | None:
         """The forecast for this call, the last one in its run's ``history``; None: nothing is known."""
+
+
+@runtime_checkable
+class LeavingPredictor(Protocol):
+    """A `RemainderPredictor` that also knows how runs go on without an optional step; without it none is left out."""
+
+    def after_leaving(self, call: ModelCall, history: RunHistory, step: str) -> RemainderForecast | None:
+        """What follows if this optional step is left out, of which the call is the first; None: nothing is known."""
 
 
 class QualityPredictor(Protocol):

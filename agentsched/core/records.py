@@ -20,13 +20,15 @@ class RunOpened:
 class Review:
     """A second thought about a running attempt: it is told when the verdict, or the reason for it, is a new one.
 
+    Likewise a thought about a call of an optional step that has not begun, which has no attempt yet.
+
     Attributes:
         at: the instant.
-        attempt_id: about which attempt.
-        verdict: keep, hedge, restart, migrate or degrade.
+        attempt_id: about which attempt; empty: the call has none.
+        verdict: keep, hedge, restart, migrate, degrade or skip.
         why: the reason, for people.
         p_stay, p_switch: probability of an answer in time from the attempt, and from the alternative; None: there was
-            nothing to compare.
+            nothing to compare. Of an optional step: that the run is in time with it, and without it.
         p_dead: probability that the attempt will never go on; None likewise.
     """
 
@@ -68,7 +70,7 @@ class CallEnded:
 
 @dataclass(frozen=True, slots=True)
 class RunClosed:
-    """How a run ended; ``outcome`` is ok, deadline, error or cancelled."""
+    """How a run ended; ``outcome`` is ok, deadline, error or cancelled; ``skipped`` the optional steps it left out."""
 
     run: RunInfo
     ended_at: float
@@ -80,6 +82,7 @@ class RunClosed:
     cost_usd: float
     wasted_tokens: int = 0
     wasted_usd: float = 0.0
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,12 @@ class RunHistory:
         self.counts[step] = self.counts.get(step, 0) + 1
         self.tool_s += tool_s
 
+    def left_out(self, step: str, tool_s: float) -> None:
+        """A call of this step was not made after all, as its step was left out: as if it had never arrived."""
+        del self.steps[len(self.steps) - 1 - self.steps[::-1].index(step)]
+        self.counts[step] -= 1
+        self.tool_s -= tool_s
+
     def answered(self, step: str, input_tokens: int, output_tokens: int) -> None:
         """A call of this step was answered."""
         self.input_tokens += input_tokens

@@ -144,6 +144,22 @@ class AdmissionRules:
 
 
 @dataclass(frozen=True, slots=True)
+class SkipRules:
+    """When an optional step is left out.
+
+    Attributes:
+        min_gain: gain in the probability of meeting the deadline that leaving it out must exceed; 1: none is left out.
+    """
+
+    min_gain: float = 0.35
+
+    def __post_init__(self) -> None:
+        value = self.min_gain
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
+            raise ConfigError("out of range", field="skip.min_gain", given=value, allowed="from 0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """All of them."""
 
@@ -152,3 +168,4 @@ class Rules:
     stream: StreamRules = field(default_factory=StreamRules)
     hedge: HedgeRules = field(default_factory=HedgeRules)
     admission: AdmissionRules = field(default_factory=AdmissionRules)
+    skip: SkipRules = field(default_factory=SkipRules)

@@ -3,6 +3,7 @@
 import asyncio
 
 from agentsched.core.call import FailureKind, ModelCall
+from agentsched.core.optional import step_of_visit
 from agentsched.errors import (
     AgentschedError,
     CallTimedOut,
@@ -11,6 +12,7 @@ from agentsched.errors import (
     EndpointsSaturated,
     EndpointsUnavailable,
     NoCapableEndpoint,
+    StepSkipped,
     StreamBroken,
 )
 from agentsched.scheduler.actions import Fail
@@ -29,6 +31,8 @@ def error_for(call: ModelCall, fail: Fail) -> AgentschedError | asyncio.Cancelle
     if kind is FailureKind.DEADLINE or kind is FailureKind.SHED:
         given_up = detail if kind is FailureKind.SHED else ""
         return DeadlineExceeded(run_id=call.run_id, workflow=call.workflow, step=call.step, given_up=given_up)
+    if kind is FailureKind.SKIPPED:
+        return StepSkipped(step_of_visit(fail.skipped), detail, fail.skipped)
     if kind is FailureKind.PATIENCE:
         return CallTimedOut(detail, attempts=fail.attempts)
     if kind is FailureKind.INCAPABLE:

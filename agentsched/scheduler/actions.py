@@ -70,7 +70,8 @@ class Fail:
 
     ``passthrough``: the attempt whose HTTP answer (a 4xx) is handed to the caller unchanged; None: raise an error.
     ``endpoint`` is that attempt's. ``saturated``: limits, not faults, are why. ``delivered``: part of an answer was
-    already handed over. ``attempts`` tells people where it was tried.
+    already handed over. ``attempts`` tells people where it was tried. ``skipped``: the visit of an optional step that
+    is left out; empty: none is.
     """
 
     call_id: str
@@ -80,6 +81,7 @@ class Fail:
     saturated: bool = False
     delivered: bool = False
     attempts: tuple[str, ...] = ()
+    skipped: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,7 +199,7 @@ class Attempts:
         state.review_at = np.inf
         overdue = clocks.overdue_call(state, now)
         if overdue is not None:
-            self._endings.fail(state, overdue, now)
+            self._choosing.fail_late(state, overdue, now)
         elif state.waiting:
             self._choosing.choose_again(state, now)
         else:

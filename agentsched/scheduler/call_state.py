@@ -104,6 +104,10 @@ class RunState:
     wasted_tokens: int = 0
     wasted_usd: float = 0.0
     committed_usd: float = 0.0
+    begun: set[str] = field(default_factory=set)
+    """Visits of optional steps of which a call was sent: they are not left any more."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Visits of optional steps that were left out, in order, and why."""
     shed: str = ""
     """Why it was given up before its deadline; empty: it was not."""
     outcome: str | None = None
@@ -183,6 +187,8 @@ class CallState:
     review_at: float = float("inf")
     spent_usd: float = 0.0
     spent_tokens: int = 0
+    without: dict[str, RemainderForecast | None] = field(default_factory=dict)
+    """What follows if a visit of an optional step is left out, as it was forecast when that was first asked."""
     waiting_stake_per_s: float = 0.0
     """What it loses per second of waiting, as the policy last saw it."""
 

@@ -1,4 +1,4 @@
-"""Where a call goes now: it starts at the best place, waits for that place, is shed, or is given up.
+"""Where a call goes now: it starts at the best place, waits for that place, is left out, shed, or given up.
 
 `Choosing.choose` decides where a call goes, whoever asks: a call that arrives, one whose wait is over, one whose
 attempt failed. What is known of the candidates is gathered in `placing`, and the policy picks one of them.
@@ -20,6 +20,7 @@ from agentsched.scheduler.ledger import Ledger
 from agentsched.scheduler.outbox import Outbox
 from agentsched.scheduler.placing import Placement, Placer
 from agentsched.scheduler.rescue import Rescue
+from agentsched.scheduler.skipping import Leaving, Skipping
 from agentsched.scheduler.upgrades import Upgrades
 
 __all__ = ["Choosing"]
@@ -41,6 +42,7 @@ class Choosing:
         placer: asks the policy.
         rules: admission, patience, clocks.
         rescue: hears how likely first placements are to be in time.
+        skipping: which optional steps are left out.
         upgrades: which endpoints are asked for streams.
         endings: fails calls that have no place.
         outbox: takes the actions.
@@ -53,12 +55,14 @@ class Choosing:
         placer: Placer,
         rules: Rules,
         rescue: Rescue,
+        skipping: Skipping,
         upgrades: Upgrades,
         endings: Endings,
         outbox: Outbox,
     ) -> None:
         self._pool, self._ledger, self._placer, self._rules = pool, ledger, placer, rules
         self._rescue, self._upgrades, self._endings, self._outbox = rescue, upgrades, endings, outbox
+        self._skipping = skipping
 
     def choose(self, state: CallState, why: str, now: float, *, in_turn: bool = False) -> None:
         """Start an attempt at the best place, or wait for it, or give up when waiting cannot help.
@@ -67,7 +71,7 @@ class Choosing:
         """
         overdue = clocks.overdue_call(state, now)
         if overdue is not None:
-            self._endings.fail(state, overdue, now)
+            self.fail_late(state, overdue, now)
             return
         payable = self._ledger.payable(state)
         if not payable:
@@ -76,6 +80,8 @@ class Choosing:
         placement = self._placer.place(state, payable, self._patient_until(state, now), now)
         if placement is None:
             self._give_up(state, now)
+        elif state.call.optional and why == "first" and (leaving := self._skipping.leaving(state, placement, now)):
+            self._leave_out(state, leaving, now)
         elif why == "first" and self._sheds(state, placement):
             self._endings.fail(state, Failure(FailureKind.SHED, state.run.shed), now)
         elif placement.ready_in_s > 0.0:
@@ -100,8 +106,8 @@ class Choosing:
         for _, call_id in ledger.waiting[late:] + ledger.waiting[:late]:
             if looked >= _MOST_REPLACED or not freed:
                 break
-            state = ledger.calls[call_id]
-            if freed.isdisjoint(state.candidates):
+            state = ledger.calls.get(call_id)
+            if state is None or freed.isdisjoint(state.candidates):
                 continue
             looked += 1
             self.choose_again(state, now, in_turn=True)
@@ -127,6 +133,22 @@ class Choosing:
             self._rescue.placed(state, placement, decision.p_meet)
         state.odds = None
         self._outbox.schedule_review(state, now)
+
+    def fail_late(self, state: CallState, failure: Failure, now: float) -> None:
+        """The call's time is spent; of an optional step that has not begun, the step is left out instead."""
+        leaving = self._skipping.too_late(state, now) if state.call.optional else None
+        if leaving is None:
+            self._endings.fail(state, failure, now)
+        else:
+            self._leave_out(state, leaving, now)
+
+    def _leave_out(self, state: CallState, leaving: Leaving, now: float) -> None:
+        """The step is left out with all its calls that wait, of which this is one; none of them was sent."""
+        run, visit = state.run, leaving.visit
+        run.skipped.setdefault(visit, leaving.why)
+        waiting = [self._ledger.calls[call_id] for call_id in run.calls]
+        for each in sorted((one for one in waiting if visit in one.call.optional), key=lambda one: one.order):
+            self._endings.fail(each, Failure(FailureKind.SKIPPED, leaving.why), now, skipped=visit)
 
     def _limits(self, state: CallState, now: float) -> AttemptLimits:
         connect_s, due_at = self._rules.stream.connect_timeout, state.call.deadline_at

@@ -31,8 +31,19 @@ class Endings:
             state.delivered, state.partial = winner.attempt_id, None
         self.beat(state, winner, now)
 
-    def fail(self, state: CallState, failure: Failure, now: float, *, refused: AttemptState | None = None) -> None:
-        """The call has no answer; ``refused`` is the attempt whose 4xx is handed over unchanged."""
+    def fail(
+        self,
+        state: CallState,
+        failure: Failure,
+        now: float,
+        *,
+        refused: AttemptState | None = None,
+        skipped: str = "",
+    ) -> None:
+        """The call has no answer.
+
+        ``refused``: the attempt whose 4xx is handed over unchanged. ``skipped``: the visit that is left out.
+        """
         delivered = state.delivered is not None or state.partial is not None
         self._cancel_all(state, failure.kind.value, now)
         self._outbox.put(
@@ -44,6 +55,7 @@ class Endings:
                 saturated=failure.kind is FailureKind.RATE_LIMITED and state.only_limits,
                 delivered=delivered,
                 attempts=tuple(state.story),
+                skipped=skipped,
             )
         )
         self.end(state, failure.kind.value, now, detail=failure.detail)

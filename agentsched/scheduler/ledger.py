@@ -11,6 +11,7 @@ import numpy as np
 from agentsched.core.call import Failure, FailureKind, ModelCall, Observation, RunInfo, Usage, Way
 from agentsched.core.endpoint import Pool
 from agentsched.core.forecast import QuantileForecast
+from agentsched.core.optional import step_of_visit
 from agentsched.core.protocols import LengthPredictor, RemainderPredictor
 from agentsched.core.records import CallEnded, RunClosed
 from agentsched.core.remainder import RunHistory
@@ -95,6 +96,7 @@ class Ledger:
             cost_usd=run.cost_usd,
             wasted_tokens=run.wasted_tokens,
             wasted_usd=run.wasted_usd,
+            skipped=tuple(step_of_visit(visit) for visit in run.skipped),
         )
 
     # -- calls -------------------------------------------------------------------------------------------------------
@@ -130,7 +132,10 @@ class Ledger:
         del self.calls[call.call_id]
         run.calls.discard(call.call_id)
         run.placed.pop(call.call_id, None)
-        run.history.ended += 1
+        if status == FailureKind.SKIPPED:
+            run.history.left_out(call.step, call.tool_s)
+        else:
+            run.history.ended += 1
         if winner is not None:
             run.saw_length(usage.output_tokens or 0, state.lengths.quantile(0.5))
             run.history.answered(call.step, usage.input_tokens or 0, usage.output_tokens or 0)
@@ -257,6 +262,8 @@ class Ledger:
         stake = placement.choice.stake
         if stake is not None:
             self.stakes.add(attempt, stake, streams=streams)
+        if call.optional:
+            state.run.begun.update(call.optional)
         state.attempts[attempt.attempt_id] = attempt
         self._owner[attempt.attempt_id] = call.call_id
         state.run.attempt_count += 1

@@ -14,7 +14,7 @@ from agentsched.forecast.latency import answer_samples, tpot_if_joined, ttft_if_
 from agentsched.scheduler.call_state import CallState, RunState
 from agentsched.scheduler.endpoint_table import EndpointTable
 
-__all__ = ["Placement", "Placer"]
+__all__ = ["Placement", "Placer", "seconds_of"]
 
 Array = NDArray[np.float64]
 _Rows = tuple[NDArray[np.intp], tuple[str, ...]]
@@ -168,7 +168,7 @@ class Placer:
             tpot_s=tpot_if_joined(states),
             output_tokens=state.lengths,
             remainder=state.remainder,
-            rest_s=None if state.remainder is None else _rest_s(state.remainder, states),
+            rest_s=None if state.remainder is None else seconds_of(state.remainder, states),
             now=now,
             correction=state.run.correction,
             siblings_s=max(0.0, state.run.siblings_until(call) - now),
@@ -260,8 +260,9 @@ class Placer:
         return cached
 
 
-def _rest_s(remainder: RemainderForecast, states: EndpointStates) -> Array:
-    """What follows, at the pace of the endpoint that decodes fastest of those that can be had, as if it were idle."""
+def seconds_of(remainder: RemainderForecast, states: EndpointStates) -> Array:
+    """What follows, seconds, shape (QUANTILES,): at the pace of the endpoint that decodes fastest of those that can be
+    had, as if it were idle."""
     best = int(states.tpot_alone_s.argmin())
     if states.ready_in_s.item(best) == math.inf:
         best = int(np.where(np.isfinite(states.ready_in_s), states.tpot_alone_s, np.inf).argmin())

@@ -41,6 +41,7 @@ from agentsched.scheduler.outbox import Outbox
 from agentsched.scheduler.placing import Placer
 from agentsched.scheduler.rescue import Rescue
 from agentsched.scheduler.retries import Retries
+from agentsched.scheduler.skipping import Skipping
 from agentsched.scheduler.upgrades import Upgrades
 
 __all__ = ["Scheduler"]
@@ -80,7 +81,8 @@ class Scheduler:
         self._endings = endings = Endings(ledger, outbox)
         self._retries, upgrades = Retries(rules.retry), Upgrades(pool, rules.stream)
         self._rescue = rescue = Rescue(ledger, placer, rules, self._retries)
-        self._choosing = Choosing(pool, ledger, placer, rules, rescue, upgrades, endings, outbox)
+        self._skipping = skipping = Skipping(rules.skip, remainders)
+        self._choosing = Choosing(pool, ledger, placer, rules, rescue, skipping, upgrades, endings, outbox)
         attempts = Attempts(
             pool, ledger, placer, rules, self._retries, rescue, upgrades, self._choosing, endings, outbox
         )
@@ -126,7 +128,9 @@ class Scheduler:
         self._retries.budget.deposit()
         self._rescue.arrived(state)
         if call.deadline_at is not None and now >= call.deadline_at:
-            self._endings.fail(state, Failure(FailureKind.DEADLINE, "no time was left when the call was made"), now)
+            self._choosing.fail_late(
+                state, Failure(FailureKind.DEADLINE, "no time was left when the call was made"), now
+            )
             return
         if state.run.shed:
             self._endings.fail(state, Failure(FailureKind.SHED, "its run was given up"), now)
@@ -174,6 +178,7 @@ class Scheduler:
 
     def _forecasts_replaced(self, event: ForecastsReplaced, now: float) -> None:
         self._lengths, self._remainders = event.lengths, event.remainders
+        self._skipping.replace(event.remainders)
         self._placer.qualities = event.qualities
 
     def _others_seen(self, event: OthersSeen, now: float) -> None:
