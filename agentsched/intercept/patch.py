@@ -34,7 +34,8 @@ class _Patch:
         self.active = True
         self.owner = owner
         self._original = vars(owner)["send"]
-        self._ours = make(self, family, self._original)
+        # As the class hands it out: a wrapper that is a descriptor (wrapt's) must learn whose method it is.
+        self._ours = make(self, family, owner.send)  # type: ignore[attr-defined]
         owner.send = self._ours  # type: ignore[attr-defined]
 
     def undo(self) -> None:

@@ -34,7 +34,8 @@ class ReplacedMethod:
         """Put our method in; once is enough."""
         current = self._owner.__dict__[self._name]
         if not any(current is ours for ours, _ in self._layers):
-            ours = self._around(self, current)
+            # As the owner hands it out: a wrapper that is a descriptor (wrapt's) must learn whose method it is.
+            ours = self._around(self, getattr(self._owner, self._name))
             self._layers.append((ours, current))
             setattr(self._owner, self._name, ours)
         self.on = True

@@ -1,5 +1,6 @@
 """Installing and removing: the same functions before and after, whoever else replaces them, whatever is sent."""
 
+import functools
 import inspect
 import subprocess
 import sys
@@ -118,6 +119,34 @@ def test_an_earlier_patch_is_called_and_restored(module, upstream, new_run, monk
         uninstrument()
         assert module.Client.send is theirs
     assert seen == ["/v1/models"]
+
+
+@MODULES
+def test_an_earlier_wrapper_learns_whose_method_it_is(module, upstream, new_run, monkeypatch):
+    uninstrument()
+    original, seen = module.Client.send, []
+
+    def theirs(client, request, **options):
+        seen.append(client)
+        return original(client, request, **options)
+
+    class Descriptor:
+        """As tracing tools make them (wrapt)."""
+
+        def __get__(self, client, owner):
+            return theirs if client is None else functools.partial(theirs, client)
+
+        def __call__(self, *args, **options):
+            raise AssertionError("called without being asked whose method it is")
+
+    wrapper = Descriptor()
+    with monkeypatch.context() as patching, module.Client() as client, inside(new_run()):
+        patching.setattr(module.Client, "send", wrapper)
+        instrument()
+        client.get(f"{upstream.url}/models")
+        uninstrument()
+        assert vars(module.Client)["send"] is wrapper
+    assert seen == [client]
 
 
 @MODULES
