@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import Context
+from types import MethodType
 from typing import Any, ParamSpec, TypeVar
 
 from agentsched.workflow.cutoff import Cutoff
@@ -167,11 +168,12 @@ def _start_carried(thread: threading.Thread, carried: Carried, start: Callable[[
         else:
             thread.run = own  # type: ignore[method-assign]
 
-    def carried_run() -> None:
+    def carried_run(_: threading.Thread) -> None:
         put_back()
         carried.call(run)
 
-    thread.run = carried_run  # type: ignore[method-assign]  # any subclass may override run: this reaches them all
+    # Any subclass may override run: this reaches them all. A method as any other, for Sentry takes it apart.
+    thread.run = MethodType(carried_run, thread)  # type: ignore[method-assign]
     try:
         start(thread)
     except BaseException:
@@ -277,6 +279,9 @@ _patches = (
     # From Python 3.12 on there are tasks that begin at once, which LangGraph for one makes without asking the loop.
     *(ReplacedMethod(asyncio, name, _create_task_around) for name in ("eager_task_factory",) if hasattr(asyncio, name)),
 )
+_timers = ReplacedMethod(threading.Timer, "start", _start_around)
+"""OpenTelemetry gives timers a ``start`` of their own, which goes by the one of threads that there was before."""
+
 _thread_pools = ThreadPools(_as_job)
 _lock = threading.Lock()
 
@@ -292,6 +297,8 @@ def install() -> None:
     with _lock:
         for patch in _patches:
             patch.install()
+        if "start" in vars(threading.Timer):
+            _timers.install()
         _thread_pools.install()
 
 
@@ -300,4 +307,5 @@ def uninstall() -> None:
     with _lock:
         for patch in _patches:
             patch.uninstall()
+        _timers.uninstall()
         _thread_pools.uninstall()

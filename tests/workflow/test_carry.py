@@ -357,6 +357,32 @@ class TestInstalling:
         uninstall()
         assert threading.Thread.__dict__["start"] is START
 
+    def test_a_tool_below_it_that_takes_run_apart(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As Sentry does: it calls the function of the method ``run`` with the thread."""
+        uninstall()
+
+        def start(self: threading.Thread) -> None:
+            body = getattr(self.run, "__func__", self.run)
+            self.run = lambda: body(threading.current_thread())  # type: ignore[method-assign]
+            START(self)
+
+        monkeypatch.setattr(threading.Thread, "start", start)
+        install()
+        assert in_thread(current_run) is run
+        uninstall()
+        assert threading.Thread.start is start
+        monkeypatch.undo()
+
+    def test_a_tool_that_gave_timers_a_start_of_their_own(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As OpenTelemetry does: it goes by the ``start`` of threads that there was before ours."""
+        uninstall()
+        monkeypatch.setattr(threading.Timer, "start", lambda self: START(self), raising=False)
+        theirs = threading.Timer.start
+        install()
+        assert in_thread(current_run, lambda target: threading.Timer(0.0, target)) is run
+        uninstall()
+        assert threading.Timer.start is theirs
+
 
 class TestCarry:
     """A function bound by hand reaches threads that existed before the run."""
