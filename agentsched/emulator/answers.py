@@ -10,7 +10,8 @@ from typing import Literal
 from agentsched.emulator.calls import Call
 from agentsched.emulator.config import Lengths
 from agentsched.emulator.example import minimal_instance
-from agentsched.emulator.words import BYTES_PER_TOKEN, count_tokens, draw_length, words
+from agentsched.emulator.token_ids import ids_of, pieces, texts_of
+from agentsched.emulator.words import count_tokens, draw_length, words
 
 __all__ = ["Answer", "FinishReason", "compose"]
 
@@ -26,12 +27,14 @@ class Answer:
         finish_reason: why it ends.
         tool_name: the function called; None for text.
         call_id: the id of the tool call.
+        ids: those of the tokens, where they are asked for or the prompt was given by ids.
     """
 
     tokens: tuple[str, ...]
     finish_reason: FinishReason
     tool_name: str | None = None
     call_id: str = ""
+    ids: tuple[int, ...] = ()
 
     @property
     def text(self) -> str:
@@ -54,26 +57,58 @@ def compose(call: Call, lengths: Lengths, *, room_tokens: int) -> Answer:
         reason: FinishReason = "tool_calls" if len(tokens) <= limit else "length"
         call_id = "call_" + blake2b(identity, digest_size=12).hexdigest()
         return Answer(tuple(tokens[:limit]), reason, call.tool.name, call_id)
-    tokens = _json_tokens(call) if call.schema is not None else _text_tokens(call, lengths, identity)
+    ids: list[int] = []
+    if call.tells_ids or call.ids:
+        tokens, ids = _tokens_with_ids(call, lengths, identity)
+    else:
+        tokens = _json_tokens(call) if call.schema is not None else _text_tokens(call, lengths, identity)
     tokens = _stopped(tokens, call.stop)
-    return Answer(tuple(tokens[:limit]), "stop" if len(tokens) <= limit else "length")
+    reason = "stop" if len(tokens) <= limit else "length"
+    return Answer(tuple(tokens[:limit]), reason, ids=tuple(ids[: min(len(tokens), limit)]))
 
 
 def _text_tokens(call: Call, lengths: Lengths, identity: bytes) -> list[str]:
-    total = call.wanted_tokens
-    if total is None:
-        total = draw_length(identity, lengths.median_tokens, lengths.sigma, lengths.min_tokens, lengths.max_tokens)
+    total = _length(call, lengths, identity)
     tokens = _pieces(call.say)
     if len(tokens) < total:
         tokens += words(identity, total - len(tokens), start=not tokens)
     if not call.partial:
         return tokens
     rest = _rest(tokens, call.partial)
-    if rest is not None:
-        return rest
-    # Somebody else began this answer: go on with words that depend on its beginning, up to the same length.
-    left = max(1, total - count_tokens(call.partial))
-    return words(blake2b(call.partial.encode(), key=identity).digest(), left, start=False)
+    return _foreign(call, total - count_tokens(call.partial), identity) if rest is None else rest
+
+
+def _tokens_with_ids(call: Call, lengths: Lengths, identity: bytes) -> tuple[list[str], list[int]]:
+    """The same where tokens go by their ids, which tell exactly where a partial answer ends."""
+    total, known = _length(call, lengths, identity), call.partial_tokens
+    tokens = pieces(call.say)
+    tokens += [word.encode() for word in words(identity, max(0, total - len(tokens)), start=not tokens)]
+    ids = ids_of(tokens, said=True)
+    if tuple(ids[:known]) != call.ids[len(call.ids) - known :]:
+        texts = _foreign(call, total - known, identity)
+        return texts, ids_of((text.encode() for text in texts), said=True)
+    texts = texts_of(tokens)
+    if not _whole(tokens[:known]):  # servers of today then say all of it once more, as soon as the character is whole
+        again = next((k for k in range(known, len(texts)) if texts[k]), None)
+        if again is not None:
+            texts[again] = call.prompt + "".join(texts[: again + 1])
+    return texts[known:] or [""], ids[known:] or ids_of([b""], said=True)
+
+
+def _whole(tokens: list[bytes]) -> bool:
+    """Whether these tokens end with a whole character."""
+    return not tokens or bool(texts_of(tokens)[-1])
+
+
+def _length(call: Call, lengths: Lengths, identity: bytes) -> int:
+    if call.wanted_tokens is not None:
+        return call.wanted_tokens
+    return draw_length(identity, lengths.median_tokens, lengths.sigma, lengths.min_tokens, lengths.max_tokens)
+
+
+def _foreign(call: Call, left: int, identity: bytes) -> list[str]:
+    """Somebody else began this answer: words that depend on its beginning, up to the same length."""
+    return words(blake2b(call.partial.encode(), key=identity).digest(), max(1, left), start=False)
 
 
 def _json_tokens(call: Call) -> list[str]:
@@ -89,14 +124,14 @@ def _rest(tokens: list[str], partial: str) -> list[str] | None:
     if not text.startswith(partial):
         return None
     for index, token in enumerate(tokens):
-        if left < len(token):
+        if left < max(1, len(token)):
             return [token[left:], *tokens[index + 1 :]]
         left -= len(token)
     return [""]  # complete already: one empty token says so
 
 
 def _pieces(text: str) -> list[str]:
-    return [text[start : start + BYTES_PER_TOKEN] for start in range(0, len(text), BYTES_PER_TOKEN)]
+    return texts_of(pieces(text))
 
 
 def _stopped(tokens: list[str], stops: tuple[str, ...]) -> list[str]:

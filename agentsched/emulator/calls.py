@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from agentsched.emulator.apierror import ApiError, bad_request
+from agentsched.emulator.token_ids import generated, is_id, text_of
 from agentsched.emulator.words import count_tokens, identity_of
 
 __all__ = ["LENGTH_HEADER", "Api", "Call", "Tool", "read_chat", "read_completion", "read_responses"]
@@ -21,7 +22,7 @@ Api = Literal["chat", "completions", "responses"]
 _LENGTH_MARK = re.compile(r"\[\[out=(\d{1,7})\]\]")
 _TOOL_MARK = re.compile(r"\[\[tool(?:=([A-Za-z0-9_-]+))?\]\]")
 _SAY_MARK = re.compile(r"\[\[say=(.*?)\]\]", re.DOTALL)
-_VLLM_ONLY = ("priority", "continue_final_message", "add_generation_prompt")
+_VLLM_ONLY = ("priority", "continue_final_message", "add_generation_prompt", "return_token_ids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,10 @@ class Call:
         model: the requested model name.
         prompt: the whole prompt as one text, the partial answer not included.
         partial: the beginning of the answer that is to be continued.
+        ids: the tokens of the prompt, where it was given by their ids; the last ``partial_tokens`` of them are the
+            beginning of the answer.
+        partial_tokens: see ``ids``.
+        tells_ids: whether the answer tells the ids of its tokens; None: the server does not know such a thing.
         stream: whether to stream.
         include_usage: whether a stream ends with the usage.
         max_tokens: the most output tokens; None is no limit but the context.
@@ -58,6 +63,9 @@ class Call:
     model: str
     prompt: str
     partial: str = ""
+    ids: tuple[int, ...] = ()
+    partial_tokens: int = 0
+    tells_ids: bool | None = None
     stream: bool = False
     include_usage: bool = False
     max_tokens: int | None = None
@@ -78,7 +86,7 @@ class Call:
     @property
     def prompt_tokens(self) -> int:
         """Prompt length in tokens, the partial answer included."""
-        return max(1, count_tokens(self.prompt + self.partial))
+        return len(self.ids) or max(1, count_tokens(self.prompt + self.partial))
 
 
 def read_chat(body: Mapping[str, Any], headers: Mapping[str, str], *, kind: str) -> Call:
@@ -120,17 +128,33 @@ def read_completion(body: Mapping[str, Any], headers: Mapping[str, str], *, kind
     Raises:
         ApiError: it is not one.
     """
-    prompt = body.get("prompt")
-    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str):
+    prompt, said = body.get("prompt"), 0
+    ids: tuple[int, ...] = ()
+    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], (str, list)):
         prompt = prompt[0]
+    if isinstance(prompt, list) and prompt:
+        ids = _ids(prompt)
+        said = generated(ids)
+        prompt = text_of(ids[: len(ids) - said])
     if not isinstance(prompt, str):
-        raise bad_request("prompt must be a text (or a list with one)", "prompt")
+        raise bad_request("prompt must be a text or a list of token ids (or a list with one of these)", "prompt")
     return Call(
         api="completions",
         prompt=prompt,
+        partial=text_of(ids[len(ids) - said :]),
+        ids=ids,
+        partial_tokens=said,
+        tells_ids=bool(body.get("return_token_ids")) if kind == "vllm" else None,
         max_tokens=_whole(body.get("max_tokens", 16), "max_tokens", low=1),
         **_shared(body, headers, prompt=prompt, kind=kind),
     )
+
+
+def _ids(prompt: Sequence[Any]) -> tuple[int, ...]:
+    wrong = next((token_id for token_id in prompt if not is_id(token_id)), None)
+    if wrong is not None:
+        raise bad_request(f"{wrong!r} in the prompt is not the id of a token", "prompt")
+    return tuple(prompt)
 
 
 def read_responses(body: Mapping[str, Any], headers: Mapping[str, str], *, kind: str) -> Call:

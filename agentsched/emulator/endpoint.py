@@ -23,6 +23,7 @@ from agentsched.emulator.driver import Driver
 from agentsched.emulator.faults import FAULT_HEADER, Fault, FaultBoard, parse_fault_header
 from agentsched.emulator.metrics import metrics_text
 from agentsched.emulator.sinks import StreamSink, WholeSink
+from agentsched.emulator.token_ids import cached_bytes
 from agentsched.emulator.wire import ChatWire, CompletionWire, Wire
 from agentsched.emulator.wire_responses import ResponsesWire
 from agentsched.emulator.words import BYTES_PER_TOKEN
@@ -226,8 +227,10 @@ class EndpointServer:
         if isinstance(profile, HostedProfile):
             return Request(request_id, call.prompt_tokens, len(answer.tokens), call.priority)
         block_bytes = profile.block_tokens * BYTES_PER_TOKEN
-        prompt = (call.prompt + call.partial).encode()
-        chain = block_chain(prompt + answer.text.encode(), block_bytes)
+        prompt, said = (call.prompt + call.partial).encode(), answer.text.encode()
+        if call.ids:
+            prompt, said = cached_bytes(call.ids), cached_bytes(answer.ids)
+        chain = block_chain(prompt + said, block_bytes)
         full = len(prompt) // block_bytes
         return Request(request_id, call.prompt_tokens, len(answer.tokens), call.priority, chain[:full], chain[full:])
 

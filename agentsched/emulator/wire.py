@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from agentsched.emulator.answers import Answer
 from agentsched.emulator.calls import Call
+from agentsched.emulator.token_ids import ids_of, pieces
 
 __all__ = ["ChatWire", "CompletionWire", "Usage", "Wire", "event"]
 
@@ -131,10 +132,16 @@ class CompletionWire:
         self._call = call
         self._answer = answer
         self._head = {"id": request_id, "object": "text_completion", "created": created, "model": call.model}
-        self.token = _Spliced(self._chunk(_MARK, None), answer.tokens)
+        self._spliced = _Spliced(self._chunk(_MARK, None), answer.tokens)
 
     def opening(self) -> bytes:
         return b""
+
+    def token(self, index: int) -> bytes:
+        if not self._call.tells_ids:
+            return self._spliced(index)
+        chunk = self._chunk(self._answer.tokens[index], None, self._answer.ids[index : index + 1], opens=index == 0)
+        return event(chunk)
 
     def closing(self, usage: Usage) -> bytes:
         last = event(self._chunk("", self._answer.finish_reason))
@@ -143,9 +150,15 @@ class CompletionWire:
         return last + b"data: [DONE]\n\n"
 
     def whole(self, usage: Usage) -> bytes:
-        body = {**self._chunk(self._answer.text, self._answer.finish_reason), "usage": usage.chat()}
-        return json.dumps(body, separators=(",", ":")).encode()
+        chunk = self._chunk(self._answer.text, self._answer.finish_reason, self._answer.ids, opens=True)
+        return json.dumps({**chunk, "usage": usage.chat()}, separators=(",", ":")).encode()
 
-    def _chunk(self, text: str, finish_reason: str | None) -> dict[str, Any]:
-        choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish_reason}
+    def _chunk(
+        self, text: str, finish_reason: str | None, ids: tuple[int, ...] = (), *, opens: bool = False
+    ) -> dict[str, Any]:
+        choice: dict[str, Any] = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish_reason}
+        call = self._call
+        if call.tells_ids is not None:  # who knows of ids says so in every choice
+            choice["prompt_token_ids"] = (call.ids or ids_of(pieces(call.prompt))) if call.tells_ids and opens else None
+            choice["token_ids"] = ids if call.tells_ids else None
         return {**self._head, "choices": [choice]}
