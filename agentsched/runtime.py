@@ -28,6 +28,7 @@ from agentsched.forecast.length import EmpiricalLengths, Scope
 from agentsched.forecast.quality import EmpiricalQualities
 from agentsched.forecast.relearning import Relearned
 from agentsched.forecast.remainder import WHOLE_RUN, EmpiricalRemainders
+from agentsched.forking import in_forked_child
 from agentsched.policy.table import make_policy
 from agentsched.scheduler.events import ForecastsReplaced, RunEnded, RunStarted
 from agentsched.scheduler.scheduler import Scheduler
@@ -351,5 +352,5 @@ def _after_fork() -> None:
         runtime.begin_anew()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+in_forked_child(_after_fork)
 atexit.register(shutdown)

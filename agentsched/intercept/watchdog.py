@@ -2,11 +2,11 @@
 
 import heapq
 import itertools
-import os
 import threading
 from collections.abc import Callable
 
 from agentsched.clock import monotonic
+from agentsched.forking import in_forked_child
 from agentsched.workflow.frame import detached
 
 __all__ = ["Alarm", "set_alarm"]
@@ -71,7 +71,7 @@ def _start_afresh() -> None:
     _watchdog = _Watchdog()
 
 
-os.register_at_fork(after_in_child=_start_afresh)
+in_forked_child(_start_afresh)
 
 
 def set_alarm(at: float, act: Callable[[], None]) -> Alarm:

@@ -1,6 +1,5 @@
 """The store of several processes on one machine: a SQLite file, which they write in turn and read at any time (WAL)."""
 
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from agentsched import clock
 from agentsched.core.shared import Posting
 from agentsched.errors import StateUnavailable
+from agentsched.forking import around_forks
 
 __all__ = ["SqliteStore", "unforked"]
 
@@ -50,9 +50,7 @@ def unforked() -> Iterator[None]:
         yield
 
 
-os.register_at_fork(
-    before=lambda: _no_fork.acquire(), after_in_parent=lambda: _no_fork.release(), after_in_child=_in_child
-)
+around_forks(lambda: _no_fork.acquire(), lambda: _no_fork.release(), _in_child)
 
 
 class SqliteStore:

@@ -9,6 +9,7 @@ from weakref import WeakSet
 
 from agentsched import clock
 from agentsched.errors import ConfigError
+from agentsched.forking import in_forked_child
 from agentsched.telemetry.encoding import LogEncoder
 from agentsched.telemetry.rotation import AppendFile
 from agentsched.telemetry.writer import LogWriter
@@ -135,5 +136,4 @@ def _renew_all() -> None:
 
 
 atexit.register(_finish_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
+in_forked_child(_renew_all)
