@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from agentsched.api import feedback as feedback
     from agentsched.api import hint as hint
     from agentsched.api import instrument as instrument
+    from agentsched.api import optional as optional
     from agentsched.api import propagate as propagate
     from agentsched.api import propagate_env as propagate_env
     from agentsched.api import step as step
@@ -57,8 +58,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "api": (
-        "attach best_so_far carry check configure current deadline feedback hint instrument propagate "
-        "propagate_env step uninstrument workflow"
+        "attach best_so_far carry check configure current deadline feedback hint instrument optional "
+        "propagate propagate_env step uninstrument workflow"
     ),
     "asgi": "AgentschedMiddleware",
     "core.endpoint": "Endpoint Group Pool Price Profile",

@@ -7,7 +7,7 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from agentsched.core.duration import Duration, parse_duration
 from agentsched.core.endpoint import Pool
@@ -21,6 +21,7 @@ from agentsched.workflow.frame import FrameChange, current_frame
 from agentsched.workflow.hints import merged_hints
 from agentsched.workflow.inner import InnerScope
 from agentsched.workflow.lifetime import InnerLifetime, RunLifetime, raise_alone
+from agentsched.workflow.optional import OptionalLifetime, OptionalStep
 from agentsched.workflow.scope import (
     Run,
     RunKeeper,
@@ -46,6 +47,7 @@ __all__ = [
     "feedback",
     "hint",
     "instrument",
+    "optional",
     "propagate",
     "propagate_env",
     "step",
@@ -143,7 +145,7 @@ def _decorated(fn: Callable[P, R], slo: SLO | None, name: str | None, pool: Pool
     if inspect.isclass(fn) or not callable(fn):
         raise ConfigError("not a function", field="workflow", given=fn, allowed="a function of any kind")
     title = name or _name_of(fn)
-    return wrap_function(fn, lambda: _begin_run(title, slo, pool=pool))
+    return wrap_function(fn, lambda *_, **__: _begin_run(title, slo, pool=pool))
 
 
 def _name_of(fn: Callable[..., object]) -> str:
@@ -279,21 +281,89 @@ def best_so_far(value: object) -> None:
         run.keep_best(value)
 
 
-def step(name: str) -> FrameChange:
+@overload
+def step(name: str, *, optional: Literal[False] = False) -> FrameChange: ...
+
+
+@overload
+def step(name: str, *, optional: Literal[True]) -> OptionalStep: ...
+
+
+def step(name: str, *, optional: bool = False) -> FrameChange | OptionalStep:
     """Name the step that the following model calls belong to: ``with ags.step("plan"):`` or just ``ags.step("plan")``.
 
     Steps key what is learned, and what an SLO reserves time for. As a plain call it holds for the rest of the current
     context: to the end of the workflow function, or to the next `step`. A name given here wins over the one that a
     framework adapter sees.
 
+    Args:
+        name: the step's name.
+        optional: whether the block may be left at its first model call, before anything is sent, if the run would
+            likely be late with it and in time without (``docs/rectify.md``). It takes a ``with`` or ``async with``
+            block, which then ends there, whatever a framework makes of the `StepSkipped` that its calls raise;
+            ``skipped`` of the block tells. See also `optional`.
+
     Raises:
         ConfigError: the name is empty or no text.
     """
+    if optional:
+        return OptionalStep(name)
     entered = name_step(name)
     run = current_run()
     if run is not None:
         run.begin_step(name, run.clock())
     return entered
+
+
+@overload
+def optional(fn: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+@overload
+def optional(*, default: object = None, name: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+
+def optional(
+    fn: Callable[P, R] | None = None, /, *, default: object = None, name: str | None = None
+) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make each call of a function an optional step: it returns ``default`` where the step is left out.
+
+    That is decided at its first model call, before anything is sent: see `step`. Functions, coroutine functions,
+    generator functions (which end there) and async generator functions keep their kind. The node of a graph is such
+    a function: one that returns None, or an empty update, leaves the state as it is.
+
+    Args:
+        fn: the function, where nothing else is said.
+        default: what is returned instead; if it can be called, it is, with the arguments of the call.
+        name: the step's name; None: the function's.
+
+    Raises:
+        ConfigError: what is decorated is no function, or the name is empty or no text.
+
+    Example:
+        >>> import agentsched as ags
+        >>> @ags.optional(default=lambda draft: draft)
+        ... def improved(draft: str) -> str:
+        ...     return draft.title()
+        >>> improved("why not")
+        'Why Not'
+    """
+    if fn is not None:
+        return _made_optional(fn, None, None)
+    return functools.partial(_made_optional, default=default, name=name)
+
+
+def _made_optional(fn: Callable[P, R], default: object, name: str | None) -> Callable[P, R]:
+    if isinstance(fn, (staticmethod, classmethod)):
+        return cast(Callable[P, R], type(fn)(_made_optional(fn.__func__, default, name)))
+    if inspect.isclass(fn) or not callable(fn):
+        raise ConfigError("not a function", field="optional", given=fn, allowed="a function of any kind")
+    title = OptionalStep(_name_of(fn) if name is None else name).name
+
+    def start(*args: P.args, **kwargs: P.kwargs) -> OptionalLifetime:
+        return OptionalLifetime(title, lambda: default(*args, **kwargs) if callable(default) else default)
+
+    return wrap_function(fn, start)
 
 
 def hint(

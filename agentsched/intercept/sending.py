@@ -10,7 +10,7 @@ from agentsched.core.call import ModelCall
 from agentsched.endpoints.continuation import ways_of
 from agentsched.endpoints.exchange import Exchange, Reply
 from agentsched.endpoints.upgrade import may_upgrade
-from agentsched.errors import AgentschedError, DeadlineExceeded
+from agentsched.errors import AgentschedError, DeadlineExceeded, StepSkipped
 from agentsched.forecast.features import packed_features
 from agentsched.intercept.answering import Watcher, respond
 from agentsched.intercept.callers import reader_of
@@ -24,6 +24,7 @@ from agentsched.intercept.transports import is_custom_transport
 from agentsched.intercept.wrapping_up import tokens_in, wrapped_up
 from agentsched.workflow.frame import current_frame
 from agentsched.workflow.lineage import lineage_of
+from agentsched.workflow.optional import leave_out, left_visit, open_visits, pass_visits
 from agentsched.workflow.scope import Run, abandoned_run, current_run, effective_deadline
 from agentsched.workflow.shortage import short_of_time
 from agentsched.workflow.steps import current_step
@@ -57,14 +58,15 @@ class Scheduled(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where a call stands in its run: number, step, instant of arrival, instant by which it must be answered, and
-    whether by now a lesser answer in time is preferred to a better one that is late."""
+    """Where a call stands in its run: number, step, instant of arrival, instant by which it must be answered,
+    whether by now a lesser answer in time is preferred to a better one that is late, and the optional steps around."""
 
     number: int
     step: str
     now: float
     deadline_at: float | None
     degraded: bool
+    visits: tuple[str, ...]
 
 
 async def send(
@@ -185,19 +187,27 @@ def _plan(site: Site) -> "Scheduled | Bounded | httpx2.Response | None":
     run = site.run
     if run.ended_early:
         return site.refuse_abandoned()
+    left = left_visit()
+    if left is not None:
+        return site.fail(left)
     now = run.clock()
     about = describe(exchange)
     step = current_step(run) or step_name(about)
     deadline_at = effective_deadline(run, step, now)
-    if deadline_at is not None and deadline_at <= now:
+    visits, late = open_visits(run), deadline_at is not None and deadline_at <= now
+    if late and not (visits and (run.limit_at is None or now < run.limit_at)):
         return site.fail(site.late())
     runtime = cast("Runtime | None", run.runtime)
     model = model_of(site.request, exchange.body)
     short = run.slo.on_late in _ACTS_BEFORE and short_of_time(run, now)
-    place = _Place(run.next_call_index(), step, now, deadline_at, short and run.slo.on_late == "degrade")
+    place = _Place(run.next_call_index(), step, now, deadline_at, short and run.slo.on_late == "degrade", visits)
     run.open_call(place.number, step, now)
     home = homes_of(runtime).find(about.continues) if runtime is not None and about.continues else None
     if runtime is None or model is None or not _may_schedule(site, runtime, model, about, home):
+        if late:
+            run.close_call(place.number)
+            return site.fail(site.late())
+        pass_visits()
         return Bounded(site, deadline_at, step, place.number)
     if short and run.slo.on_late == "wrap_up" and deadline_at is not None:
         exchange = wrapped_up(exchange, tokens_in(deadline_at - now, *runtime.fastest(model)))
@@ -265,6 +275,7 @@ def _call(
         features=packed_features(about.last_text),
         upgradable=may_upgrade(exchange),
         continuable=ways_of(exchange),
+        optional=place.visits,
     )
 
 
@@ -291,6 +302,8 @@ def _respond(plan: Scheduled, reply: Reply | AgentschedError, watcher: Watcher, 
     if isinstance(reply, DeadlineExceeded):
         run = plan.site.run
         reply = run.remember_error(run.clock(), reply.given_up) if reply.given_up else plan.site.late()
+    if isinstance(reply, StepSkipped):
+        leave_out(reply, plan.site.run)
     if isinstance(reply, AgentschedError):
         watcher.ended(False)
         return plan.site.fail(reply)

@@ -179,7 +179,7 @@ def _in_place(original: Callable[..., Any], place: Callable[..., NamedPlace]) ->
 
         async def generator(*args: Any, **options: Any) -> AsyncGenerator[Any, None]:
             inside = place(*args, **options)
-            async with aclosing(async_generator_driver(original, lambda: inside)(*args, **options)) as items:
+            async with aclosing(async_generator_driver(original, lambda *_, **__: inside)(*args, **options)) as items:
                 async for item in items:
                     yield item
 

@@ -118,7 +118,7 @@ def carry(fn: Callable[P, R]) -> Callable[P, R]:
     See ``agentsched.carry``.
     """
     carried = capture()
-    return fn if carried is None else wrap_function(fn, carried.lifetime)
+    return fn if carried is None else wrap_function(fn, lambda *_, **__: carried.lifetime())
 
 
 class _CarriedLifetime:

@@ -116,16 +116,18 @@ def _close(life: Lifetime, body: Generator[Item, Sent, T]) -> None:
 
 
 def async_generator_driver(
-    make: Callable[P, AsyncGenerator[Item, Sent]], start: Callable[[], Lifetime]
+    make: Callable[P, AsyncGenerator[Item, Sent]], start: Callable[P, Lifetime]
 ) -> Callable[P, AsyncGenerator[Item, Sent]]:
     """The async generator function that iterates over what ``make`` returns, inside the scope that ``start`` opens.
+
+    Both get what that function gets.
 
     Each step of the body is cancelled at the scope's end; the consumer, between two items, is not.
     """
 
     async def driver(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Item, Sent]:
         body = make(*args, **kwargs)
-        life = start()
+        life = start(*args, **kwargs)
         move: Callable[[], Awaitable[Item]] = partial(_first_step, body)
         yielded = False
         while True:

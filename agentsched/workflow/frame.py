@@ -24,6 +24,7 @@ class Frame(NamedTuple):
         hints: what the user said about the calls to come.
         strand: the `lineage.Strand` of the executing code, or None in that in which the run began.
         asked: the last call of this line of execution, as `lineage` notes it, or None.
+        optional: the innermost `optional.Visit` of an optional step in force, or None.
     """
 
     run: object | None = None
@@ -33,6 +34,7 @@ class Frame(NamedTuple):
     hints: Hints = NO_HINTS
     strand: object | None = None
     asked: object | None = None
+    optional: object | None = None
 
 
 OUTSIDE = Frame()

@@ -46,7 +46,8 @@ class RunLifetime:
         """Prepare the frame of ``run``, in ``step`` if that is known already."""
         self.run = run
         before = current_frame()
-        self._frame = Frame(run=run, inner=before.inner, step=step, hints=before.hints.for_another_run())
+        hints = before.hints.for_another_run()
+        self._frame = Frame(run=run, inner=before.inner, step=step, hints=hints, optional=before.optional)
         self._token: Token[Frame]
 
     def resume(self) -> None:

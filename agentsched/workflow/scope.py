@@ -96,7 +96,9 @@ class Run:
         "_lock",
         "_on_release",
         "_open",
+        "_skipped",
         "_spent_s",
+        "_visits",
         "clock",
         "deadline",
         "decisions",
@@ -157,7 +159,8 @@ class Run:
         self.decisions: deque[Decision] = deque(maxlen=MAX_DECISIONS)
         # Reentrant: an answer that was forgotten is closed by the garbage collector, which may run anywhere.
         self._lock = threading.RLock()
-        self._calls = self._calls_at_error = self._holds = 0
+        self._calls = self._calls_at_error = self._holds = self._visits = 0
+        self._skipped: list[str] = []
         self._begun: dict[str, float] = {}
         self._last_step: str | None = None
         self._spent_s: dict[str, float] = {}
@@ -241,6 +244,22 @@ class Run:
             index = self._calls
             self._calls += 1
         return index
+
+    def next_visit(self) -> int:
+        """Number of the visit of an optional step that begins now, from 0; from any thread."""
+        with self._lock:
+            number = self._visits
+            self._visits += 1
+        return number
+
+    def leave_out(self, step: str) -> None:
+        """Note that an optional step was left out; from any thread."""
+        self._skipped.append(step)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The optional steps that were left out so far, each as often as it was, in order."""
+        return tuple(self._skipped)
 
     def begin_step(self, step: str, now: float) -> None:
         """Note that ``step`` has been reached: time reserved for it is no longer kept from the other steps."""

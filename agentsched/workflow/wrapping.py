@@ -16,12 +16,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def wrap_function(fn: Callable[P, R], start: Callable[[], BodyLifetime]) -> Callable[P, R]:
+def wrap_function(fn: Callable[P, R], start: Callable[P, BodyLifetime]) -> Callable[P, R]:
     """The function ``fn``, each call of it inside a scope of its own; of the same kind, name and signature.
 
     Args:
         fn: a function, coroutine function, generator function or async generator function.
-        start: opens the scope of one call: when the body starts, not when its coroutine or generator is made.
+        start: opens the scope of one call, and gets what that gets: when the body starts, not when its coroutine or
+            generator is made.
     """
     wrapped: Callable[..., object]
     if inspect.isasyncgenfunction(fn):
@@ -35,9 +36,9 @@ def wrap_function(fn: Callable[P, R], start: Callable[[], BodyLifetime]) -> Call
     return cast(Callable[P, R], functools.wraps(fn)(wrapped))
 
 
-def _around_call(fn: Callable[P, R], start: Callable[[], BodyLifetime]) -> Callable[P, R]:
+def _around_call(fn: Callable[P, R], start: Callable[P, BodyLifetime]) -> Callable[P, R]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        life = start()
+        life = start(*args, **kwargs)
         life.resume()
         try:
             value = fn(*args, **kwargs)
@@ -54,12 +55,12 @@ def _around_call(fn: Callable[P, R], start: Callable[[], BodyLifetime]) -> Calla
 
 
 def _around_coroutine(
-    fn: Callable[P, Coroutine[object, object, R]], start: Callable[[], BodyLifetime]
+    fn: Callable[P, Coroutine[object, object, R]], start: Callable[P, BodyLifetime]
 ) -> Callable[P, Coroutine[object, object, R]]:
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         body = fn(*args, **kwargs)
         try:
-            life = start()
+            life = start(*args, **kwargs)
         except BaseException:
             body.close()
             raise
@@ -69,11 +70,11 @@ def _around_coroutine(
 
 
 def _around_generator(
-    fn: Callable[P, Generator[object, object, R]], start: Callable[[], BodyLifetime]
+    fn: Callable[P, Generator[object, object, R]], start: Callable[P, BodyLifetime]
 ) -> Callable[P, Generator[object, object, R]]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Generator[object, object, R]:
         body = fn(*args, **kwargs)
-        return (yield from drive_generator(start(), body))
+        return (yield from drive_generator(start(*args, **kwargs), body))
 
     return wrapper
 
