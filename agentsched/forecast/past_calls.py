@@ -10,7 +10,8 @@ redistribution to the right after Efron 1967).
 import math
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +96,7 @@ class PastCalls:
         longest: calls of the longest run.
         most_calls: the length at which runs of this workflow are stopped; inf: none is known.
         learned: how the index is made; None: there is none.
+        left: optional step -> a table like this one of what followed the step, a row for each of its first calls.
     """
 
     codes: Mapping[str, int]
@@ -109,6 +111,7 @@ class PastCalls:
     longest: float
     most_calls: float
     learned: Index | None
+    left: "Mapping[str, PastCalls]" = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         for name in ("step", "position", "index", "work", "whole"):

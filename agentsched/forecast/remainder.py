@@ -71,6 +71,27 @@ class EmpiricalRemainders:
             np.minimum(futures[2], max(0.0, past.most_calls - len(history.steps)), out=futures[2])
         return RemainderForecast(*futures)
 
+    def after_leaving(self, call: ModelCall, history: RunHistory, step: str) -> RemainderForecast | None:
+        """What follows if this optional step is left out, of which the call is the first; None: nothing is known.
+
+        What the user said goes before: the calls that are to come are then taken to be none of the step's.
+        """
+        past = self.workflows.get(call.workflow)
+        if call.remaining_calls is not None:
+            return _as_hinted(call.remaining_calls, _per_call(past, call))
+        left = None if past is None else past.left.get(step)
+        if past is None or left is None:
+            return None
+        position = max(0, len(history.steps) - 1)
+        code = left.codes.get(call.step, -1)
+        weights = left.weights(code, position, _index(left, call, history, position, code))
+        runs = left.runs_so_far(code, position)
+        futures = _by_quantity(left.draw(weights, position, _LEVELS_IN_ORDER_32, runs, call.input_tokens))
+        offsets = self.offsets.get(call.workflow)
+        if offsets is not None:
+            futures = moved(futures, offsets, past.per_call)
+        return RemainderForecast(*futures)
+
     def futures(self, call: ModelCall, history: RunHistory) -> Array:
         """What is believed, whatever the user said and before correction, shape (4, QUANTILES)."""
         past = self.workflows.get(call.workflow)

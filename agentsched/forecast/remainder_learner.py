@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsched.core.call import ModelCall
+from agentsched.core.call import FailureKind, ModelCall
 from agentsched.core.forecast import QuantileForecast
 from agentsched.core.records import CallEnded, RunClosed
 from agentsched.core.remainder import RunHistory
@@ -89,7 +89,9 @@ class RemainderLearner:
             del self._structures[next(iter(self._structures))]
 
     def call_ended(self, record: CallEnded) -> None:
-        """One call of a run is over."""
+        """One call of a run is over; one that was left out with its step was none: its run is one of what is left."""
+        if record.status == FailureKind.SKIPPED:
+            return
         calls = self._open.setdefault(record.call.run_id, [])
         if len(calls) < _MAX_CALLS_OF_A_RUN:
             calls.append(record)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -12,6 +12,7 @@ from agentsched.core.records import CallEnded
 from agentsched.forecast.call_graph import in_order, places, work_after
 from agentsched.forecast.features import word_rows
 from agentsched.forecast.index_fit import fit_index, numbers_of
+from agentsched.forecast.leaving import Leaving, Rows, leavings_of, tables_of_leavings
 from agentsched.forecast.outlook import PRIOR_WORK_PER_CALL
 from agentsched.forecast.past_calls import Index, PastCalls
 
@@ -53,6 +54,7 @@ class PastRun:
         calls: how many calls the run made, also where fewer are kept.
         cost: mean work per call, shape (4,): output and prompt tokens, 1, seconds before the call.
         whole: whether the run came to its own end.
+        leavings: its visits of optional steps.
     """
 
     steps: tuple[str, ...]
@@ -63,6 +65,7 @@ class PastRun:
     calls: int
     cost: Array
     whole: bool
+    leavings: tuple[Leaving, ...] = ()
 
     @classmethod
     def of(cls, calls: Sequence[CallEnded], ended_at: float, whole: bool) -> "PastRun":
@@ -81,6 +84,7 @@ class PastRun:
             calls=size,
             cost=np.mean(spent, axis=0),
             whole=whole,
+            leavings=leavings_of(ordered, work, kept, whole=whole),
         )
 
 
@@ -182,11 +186,12 @@ class RunMemory:
         short = np.concatenate([np.full(len(run.steps), 0.0 if run.whole else 1.0) for run in self._runs])
         order = np.lexsort((work[:, 0], short, work[:, 2])).astype(np.intp)
         position = np.concatenate([run.numbers[:, 1] for run in self._runs])
-        return PastCalls(
+        index = np.concatenate(list(self._values))
+        table = PastCalls(
             codes=MappingProxyType(dict(self._codes)),
             step=steps[order].astype(np.float32),
             position=position[order].astype(np.float32),
-            index=np.concatenate(list(self._values))[order].astype(np.float32),
+            index=index[order].astype(np.float32),
             work=work[order].astype(np.float32),
             whole=(1.0 - short[order]).astype(np.float32) if short.any() else None,
             last_positions=self._last_positions(),
@@ -196,6 +201,11 @@ class RunMemory:
             most_calls=self._limit(),
             learned=None if self._learned is None else _padded(self._learned, len(self._codes)),
         )
+        if not any(run.leavings for run in self._runs):
+            return table
+        firsts = np.cumsum([0, *(len(run.steps) for run in self._runs)]).tolist()
+        visits = [(first, run.leavings) for first, run in zip(firsts, self._runs, strict=False)]
+        return replace(table, left=tables_of_leavings(visits, Rows(steps, position, index, prompts, short), table))
 
     def _last_positions(self) -> Mapping[int, tuple[float, ...]]:
         found: defaultdict[int, list[float]] = defaultdict(list)

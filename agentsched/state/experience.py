@@ -69,6 +69,7 @@ def packed_run(calls: Sequence[CallEnded], closed: RunClosed) -> bytes:
             record.call.max_tokens,
             round(record.call.tool_s, 4),
             b64encode(record.call.features).decode("ascii"),
+            *([list(record.call.optional)] if record.call.optional else []),
         ]
         for record in calls
     ]
@@ -96,7 +97,7 @@ def unpacked_run(packed: bytes, run_id: str) -> PastLessons:
 
 
 def _call(row: Sequence[Any], run_id: str, workflow: str) -> CallEnded:
-    step, model, index, parents, arrived, ended, status, read, written, estimated, most, tool_s, features = row
+    step, model, index, parents, arrived, ended, status, read, written, estimated, most, tool_s, features, *more = row
     place = int(index)
     call = ModelCall(
         call_id=f"{run_id}-{place}",
@@ -110,6 +111,7 @@ def _call(row: Sequence[Any], run_id: str, workflow: str) -> CallEnded:
         parents=tuple(f"{run_id}-{int(parent)}" for parent in parents),
         tool_s=float(tool_s),
         features=b64decode(features, validate=True),
+        optional=tuple(str(visit) for visit in more[0]) if more else (),
     )
     return CallEnded(
         call=call,
