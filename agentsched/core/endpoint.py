@@ -10,8 +10,10 @@ from agentsched.errors import ConfigError
 
 __all__ = ["CAPABILITIES", "CONTINUATIONS", "Endpoint", "Group", "Pool", "Price", "Profile"]
 
-CAPABILITIES = frozenset({"stream", "tools", "json_schema", "vision", "logprobs", "responses", "completions", "n"})
-"""What a request can need of an endpoint (`ModelCall.needs`) and an endpoint can declare."""
+CAPABILITIES = frozenset(
+    {"stream", "tools", "json_schema", "vision", "logprobs", "responses", "completions", "n", "token_ids"}
+)
+"""What an endpoint can declare; all but ``token_ids`` may be what a request needs of it (`ModelCall.needs`)."""
 
 CONTINUATIONS = frozenset({"auto", "none", "continue_final_message", "assistant", "prefix", "partial"})
 """How an endpoint is asked to go on with an unfinished message (`Endpoint.continuation`)."""
@@ -25,6 +27,8 @@ _CONTINUATION_OF_KIND = {
 _PRINTABLE = re.compile(r"[!-~]*")
 
 _DEFAULT_CAPABILITIES = frozenset({"stream", "tools", "json_schema", "logprobs", "completions", "n"})
+_TOKEN_IDS = frozenset({"token_ids"})
+_CAPABILITIES_OF_KIND = {"vllm": _DEFAULT_CAPABILITIES | _TOKEN_IDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +92,13 @@ class Endpoint:
         tags: free words, e.g. ``("eu", "gpu")``.
         metrics_url: where its Prometheus text is, if it may be scraped.
         context_tokens: prompt plus output at most; None: unknown, not checked.
-        capabilities: subset of `CAPABILITIES`; None: everything but vision and responses.
+        capabilities: subset of `CAPABILITIES`; None: everything but vision and responses, and ``token_ids`` (text
+            completions tell the ids of their tokens if asked, and go on from ids) where it is vLLM.
         api_version: Azure's query parameter.
         priority: whether its server orders calls by a priority that they carry, in the way of its kind.
         continuation: how it is asked to go on with an unfinished message: ``continue_final_message`` (vLLM, SGLang), a
             trailing ``assistant`` message (llama.cpp), one marked ``prefix`` (DeepSeek, Mistral) or ``partial`` (Qwen's
-            cloud), ``none`` if it cannot, ``auto``: as its kind does.
+            cloud), ``none`` if it cannot (nor from token ids), ``auto``: as its kind does.
     """
 
     name: str
@@ -147,9 +152,15 @@ class Endpoint:
         """How it is asked to go on with an unfinished message; ``none``: it cannot."""
         return _CONTINUATION_OF_KIND.get(self.kind, "none") if self.continuation == "auto" else self.continuation
 
+    @property
+    def takes_token_ids(self) -> bool:
+        """Whether it is asked for the ids of a text completion's tokens, and may go on with one from its ids."""
+        return self.continuation != "none" and self.can(_TOKEN_IDS)
+
     def can(self, needs: frozenset[str]) -> bool:
         """Whether this endpoint has every capability in ``needs``."""
-        return needs <= (_DEFAULT_CAPABILITIES if self.capabilities is None else self.capabilities)
+        able = self.capabilities
+        return needs <= (_CAPABILITIES_OF_KIND.get(self.kind, _DEFAULT_CAPABILITIES) if able is None else able)
 
 
 def _check_url(text: str, where: str) -> None:

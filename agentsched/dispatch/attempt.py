@@ -258,7 +258,7 @@ class LiveAttempt:
         self._characters += chunk.characters
         self._tokens = max(self._tokens + 1, self._characters // _CHARACTERS_PER_TOKEN)
         if self.splice is not None:
-            self.splice.count(self._tokens)
+            self._tokens = self.splice.count(self._tokens)
         now = self._token_at = clock.monotonic()
         if now - self._reported_at >= _REPORT_EVERY_S or self._handed is not self._reported_handed:
             self._report(now)

@@ -13,17 +13,18 @@ from asyncio_throttle.throttler import Throttler
 from yarl import URL
 
 from agentsched import clock
-from agentsched.core.call import FailureKind, ModelCall
+from agentsched.core.call import FailureKind, ModelCall, Way
 from agentsched.core.endpoint import Endpoint
 from agentsched.dispatch.attempt import LiveAttempt
 from agentsched.dispatch.body import AsyncReader, AsyncStream, Reader, Stream
 from agentsched.dispatch.failing import error_for
-from agentsched.endpoints.continuation import Transcript, continued
+from agentsched.endpoints.continuation import Transcript, cap_of, continued
 from agentsched.endpoints.dialects import hinted
 from agentsched.endpoints.exchange import Exchange, Reply
 from agentsched.endpoints.request import Address
 from agentsched.endpoints.splice import Splice
 from agentsched.endpoints.splice_responses import ResponsesSplice, ResponsesTranscript
+from agentsched.endpoints.token_ids import TokenIds, asking_for_ids
 from agentsched.endpoints.upgrade import Assembler, as_stream
 from agentsched.scheduler.actions import Action, Cancel, Deliver, Fail, ReviewAt, Start
 from agentsched.scheduler.events import CallCancelled, Event, ReviewDue
@@ -204,9 +205,12 @@ class Lane:
         """What this endpoint is asked: what the caller asked, as a stream, or from where the text so far ends."""
         exchange, before = pending.exchange, _transcript(pending, action)
         asked = as_stream(exchange) if action.stream and not exchange.stream else exchange
+        endpoint = self._addresses[action.endpoint].endpoint
+        if action.resumable and Way.TOKENS in pending.call.continuable and endpoint.takes_token_ids:
+            asked = asking_for_ids(asked)
         if action.way is None or not isinstance(before, Transcript):  # a response is only ever replayed
             return asked
-        return continued(asked, action.way, self._addresses[action.endpoint].endpoint.continues_by, before)
+        return continued(asked, action.way, endpoint.continues_by, before)
 
     async def _run_clamped(self, throttle: Throttler, attempt: LiveAttempt) -> None:
         """The safety clamp: never more requests a minute than declared, even if the scheduler's books were wrong."""
@@ -323,7 +327,9 @@ def _splice(pending: Pending, action: Start) -> Splice | ResponsesSplice | None:
     if pending.exchange.api == "responses":
         return ResponsesSplice(before if isinstance(before, ResponsesTranscript) else None)
     begun = before if isinstance(before, Transcript) else None
-    return Splice(action.way, begun, limit_tokens=pending.call.max_tokens)
+    ids = TokenIds.of(pending.exchange.body) if Way.TOKENS in pending.call.continuable else None
+    cap = cap_of(pending.call.max_tokens, action.way, 0 if begun is None else begun.tokens)
+    return Splice(action.way, begun, limit_tokens=cap, ids=ids)
 
 
 async def _note_reuse(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:

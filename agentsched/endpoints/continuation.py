@@ -10,11 +10,13 @@ from typing import Any
 from agentsched.core.call import Handed, Way
 from agentsched.endpoints.exchange import Exchange
 from agentsched.endpoints.request import encoded
+from agentsched.endpoints.token_ids import ASKED, TokenIds, asks_for_ids, holds_text_back, is_ids
 from agentsched.endpoints.upgrade import known_fields_only, may_upgrade, tells_logprobs
 
-__all__ = ["Transcript", "continued", "ways_of"]
+__all__ = ["Transcript", "cap_of", "continued", "ways_of"]
 
 _CONTENT = ("content", "text")
+_COMPLETION_TOKENS = 16
 _MARKS: Mapping[str, Mapping[str, Any]] = {
     "continue_final_message": {},
     "assistant": {},
@@ -37,15 +39,26 @@ def ways_of(exchange: Exchange) -> frozenset[Way]:
     if body.get("n") not in (None, 1) or not (exchange.stream or may_upgrade(exchange)):
         return frozenset()
     ways = set()
-    seeded = isinstance(body.get("seed"), int)
-    if exchange.stream and (seeded or body.get("temperature") == 0) and not tells_logprobs(body):
+    repeats = isinstance(body.get("seed"), int) or body.get("temperature") == 0
+    if exchange.stream and repeats and not tells_logprobs(body) and not asks_for_ids(body):
         ways.add(Way.REPLAY)
-    if known_fields_only(exchange):
-        if exchange.api == "completions" and isinstance(body.get("prompt"), str):
-            ways.add(Way.PROMPT)
-        if exchange.api == "chat/completions" and _may_prefill(body):
-            ways.add(Way.PREFILL)
+    if known_fields_only(exchange, ASKED):
+        way = _way_of_completion(body) if exchange.api == "completions" else _way_of_chat(body)
+        ways |= set() if way is None else {way}
     return frozenset(ways)
+
+
+def _way_of_completion(body: Mapping[str, Any]) -> Way | None:
+    """By ids where the prompt is given by them, or where the caller wants to see them; else text behind a text."""
+    text = isinstance(body.get("prompt"), str)
+    if is_ids(body.get("prompt")) or (text and asks_for_ids(body)):
+        told = body.get(ASKED) is not False and not holds_text_back(body.get("stop"))
+        return Way.TOKENS if told else None
+    return Way.PROMPT if text else None
+
+
+def _way_of_chat(body: Mapping[str, Any]) -> Way | None:
+    return Way.PREFILL if _may_prefill(body) and ASKED not in body else None
 
 
 def _ways_of_response(exchange: Exchange) -> frozenset[Way]:
@@ -75,6 +88,7 @@ class Transcript:
         tools: (name, arguments) of each tool call that was handed over, whole.
         holding: whether there is part of a tool call, which nobody can go on with.
         tokens: output tokens handed over.
+        ids: those of the tokens; None: another attempt could not go on by them anyway.
     """
 
     head: dict[str, Any] = field(default_factory=dict)
@@ -83,6 +97,7 @@ class Transcript:
     tools: list[tuple[str, str]] = field(default_factory=list)
     holding: bool = False
     tokens: int = 0
+    ids: TokenIds | None = None
 
     def add(self, name: str, text: str) -> None:
         """Text of this field was handed over."""
@@ -96,7 +111,9 @@ class Transcript:
         if not self.texts and not self.tools:
             return Handed.NOTHING
         plain = not self.tools and len(self.texts) == 1 and self.texts[0][0] in _CONTENT
-        return Handed.TEXT if plain and not self.holding else Handed.OTHER
+        if not plain or self.holding:
+            return Handed.OTHER
+        return Handed.TOKENS if self.ids is not None and self.ids.exact else Handed.TEXT
 
     @property
     def text(self) -> str:
@@ -104,16 +121,26 @@ class Transcript:
         return "".join(piece for name, pieces in self.texts if name in _CONTENT for piece in pieces)
 
     def copy(self) -> "Transcript":
-        """A transcript of its own that begins with this one; what was held back is not part of it."""
+        """A transcript of its own that begins with this one's text; what was held back is not part of it."""
         texts = [(name, ["".join(pieces)]) for name, pieces in self.texts]
         return Transcript(dict(self.head), self.opened, texts, list(self.tools), tokens=self.tokens)
+
+
+def cap_of(given: object, way: Way | None, known_tokens: int) -> int | None:
+    """The cap on the whole answer; None: there is none, or the server's own, of which nothing is known.
+
+    A text completion without a cap has one of 16 tokens (OpenAI's API, vLLM), unless it has gone beyond that already.
+    """
+    if isinstance(given, int):
+        return given
+    return _COMPLETION_TOKENS if way is Way.TOKENS and known_tokens <= _COMPLETION_TOKENS else None
 
 
 def continued(exchange: Exchange, way: Way, dialect: str, handed: Transcript) -> Exchange:
     """The request that goes on where the caller's text ends.
 
-    Whitespace at that end is not sent: chat templates trim it, and then it would be said twice or never. The splice
-    leaves out what of it the server says again.
+    Where it is text that is sent, whitespace at that end is not: chat templates trim it, and then it would be said
+    twice or never. The splice leaves out what of it the server says again.
 
     Args:
         exchange: the caller's request, or the same as a stream.
@@ -123,9 +150,14 @@ def continued(exchange: Exchange, way: Way, dialect: str, handed: Transcript) ->
     """
     if way is Way.REPLAY:
         return exchange
-    text = handed.text.rstrip()
+    text, known = handed.text.rstrip(), handed.tokens
     body = dict(exchange.body)
-    if way is Way.PROMPT:
+    if way is Way.TOKENS:
+        assert handed.ids is not None
+        known = len(handed.ids.copy().output)
+        body["prompt"] = handed.ids.so_far
+        body["max_tokens"] = cap_of(body.get("max_tokens"), way, known)
+    elif way is Way.PROMPT:
         body["prompt"] = f"{body['prompt']}{text}"
     elif text:
         body["messages"] = [*body["messages"], {"role": "assistant", "content": text, **_MARKS[dialect]}]
@@ -134,5 +166,5 @@ def continued(exchange: Exchange, way: Way, dialect: str, handed: Transcript) ->
     for name in ("max_tokens", "max_completion_tokens"):
         limit = body.get(name)
         if isinstance(limit, int):
-            body[name] = max(1, limit - handed.tokens)
+            body[name] = max(1, limit - known)
     return Exchange(exchange.api, body, encoded(body), exchange.headers, exchange.stream)

@@ -5,7 +5,6 @@ the instant it starts: what is left is then what is said, and nothing is said of
 take an expired budget for the most urgent one of all. What the caller itself put into a body or a header stays.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from typing import Any
 from agentsched.core.call import ModelCall
 from agentsched.core.endpoint import Endpoint
 from agentsched.endpoints.exchange import Exchange
+from agentsched.endpoints.request import with_fields
 
 __all__ = ["DIALECTS", "Facts", "Hints", "hinted", "urgency"]
 
@@ -138,18 +138,9 @@ def hinted(exchange: Exchange, call: ModelCall, endpoint: Endpoint, now: float) 
     given = {name.lower() for name, _ in exchange.headers}
     headers = tuple((name, value) for name, value in hints.headers.items() if name not in given and _sendable(value))
     body = {name: value for name, value in hints.body.items() if name not in exchange.body}
-    raw = _with_fields(exchange.raw, body) if body else exchange.raw
-    return replace(exchange, headers=(*exchange.headers, *headers), body={**exchange.body, **body}, raw=raw)
+    return replace(with_fields(exchange, body), headers=(*exchange.headers, *headers))
 
 
 def _sendable(value: str) -> bool:
     """Tenants are free text; what no header may hold is not sent."""
     return value.isascii() and value.isprintable() and bool(value.strip())
-
-
-def _with_fields(raw: bytes, body: Mapping[str, Any]) -> bytes:
-    """A JSON object with more fields, without a look at those it has: prompts are long."""
-    whole = raw.rstrip()
-    added = json.dumps(dict(body), separators=(",", ":")).encode()[1:]
-    comma = b"" if whole[:-1].rstrip().endswith(b"{") else b","
-    return whole[:-1] + comma + added

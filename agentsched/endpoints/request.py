@@ -3,14 +3,14 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
 from agentsched.core.endpoint import Endpoint
 from agentsched.endpoints.exchange import Exchange
 
-__all__ = ["Address", "WireRequest", "encoded"]
+__all__ = ["Address", "WireRequest", "encoded", "with_fields"]
 
 _KEY = b'"model"'
 _MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
@@ -75,3 +75,14 @@ def encoded(body: Mapping[str, Any]) -> bytes:
         return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:  # half a surrogate pair, which JSON can say and UTF-8 cannot
         return json.dumps(body, separators=(",", ":")).encode()
+
+
+def with_fields(exchange: Exchange, more: Mapping[str, Any]) -> Exchange:
+    """The same request with these fields; its bytes are added to where they can be, without a look at them: prompts are
+    long."""
+    if not more:
+        return exchange
+    body, raw = {**exchange.body, **more}, exchange.raw.strip()
+    added = len(body) == len(exchange.body) + len(more) and len(exchange.body) > 0
+    added = added and raw.startswith(b"{") and raw.endswith(b"}")  # neither is so of UTF-16, which may come too
+    return replace(exchange, body=body, raw=raw[:-1] + b"," + encoded(more)[1:] if added else encoded(body))

@@ -10,6 +10,7 @@ from typing import Any
 from agentsched.core.call import Way
 from agentsched.endpoints.continuation import Transcript
 from agentsched.endpoints.request import encoded
+from agentsched.endpoints.token_ids import TokenIds
 
 __all__ = ["Diverged", "Splice"]
 
@@ -27,14 +28,24 @@ class Splice:
         way: how it goes on with the answer; None: it begins it.
         before: what there is; None: nothing.
         limit_tokens: the caller's cap on output tokens; a text that has reached it gets no further.
+        ids: to be filled with the ids of an answer that is made from its beginning; None: they are of no use.
     """
 
     def __init__(
-        self, way: Way | None = None, before: Transcript | None = None, *, limit_tokens: int | None = None
+        self,
+        way: Way | None = None,
+        before: Transcript | None = None,
+        *,
+        limit_tokens: int | None = None,
+        ids: TokenIds | None = None,
     ) -> None:
         self.transcript = Transcript() if before is None else before.copy()
+        self.transcript.ids = (
+            ids if way is not Way.TOKENS or before is None or before.ids is None else before.ids.copy()
+        )
         self._way = way
-        self._known_tokens = self.transcript.tokens if way in (Way.PREFILL, Way.PROMPT) else 0
+        self._known_tokens = self._sent_tokens()
+        self._known_characters = 0
         self._expected: list[tuple[str, str]] = []
         self._expected_tools: list[tuple[str, str]] = []
         self._full = False
@@ -43,7 +54,8 @@ class Splice:
             self._expected_tools = list(self.transcript.tools)
         elif way is not None:
             text = self.transcript.text
-            space = text[len(text.rstrip()) :]
+            space = "" if way is Way.TOKENS else text[len(text.rstrip()) :]
+            self._known_characters = len(text) - len(space)
             self._expected = [(self.transcript.texts[-1][0], space)] if space else []
             self._full = limit_tokens is not None and self._known_tokens >= limit_tokens
         self._held: list[tuple[bytes, dict[str, Any]]] = []
@@ -78,14 +90,24 @@ class Splice:
             self._note(delta)
         return fitted
 
+    def _sent_tokens(self) -> int:
+        """Output tokens that are sent along as the beginning of the answer."""
+        if self._way is Way.TOKENS and self.transcript.ids is not None:
+            return len(self.transcript.ids.output)
+        return self.transcript.tokens if self.goes_on else 0
+
     @property
     def goes_on(self) -> bool:
         """Whether what comes is not the whole answer, but what follows what there is."""
-        return self._way in (Way.PREFILL, Way.PROMPT)
+        return self._way not in (None, Way.REPLAY)
 
-    def count(self, tokens: int) -> None:
-        """The attempt has come to this many output tokens."""
+    def count(self, tokens: int) -> int:
+        """The attempt has come to this many output tokens, as far as can be seen; answers how many they are."""
+        ids = self.transcript.ids
+        if ids is not None and ids.output and not ids.lost:
+            tokens = len(ids.output) - self._known_tokens
         self.transcript.tokens = self._known_tokens + tokens
+        return tokens
 
     # -- holding back tool calls -------------------------------------------------------------------------------------
 
@@ -135,6 +157,8 @@ class Splice:
         """The event as a part of the stream that the caller reads; None: it says nothing new."""
         if not self.transcript.head:
             self.transcript.head = {name: event[name] for name in _IDENTITY if name in event}
+        if self.transcript.ids is not None:
+            event = self.transcript.ids.taken(event, told_prompt=self._way is Way.TOKENS)
         if self._way is None:
             return event
         event = {**event, **{name: value for name, value in self.transcript.head.items() if name in event}}
@@ -150,7 +174,10 @@ class Splice:
         finish = choice.get("finish_reason")
         if finish and self._expected and self._way is Way.REPLAY:
             raise Diverged("it ended sooner than what was handed over")
-        return event if said or finish or event.get("usage") else None
+        if choice.get("logprobs"):
+            choice["logprobs"] = _moved(choice["logprobs"], self._known_characters)
+        new = said or (self._way is Way.TOKENS and not self._full)  # by ids nothing is said that was said already
+        return event if new or finish or event.get("usage") else None
 
     def _without_known(self, choice: dict[str, Any]) -> bool:
         """Take out of the choice what the caller has; answers whether anything is left."""
@@ -196,7 +223,9 @@ class Splice:
         read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
         if not isinstance(read, int) or not isinstance(written, int):
             return usage
-        return {**usage, "prompt_tokens": max(0, read - known), "completion_tokens": written + known}
+        read, written = max(0, read - known), known + (0 if self._full else written)
+        told = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+        return {**usage, **{name: count for name, count in told.items() if name in usage}}
 
 
 def _only_choice(event: dict[str, Any]) -> dict[str, Any] | None:
@@ -212,6 +241,14 @@ def _delta(choice: dict[str, Any]) -> dict[str, Any]:
 
 def _texts(delta: dict[str, Any]) -> list[tuple[str, str]]:
     return [(name, text) for name, text in delta.items() if name != "role" and isinstance(text, str) and text]
+
+
+def _moved(logprobs: object, by: int) -> object:
+    """Log probabilities; those of a text completion tell where each token stands, which is so many characters on."""
+    offsets = logprobs.get("text_offset") if isinstance(logprobs, dict) else None
+    if not by or not isinstance(logprobs, dict) or not isinstance(offsets, list):
+        return logprobs
+    return {**logprobs, "text_offset": [at + by if isinstance(at, int) else at for at in offsets]}
 
 
 def _index(delta: dict[str, Any]) -> object:

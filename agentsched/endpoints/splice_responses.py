@@ -101,9 +101,10 @@ class ResponsesSplice:
         """A whole response is never gone on with: the event as it is."""
         return event
 
-    def count(self, tokens: int) -> None:
-        """The attempt has come to this many output tokens."""
+    def count(self, tokens: int) -> int:
+        """The attempt has come to this many output tokens, which it answers."""
         self.transcript.tokens = tokens
+        return tokens
 
     # -- what the caller has -----------------------------------------------------------------------------------------
 

@@ -6,12 +6,13 @@ no field in its body whose effect on a stream is unknown here.
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentsched.endpoints.answers import MalformedAnswer
 from agentsched.endpoints.exchange import Exchange
-from agentsched.endpoints.request import encoded
+from agentsched.endpoints.request import encoded, with_fields
+from agentsched.endpoints.token_ids import is_ids
 
 __all__ = ["Assembler", "as_stream", "known_fields_only", "may_upgrade", "tells_logprobs"]
 
@@ -72,10 +73,10 @@ _WHOLE_OBJECT = {"chat.completion.chunk": "chat.completion"}
 _RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "response.cancelled"})
 
 
-def known_fields_only(exchange: Exchange) -> bool:
-    """Whether every field of the body is one whose meaning is known, and it asks for one choice."""
+def known_fields_only(exchange: Exchange, *others: str) -> bool:
+    """Whether every field of the body is one whose meaning is known, or of the others; and it asks for one choice."""
     body = exchange.body
-    return body.keys() <= _KNOWN[exchange.api] and body.get("n") in (None, 1)
+    return body.keys() - _KNOWN[exchange.api] <= set(others) and body.get("n") in (None, 1)
 
 
 def tells_logprobs(body: Mapping[str, Any]) -> bool:
@@ -89,7 +90,8 @@ def may_upgrade(exchange: Exchange) -> bool:
     body = exchange.body
     if exchange.stream or not known_fields_only(exchange) or tells_logprobs(body):
         return False
-    several = isinstance(body.get("prompt"), list)  # one choice per prompt
+    prompt = body.get("prompt")
+    several = isinstance(prompt, list) and not is_ids(prompt)  # one choice per prompt
     return not several and not body.get("include") and "stream_options" not in body
 
 
@@ -98,11 +100,7 @@ def as_stream(exchange: Exchange) -> Exchange:
     asked: dict[str, Any] = {"stream": True}
     if exchange.api != "responses":
         asked["stream_options"] = {"include_usage": True}
-    body = {**exchange.body, **asked}
-    raw = exchange.raw.rstrip()
-    appended = "stream" not in exchange.body and len(exchange.body) > 0 and raw.endswith(b"}")
-    raw = raw[:-1] + b"," + encoded(asked)[1:] if appended else encoded(body)
-    return Exchange(exchange.api, body, raw, exchange.headers, True)
+    return replace(with_fields(exchange, asked), stream=True)
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ __all__ = [
     "way_at",
 ]
 
+_PLAIN = frozenset({Handed.TEXT, Handed.TOKENS})
 _NO_DRAFT_TAKEN = frozenset(
     {FailureKind.CLIENT, FailureKind.UNSTREAMED, FailureKind.MALFORMED, FailureKind.IN_BAND, FailureKind.DIVERGED}
 )
@@ -73,7 +74,10 @@ def way_at(call: ModelCall, partial: Partial, endpoint: Endpoint) -> Way | None:
     """
     if partial.handed is Handed.NOTHING:
         return Way.REPLAY
-    if partial.handed is Handed.TEXT:
+    by_ids = partial.handed is Handed.TOKENS and Way.TOKENS in call.continuable
+    if by_ids and endpoint.takes_token_ids and endpoint.model == partial.model:
+        return Way.TOKENS
+    if partial.handed in _PLAIN:
         if Way.PREFILL in call.continuable and endpoint.continues_by != "none":
             return Way.PREFILL
         if Way.PROMPT in call.continuable:
@@ -118,7 +122,7 @@ def still_able(state: CallState, i: int, failure: Failure, endpoints: tuple[Endp
 
 def draft_of(state: CallState, attempt: AttemptState, rules: Rules, endpoints: tuple[Endpoint, ...]) -> Partial | None:
     """What this attempt has written of a whole answer, if anybody could go on with it; None: nobody can."""
-    if state.call.stream or attempt.handed is not Handed.TEXT or not resumable(state.call, rules):
+    if state.call.stream or attempt.handed not in _PLAIN or not resumable(state.call, rules):
         return None
     return so_far(attempt, endpoints)
 

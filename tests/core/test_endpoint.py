@@ -78,6 +78,21 @@ def test_capabilities():
 
 
 @pytest.mark.parametrize(
+    ("fields", "takes"),
+    [
+        ({}, False),
+        ({"kind": "sglang"}, False),
+        ({"kind": "vllm"}, True),
+        ({"kind": "vllm", "continuation": "none"}, False),
+        ({"kind": "vllm", "capabilities": frozenset({"completions"})}, False),
+        ({"kind": "sglang", "capabilities": frozenset({"completions", "token_ids"})}, True),
+    ],
+)
+def test_who_is_asked_for_token_ids(fields, takes):
+    assert made(**fields).takes_token_ids is takes
+
+
+@pytest.mark.parametrize(
     ("field", "value"),
     [("tpot_s", 0.0), ("prefill_tokens_per_s", 0), ("ttft_s", -1), ("tpot_per_batch_s", float("nan")), ("tpot_s", "x")],
 )

@@ -10,6 +10,7 @@ from aiohttp.test_utils import TestServer
 
 from agentsched.core.endpoint import Endpoint, Pool
 from agentsched.core.rules import RetryRules, Rules, StreamRules
+from agentsched.emulator.token_ids import ids_of, pieces
 from agentsched.endpoints.continuation import ways_of
 from agentsched.endpoints.exchange import Exchange
 from agentsched.endpoints.upgrade import may_upgrade
@@ -33,6 +34,8 @@ FAULTS = [
 def the_call(exchange: Exchange, deadline_s: float = 15.0, **fields):
     """The call as intercept would make it of this request."""
     ways = {"upgradable": may_upgrade(exchange), "continuable": ways_of(exchange)}
+    cap = exchange.body.get("max_tokens", 0)
+    ways["max_tokens"] = cap if cap > 0 else None
     return a_call(deadline_s, stream=exchange.stream, **(ways | fields))
 
 
@@ -142,6 +145,85 @@ async def test_text_completions_go_on_from_a_longer_prompt(make_runtime):
         assert [event["choices"][0]["finish_reason"] for event in events[-2:]][-1] in ("stop", "length")
 
 
+SPLIT = "[[say=Né日🎉   日本語]]"
+"""An answer to this has characters that are spread over several tokens, and whitespace where it may be cut."""
+
+
+def by_ids(prompt: str, **fields) -> Exchange:
+    """A text completion whose prompt is given by the ids of its tokens."""
+    return a_request(ids_of(pieces(prompt)), "completions", **({"max_tokens": 100} | fields))
+
+
+def same_text(events: list[dict]) -> tuple:
+    """A stream of text as it is put together, and everything else that a caller sees of it."""
+    choices = [choice for event in essence(events) for choice in event["choices"]]
+    usage = {name: count for name, count in (events[-1].get("usage") or {}).items() if name != "prompt_tokens_details"}
+    told = [(c["token_ids"], c["prompt_token_ids"]) for c in choices if c["token_ids"] or c["prompt_token_ids"]]
+    return "".join(choice["text"] for choice in choices), choices[-1]["finish_reason"], usage, told
+
+
+@pytest.mark.parametrize(("kind", "fields"), FAULTS[:-1], ids=[f"{kind} {fields}" for kind, fields in FAULTS[:-1]])
+async def test_a_completion_whose_prompt_is_ids_goes_on_by_ids(make_runtime, kind, fields):
+    """Every one of 8 streams breaks off at each endpoint, at other tokens; what is whole is the unbroken stream."""
+    with EmulatorThread("a", "b", "c") as emulated:
+        runtime = make_runtime(emulated.pool(kind="vllm"), PATIENT)
+        asks = {"stream": True, "stream_options": {"include_usage": True}}
+        prompts = [by_ids(f"question {k} {SPLIT} [[out={30 + k}]]", **asks) for k in range(8)]
+        unbroken = [await read(runtime, prompt) for prompt in prompts]
+        for name in "abc":
+            emulated.inject(name, kind, count=4, **fields)
+        broken = await asyncio.gather(*(read(runtime, prompt) for prompt in prompts))
+        assert "migrate" in [decision.why for decision in runtime.told]
+        assert [same_text(events) for events in broken] == [same_text(events) for events in unbroken]
+        assert same_text(broken[0])[2]["completion_tokens"] == 30
+        assert not same_text(broken[0])[3], "nobody asked for ids"
+
+
+@pytest.mark.parametrize("after", range(13))
+async def test_a_caller_that_wants_ids_gets_each_once(make_runtime, after):
+    """Of a text prompt too; where it has the first bytes of a character, nobody can go on, and it is told so."""
+    with EmulatorThread("a", "b") as emulated:
+        runtime = make_runtime(emulated.pool(kind="vllm"))
+        exchange = a_request(f"{SPLIT} [[out=20]]", "completions", stream=True, max_tokens=20, return_token_ids=True)
+        unbroken = await read(runtime, exchange)
+        for name in "ab":
+            emulated.inject(name, "cut", count=1, after=after)
+        texts = [event["choices"][0]["text"] for event in unbroken[:after]]
+        if any(texts) and not texts[-1]:
+            with pytest.raises(StreamBroken):
+                await read(runtime, exchange)
+        else:
+            assert same_text(await read(runtime, exchange)) == same_text(unbroken)
+
+
+async def test_it_ends_at_the_cap_that_the_caller_did_not_mention(make_runtime):
+    with EmulatorThread("a", "b") as emulated:
+        runtime = make_runtime(emulated.pool(kind="vllm"))
+        exchange = a_request(ids_of(pieces("say it [[out=40]]")), "completions", stream=True)
+        unbroken = same_text(await read(runtime, exchange))
+        assert unbroken[1] == "length"
+        for after in (9, 16):
+            for name in "ab":
+                emulated.inject(name, "cut", count=1, after=after)
+            assert same_text(await read(runtime, exchange)) == unbroken
+
+
+async def test_who_may_not_be_asked_for_ids_is_not_asked(make_runtime):
+    """A hosted API refuses the field."""
+    with EmulatorThread("a", kind="openai") as emulated:
+        runtime = make_runtime(emulated.pool())
+        assert same_ids(await read(runtime, by_ids("say it [[out=9]]", stream=True))) == 9
+    with EmulatorThread("a", kind="openai") as emulated:
+        runtime = make_runtime(emulated.pool(kind="vllm", continuation="none"))
+        assert same_ids(await read(runtime, by_ids("say it [[out=9]]", stream=True))) == 9
+
+
+def same_ids(events: list[dict]) -> int:
+    """How many events have text; none has a field for ids."""
+    assert not any("token_ids" in choice for event in events for choice in event["choices"])
+    return sum(bool(choice["text"]) for event in events for choice in event["choices"])
+
+
 @pytest.mark.parametrize(
     ("fields", "rules"),
     [
@@ -194,6 +276,7 @@ WHOLE = {
     "tool": a_request("call it", tools=[TOOL], tool_choice="required"),
     "json": a_request("say it", response_format={"type": "json_object"}),
     "completions": a_request("say it [[out=40]]", "completions", max_tokens=30),
+    "completions by ids": a_request([[99, 300, 70_000]], "completions", max_tokens=30),
     "responses": with_fields(Exchange("responses", {"model": "m"}, b"", (), False), {"input": "hi [[out=20]]"}),
 }
 
@@ -228,7 +311,7 @@ async def test_a_whole_answer_goes_on_from_its_text_and_equals_the_unbroken_one(
     """Every one of 8 answers breaks off once, at different words; nothing of what was written is written again."""
     with EmulatorThread("a", "b", "c") as emulated:
         runtime = make_runtime(emulated.pool(kind="vllm"), PATIENT)
-        asks = [a_request(f"question {k} [[out={30 + k}]]") for k in range(8)]
+        asks = [(by_ids if k % 2 else a_request)(f"question {k} [[out={30 + k}]]") for k in range(8)]
         unbroken = [await runtime.dispatcher.send(the_call(exchange), exchange) for exchange in asks]
         for name in "abc":
             emulated.inject(name, kind, count=4, **fields)

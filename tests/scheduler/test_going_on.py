@@ -10,7 +10,7 @@ from agentsched.scheduler.actions import Cancel, Deliver, Start
 from agentsched.scheduler.events import AttemptFinished
 from tests.scheduler.bench import Bench, FirstReady, FixedLengths, endpoint
 
-PREFILL, REPLAY = frozenset({Way.PREFILL}), frozenset({Way.REPLAY})
+PREFILL, REPLAY, TOKENS = frozenset({Way.PREFILL}), frozenset({Way.REPLAY}), frozenset({Way.TOKENS})
 
 
 def vllm(*names: str, **fields) -> list:
@@ -82,6 +82,10 @@ def test_an_attempt_that_only_repeats_is_not_delivered_yet():
         ("text, replayed", {"continuable": REPLAY}, "openai", Handed.TEXT, Way.REPLAY),
         ("both", {"continuable": PREFILL | REPLAY}, "vllm", Handed.TEXT, Way.PREFILL),
         ("a text completion", {"continuable": frozenset({Way.PROMPT})}, "openai", Handed.TEXT, Way.PROMPT),
+        ("a text completion by ids", {"continuable": TOKENS}, "vllm", Handed.TOKENS, Way.TOKENS),
+        ("ids that are not known", {"continuable": TOKENS}, "vllm", Handed.TEXT, None),
+        ("ids, a server that takes none", {"continuable": TOKENS}, "openai", Handed.TOKENS, None),
+        ("ids, replayed there", {"continuable": TOKENS | REPLAY}, "openai", Handed.TOKENS, Way.REPLAY),
         ("a tool call", {"continuable": PREFILL}, "vllm", Handed.OTHER, None),
         ("a tool call, replayed", {"continuable": PREFILL | REPLAY}, "vllm", Handed.OTHER, Way.REPLAY),
         ("half a tool call, held back", {"continuable": frozenset()}, "openai", Handed.NOTHING, Way.REPLAY),
@@ -107,6 +111,20 @@ def test_an_endpoint_with_the_same_model_is_preferred():
     seen = streaming(bench, model="m", pinned=None)
     bench.fail(seen, FailureKind.RESET)
     assert seen.places[1] in ("a", "c")
+
+
+def test_ids_mean_nothing_to_another_model():
+    bench = Bench(endpoint("a", kind="vllm"), endpoint("b", kind="vllm", model="another"), policy=None)
+    seen = streaming(bench, model="m", pinned=None, continuable=TOKENS, handed=Handed.TOKENS)
+    bench.fail(seen, FailureKind.RESET)
+    assert set(seen.places) == {"a"}
+
+
+def test_a_draft_is_gone_on_with_by_ids():
+    bench = Bench(*vllm("a", "b"))
+    seen = streaming(bench, stream=False, upgradable=True, continuable=TOKENS, handed=Handed.TOKENS)
+    bench.fail(seen, FailureKind.RESET)
+    assert ways(seen) == [None, Way.TOKENS]
 
 
 def test_switched_off_it_breaks():
