@@ -80,6 +80,15 @@ def _continuation(endpoint: Endpoint) -> Body | None:
     return None
 
 
+def _token_ids(endpoint: Endpoint) -> Body | None:
+    """Of other servers it is not known when they say the text of a token whose last character is not whole."""
+    return {"prompt": "One, two,", "return_token_ids": True} if endpoint.kind == "vllm" else None
+
+
+def _tells_ids(answer: Mapping[str, Any]) -> bool:
+    return all(isinstance(_choice(answer).get(name), list) for name in ("prompt_token_ids", "token_ids"))
+
+
 def _choice(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     choices = answer.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else {}
@@ -133,6 +142,7 @@ ABILITIES: tuple[Ability, ...] = (
         lambda answer: isinstance(answer.get("output"), list),
         "max_output_tokens",
     ),
+    Ability("token_ids", "completions", _token_ids, _tells_ids, "max_tokens"),
     Ability("priority", "chat/completions", _priority, lambda answer: bool(_message(answer))),
     Ability("continuation", "chat/completions", _continuation, lambda answer: bool(_message(answer).get("content"))),
 )

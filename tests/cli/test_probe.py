@@ -74,6 +74,7 @@ async def test_an_emulated_endpoint_is_found_as_it_is(http: aiohttp.ClientSessio
         "n": False,
         "completions": True,
         "responses": True,
+        "token_ids": True,
         "priority": True,
         "continuation": True,
     }
@@ -115,7 +116,7 @@ endpoints:
         written = await asyncio.to_thread(run, "probe", "--write", "--json")
     assert "one: can: stream, usage in the stream, tools" in shown.stdout
     assert "nothing was written; --write puts" in shown.stderr
-    assert "about 19 requests to each of 1 endpoints" in shown.stderr
+    assert "about 20 requests to each of 1 endpoints" in shown.stderr
     told = json.loads(written.stdout)
     assert (told["path"], [one["name"] for one in told["endpoints"]]) == ("pool.yaml", ["one", "two"])
     assert content(told["backup"]) == before
@@ -127,7 +128,7 @@ endpoints:
         assert {name: getattr(endpoint.profile, name) for name in kept} == kept
         assert kept["tpot_s"] < 0.01
         assert endpoint.context_tokens == 50_000
-        assert endpoint.can(frozenset({"responses", "tools"}))
+        assert endpoint.can(frozenset({"responses", "tools", "token_ids"}))
         assert not endpoint.can(frozenset({"logprobs"}))
 
 
@@ -214,6 +215,7 @@ async def test_a_model_that_wants_another_name_for_the_limit(http: aiohttp.Clien
     assert (found.reachable, found.usage.able, found.listed) == (True, True, None)
     assert found.abilities["tools"] == Finding(False, "accepted, but the answer does not show it")
     assert found.abilities["priority"] == Finding(None, "no way known for kind openai")
+    assert found.abilities["token_ids"] == Finding(None, "no way known for kind openai")
     assert found.abilities["responses"].able is False
 
 
