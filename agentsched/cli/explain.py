@@ -212,7 +212,7 @@ class _Screen:
     def _attempts(self) -> None:
         spans = self._explained.timeline.spans
         told = [span for span in spans if len(span.tries) > 1 or span.call.status != "ok" or span.call.reviews]
-        lines = [text for span in told if span.tries for text in self._tries(span)]
+        lines = [text for span in told if span.tries or span.call.status == "skipped" for text in self._tries(span)]
         if not lines:
             return
         self._print()
@@ -228,15 +228,25 @@ class _Screen:
         return [f"  {name if number == 0 else ' ' * cell_len(name)}  {text}" for number, text in enumerate(told)]
 
     def _thoughts(self, span: CallSpan) -> list[str]:
-        """Second thoughts that changed nothing; those that did are told by the attempts that they led to."""
+        """Second thoughts that changed nothing; those that did are told by the attempts that they led to.
+
+        Of a call that was left out, why it was.
+        """
+        if span.call.status == "skipped":
+            return [self._left_out(span)]
         kept = [one for one in span.call.reviews if one.verdict == "keep"]
         return [self._thought(span, one) for one in kept]
 
     @staticmethod
+    def _left_out(span: CallSpan) -> str:
+        odds = next((_odds(one, "with it", "without") for one in span.call.reviews if one.verdict == "skip"), "")
+        return f"at {span.end_s:.2f} s left out: {span.call.detail or 'nobody said why'}{odds}"
+
+    @staticmethod
     def _thought(span: CallSpan, review: ReviewEntry) -> str:
-        odds = ""
-        if review.p_stay is not None and review.p_switch is not None:
-            odds = f" (in time: {review.p_stay:.2f} there, {review.p_switch:.2f} elsewhere)"
+        if review.attempt_id == "":
+            return f"done all the same: {review.why}{_odds(review, 'with it', 'without')}"
+        odds = _odds(review, "there", "elsewhere")
         at = "?" if review.after_s is None else f"{span.start_s + review.after_s:.2f}"
         return f"at {at} s kept at {span.reviewed_endpoint(review) or 'its endpoint'}: {review.why}{odds}"
 
@@ -260,6 +270,13 @@ class _Screen:
             self._print("No call overran its plan by much.")
         else:
             self._print("The log tells no more.")
+
+
+def _odds(review: ReviewEntry, stay: str, switch: str) -> str:
+    """What was compared, in brackets; empty: nothing was."""
+    if review.p_stay is None or review.p_switch is None:
+        return ""
+    return f" (in time: {review.p_stay:.2f} {stay}, {review.p_switch:.2f} {switch})"
 
 
 def _fit(text: str, width: int) -> str:

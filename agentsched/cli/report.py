@@ -135,6 +135,8 @@ def _facts(one: WorkflowReport) -> list[tuple[str, Text]]:
     facts.append(("per run", Text(_per_run(one))))
     if one.wasted_tokens:
         facts.append(("wasted", Text(_waste(one))))
+    if one.skipped:
+        facts.append(("left out", Text(tally(one.skipped))))
     facts.append(("time", Text(_shares(one.time) or "none")))
     if one.call_failures:
         facts.append(("failed calls", Text(tally(one.call_failures))))

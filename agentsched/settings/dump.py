@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from agentsched.core.endpoint import Endpoint, Price, Profile
-from agentsched.core.rules import AdmissionRules, BreakerRules, HedgeRules, RetryRules, StreamRules
+from agentsched.core.rules import AdmissionRules, BreakerRules, HedgeRules, RetryRules, SkipRules, StreamRules
 from agentsched.settings.document import Dumper
 from agentsched.settings.environment import escaped
 from agentsched.settings.values import (
@@ -52,6 +52,7 @@ def dump_settings(settings: Settings) -> str:
         ("stream", rules.stream, StreamRules()),
         ("hedge", rules.hedge, HedgeRules()),
         ("admission", rules.admission, AdmissionRules()),
+        ("skip", rules.skip, SkipRules()),
         ("state", settings.state, StateSettings()),
         ("log", settings.log, LogSettings()),
         ("learning", settings.learning, LearningSettings()),

@@ -13,7 +13,7 @@ from agentsched.policy.table import POLICIES, make_policy
 from agentsched.settings.endpoint_format import EndpointFile, GroupFile
 from agentsched.settings.fields import Bytes, Count, Flag, Seconds, Text, WholeOrZero
 from agentsched.settings.problems import Unquoted
-from agentsched.settings.rule_format import AdmissionFile, BreakerFile, HedgeFile, RetryFile, StreamFile
+from agentsched.settings.rule_format import AdmissionFile, BreakerFile, HedgeFile, RetryFile, SkipFile, StreamFile
 from agentsched.settings.section import Section
 from agentsched.settings.values import InterceptSettings, LearningSettings, LogSettings, PolicySettings, StateSettings
 
@@ -192,6 +192,7 @@ class PoolFile(Section):
     stream: StreamFile = StreamFile()
     hedge: HedgeFile = HedgeFile()
     admission: AdmissionFile = AdmissionFile()
+    skip: SkipFile = SkipFile()
     state: StateFile = StateFile()
     log: LogFile = LogFile()
     learning: LearningFile = LearningFile()
@@ -214,4 +215,5 @@ class PoolFile(Section):
             stream=self.stream.core(),
             hedge=self.hedge.core(),
             admission=self.admission.core(),
+            skip=self.skip.core(),
         )

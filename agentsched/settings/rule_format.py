@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from agentsched.core.rules import AdmissionRules, BreakerRules, HedgeRules, RetryRules, StreamRules
+from agentsched.core.rules import AdmissionRules, BreakerRules, HedgeRules, RetryRules, SkipRules, StreamRules
 from agentsched.settings.fields import Count, NumberOrZero, Seconds, SecondsOrZero, Share
 from agentsched.settings.section import Section
 
-__all__ = ["AdmissionFile", "BreakerFile", "HedgeFile", "RetryFile", "StreamFile"]
+__all__ = ["AdmissionFile", "BreakerFile", "HedgeFile", "RetryFile", "SkipFile", "StreamFile"]
 
 _RETRY, _BREAKER, _STREAM, _HEDGE = RetryRules(), BreakerRules(), StreamRules(), HedgeRules()
 
@@ -107,6 +107,17 @@ class AdmissionFile(Section):
     def core(self) -> AdmissionRules:
         """As the rest of agentsched knows it."""
         return AdmissionRules(self.floor, self.give_up)
+
+
+class SkipFile(Section):
+    """When an optional step is left out."""
+
+    min_gain: Share = SkipRules().min_gain
+    """Gain in the probability of meeting the deadline that leaving it out must exceed; 1: none is left out."""
+
+    def core(self) -> SkipRules:
+        """As the rest of agentsched knows it."""
+        return SkipRules(self.min_gain)
 
 
 class HedgeFile(Section):

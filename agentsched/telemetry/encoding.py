@@ -126,6 +126,7 @@ class LogEncoder:
             "cost_usd": _money(ended.cost_usd),
             "wasted_tokens": ended.wasted_tokens,
             "wasted_usd": _money(ended.wasted_usd),
+            "skipped": list(ended.skipped),
         }
 
     def _call(self, ended: CallEnded) -> Mapping[str, Any]:
@@ -175,6 +176,7 @@ class LogEncoder:
             "tenant": call.tenant,
             "hinted_output_tokens": call.hinted_output_tokens,
             "remaining_calls": _number(call.remaining_calls),
+            "optional": list(call.optional),
             "prompt": (call.prompt_head or None) if self._prompts else None,
         }
 

@@ -84,6 +84,7 @@ class Explanation:
             "output_tokens": sum(call.output_tokens or 0 for call in run.calls),
             "cost_usd": None if line is None else line.cost_usd,
             "scores": run.scores,
+            "skipped": [] if line is None else list(line.skipped),
             "spent_s": {kind: _round(seconds) for kind, seconds in self.timeline.spent().items()},
             "steps": [
                 {
@@ -179,6 +180,7 @@ def _span_dict(span: CallSpan) -> dict[str, Any]:
         "step": call.step,
         "endpoint": call.endpoint,
         "status": call.status,
+        "detail": call.detail,
         "start_s": _round(span.start_s),
         "end_s": _round(span.end_s),
         "planned_s": span.planned_s,

@@ -104,6 +104,7 @@ class WorkflowReport:
         calls, attempts, retries, input_tokens, output_tokens, cost_usd: sums.
         wasted_tokens, wasted_usd: what attempts took beyond one unbroken answer per call.
         attempts_by: attempts by why they were made (`Decision.why`).
+        skipped: how often each optional step was left out.
         score: mean of the last feedback of the runs that got some.
         call_failures, attempt_failures: by kind.
         time: share of the runs' time by what it went to, along the critical paths; see `Kind`.
@@ -130,6 +131,7 @@ class WorkflowReport:
     wasted_tokens: int
     wasted_usd: float
     attempts_by: Mapping[str, int]
+    skipped: Mapping[str, int]
     score: float | None
     call_failures: Mapping[str, int]
     attempt_failures: Mapping[str, int]
@@ -197,8 +199,9 @@ def _workflow(name: str, everything: Sequence[RunLog]) -> WorkflowReport:
         wasted_tokens=sum(_told(run, "wasted_tokens", _total(run.calls, "wasted_tokens")) for run in runs),
         wasted_usd=sum(_told(run, "wasted_usd", _total(run.calls, "wasted_usd")) for run in runs),
         attempts_by=_counts(decision.why for call in calls for decision in call.decisions),
+        skipped=_counts(step for run in runs if run.line is not None for step in run.line.skipped),
         score=float(np.mean(scores)) if scores else None,
-        call_failures=_counts(call.status for call in calls if call.status != "ok"),
+        call_failures=_counts(call.status for call in calls if call.status not in ("ok", "skipped")),
         attempt_failures=_counts(attempt.status for attempt in attempts if attempt.status != "ok"),
         time=_time(laid),
         queueing=_queueing(calls),

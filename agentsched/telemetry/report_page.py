@@ -69,6 +69,8 @@ def _facts(one: WorkflowReport) -> dict[str, str]:
         "lost attempts": tally(one.attempt_failures) or "none",
         "calls that waited": f"{one.queueing.share:.1%}",
     }
+    if one.skipped:
+        facts["steps left out"] = tally(one.skipped)
     if one.predictions.p95_coverage is not None:
         facts["predicted P95 held"] = f"{one.predictions.p95_coverage:.1%} of {one.predictions.answers} attempts"
     return facts

@@ -85,6 +85,7 @@ class RunLine(NamedTuple):
     cost_usd: float | None = None
     wasted_tokens: int | None = None
     wasted_usd: float | None = None
+    skipped: tuple[str, ...] = ()
     extra: Mapping[str, Any] = {}
 
 
@@ -132,6 +133,7 @@ class CallLog(NamedTuple):
     tenant: str | None = None
     hinted_output_tokens: int | None = None
     remaining_calls: float | None = None
+    optional: tuple[str, ...] = ()
     prompt: str | None = None
     extra: Mapping[str, Any] = {}
 

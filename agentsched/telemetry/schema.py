@@ -81,12 +81,16 @@ DECISION_FIELDS = (
 )
 
 REVIEW_FIELDS = (
-    Field("attempt_id", "id", "The attempt it was about."),
+    Field("attempt_id", "id", "The attempt it was about; empty: the call had none yet."),
     Field("after_s", "number", "When it was thought about, seconds since the call's arrival."),
-    Field("verdict", "text", "keep, hedge, restart, migrate or degrade."),
+    Field("verdict", "text", "keep, hedge, restart, migrate, degrade or skip."),
     Field("why", "text", "The reason for it."),
-    Field("p_stay", "number", "Probability of an answer in time from the attempt; null: nothing was compared."),
-    Field("p_switch", "number", "The same from the best alternative."),
+    Field(
+        "p_stay",
+        "number",
+        "Probability of an answer in time from the attempt, or of the run with an optional step; null: none compared.",
+    ),
+    Field("p_switch", "number", "The same from the best alternative, or without the step."),
     Field("p_dead", "number", "Probability that the attempt would never have gone on."),
 )
 
@@ -110,6 +114,7 @@ _RUN_FIELDS = (
     _COST,
     _WASTED,
     _WASTED_USD,
+    Field("skipped", "texts", "The optional steps that it left out, each as often as it did."),
 )
 
 _CALL_FIELDS = (
@@ -134,7 +139,7 @@ _CALL_FIELDS = (
     Field("queued_s", "number", "Time without an attempt before it was answered, seconds."),
     Field("ttft_s", "number", "Time from its arrival to the first token, seconds; null: none was seen."),
     Field("e2e_s", "number", "Time from its arrival to its end, seconds."),
-    Field("status", "text", "ok, or the kind of failure."),
+    Field("status", "text", "ok, skipped (its optional step was left out), or the kind of failure."),
     _DETAIL,
     Field("attempts", "count", "Tries at endpoints."),
     Field("retries", "count", "Tries after a failed one."),
@@ -154,6 +159,7 @@ _CALL_FIELDS = (
     _TENANT,
     Field("hinted_output_tokens", "count", "Generated tokens, as the user foretold."),
     Field("remaining_calls", "number", "Calls still to come in series, as the user foretold."),
+    Field("optional", "texts", "The visits (step#number) of optional steps that it belonged to, outermost first."),
     Field("prompt", "text", "The head of its last message; only where logging prompts was switched on."),
 )
 

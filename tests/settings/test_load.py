@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentsched.core.endpoint import Endpoint, Group, Pool, Price, Profile
-from agentsched.core.rules import BreakerRules, HedgeRules, RetryRules, Rules, StreamRules
+from agentsched.core.rules import BreakerRules, HedgeRules, RetryRules, Rules, SkipRules, StreamRules
 from agentsched.engine.profiles import load_profile
 from agentsched.errors import ConfigError
 from agentsched.settings import (
@@ -56,6 +56,7 @@ FULL = """
     breaker: {failures: 2, cooldown: 1s, max_cooldown: 30s}
     stream: {connect_timeout: 1s, first_token_timeout: 10s, idle_timeout: 5s, continuation: false}
     hedge: {max_extra: 0.1, reserve: 2, min_gain: 0.2, margin: 200ms}
+    skip: {min_gain: 0.5}
     state: {backend: redis, url: "${STATE_URL}", interval: 250ms}
     log: {path: runs.jsonl, max_bytes: 1 MiB, backups: 2, prompts: true, record_events: /tmp/events.jsonl}
     intercept: {custom_transports: true}
@@ -103,6 +104,7 @@ def test_every_key_arrives(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
         BreakerRules(2, 1.0, 30.0),
         StreamRules(1.0, 10.0, 5.0, continuation=False),
         HedgeRules(max_extra=0.1, reserve=2, min_gain=0.2, margin_s=0.2),
+        skip=SkipRules(0.5),
     )
     assert settings.policy == PolicySettings("weighted_least_outstanding")
     assert settings.log == LogSettings(Path("runs.jsonl"), 1 << 20, 2, True, Path("/tmp/events.jsonl"))
