@@ -151,9 +151,9 @@ def read_completion(body: Mapping[str, Any], headers: Mapping[str, str], *, kind
 
 
 def _ids(prompt: Sequence[Any]) -> tuple[int, ...]:
-    wrong = next((token_id for token_id in prompt if not is_id(token_id)), None)
-    if wrong is not None:
-        raise bad_request(f"{wrong!r} in the prompt is not the id of a token", "prompt")
+    wrong = [token_id for token_id in prompt if not is_id(token_id)]
+    if wrong:
+        raise bad_request(f"{wrong[0]!r} in the prompt is not the id of a token", "prompt")
     return tuple(prompt)
 
 

@@ -89,7 +89,9 @@ def test_limit_and_stop_cut_the_ids_too() -> None:
     assert (cut.text, len(cut.ids)) == ("abc", 1), "the token that holds the stop is told whole"
 
 
-@pytest.mark.parametrize("prompt", [[], [1, -1], [1, "a"], ["a", 1], [1, True], [1 << 40], [[1], [2]], [[]], 7])
+@pytest.mark.parametrize(
+    "prompt", [[], [1, -1], [1, None], [1, "a"], ["a", 1], [1, True], [1 << 40], [[1], [2]], [[]], 7]
+)
 def test_what_is_no_prompt_is_refused(prompt: object) -> None:
     with pytest.raises(ApiError, match="prompt"):
         read(prompt)
