@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import Future
@@ -83,6 +84,7 @@ class Lane:
         self, loop: asyncio.AbstractEventLoop, endpoints: Mapping[str, Endpoint], post: Callable[[Event], None]
     ) -> None:
         self.loop = loop
+        self._thread = 0
         self.clamped = 0
         self.closed = False
         self._post = post
@@ -104,6 +106,7 @@ class Lane:
 
     async def open(self) -> None:
         """Make the connections. They are closed with the loop's async generators, which `asyncio.run` always does."""
+        self._thread = threading.get_ident()
         if self._session is None:
             trace = aiohttp.TraceConfig()
             trace.on_connection_reuseconn.append(_note_reuse)
@@ -146,13 +149,17 @@ class Lane:
 
     def wake(self, here: asyncio.AbstractEventLoop | None) -> None:
         """Perform what was pushed: at once if ``here`` is this lane's loop, else soon, in it."""
-        if here is self.loop:
+        if self._runs(here):
             self._drain()
         else:
             try:
                 self.loop.call_soon_threadsafe(self._drain)
             except RuntimeError:
                 self.closed = True
+
+    def _runs(self, here: asyncio.AbstractEventLoop | None) -> bool:
+        """Whether the caller is this lane's loop. Of gevent's threads all but one only seem to be."""
+        return here is self.loop and threading.get_ident() == self._thread
 
     def _drain(self) -> None:
         if self._draining:
@@ -288,7 +295,7 @@ class Lane:
 
     def retire(self, pending: Pending, here: asyncio.AbstractEventLoop | None) -> None:
         """The call is over: its timer must not fire. Callable from any thread."""
-        if here is self.loop:
+        if self._runs(here):
             self._disarm(pending)
         elif not self.dead:
             self.loop.call_soon_threadsafe(self._disarm, pending)

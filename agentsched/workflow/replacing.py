@@ -9,13 +9,15 @@ __all__ = ["Around", "ReplacedMethod"]
 Around = Callable[["ReplacedMethod", Callable[..., Any]], object]
 """Makes the new method from the old one; the new one asks ``replaced.on`` whether it has anything to do."""
 
+_INHERITED = object()
+
 
 class ReplacedMethod:
     """One method replaced while it is on; another tool may have wrapped ours meanwhile, which then only passes on.
 
     Args:
         owner: the class, or the module.
-        name: the method's or function's name, which ``owner`` must define itself.
+        name: the method's or function's name; a class may inherit it.
         around: makes the new method.
     """
 
@@ -27,12 +29,12 @@ class ReplacedMethod:
     @property
     def installed(self) -> bool:
         """Whether our method is the one that the owner has."""
-        current = self._owner.__dict__[self._name]
+        current = self._current()
         return self.on and any(current is ours for ours, _ in self._layers)
 
     def install(self) -> None:
         """Put our method in; once is enough."""
-        current = self._owner.__dict__[self._name]
+        current = self._current()
         if not any(current is ours for ours, _ in self._layers):
             # As the owner hands it out: a wrapper that is a descriptor (wrapt's) must learn whose method it is.
             ours = self._around(self, getattr(self._owner, self._name))
@@ -44,6 +46,12 @@ class ReplacedMethod:
         """Put the method back that was there before ours, unless somebody else has wrapped ours."""
         self.on = False
         for ours, replaced in reversed(self._layers):
-            if self._owner.__dict__[self._name] is ours:
-                setattr(self._owner, self._name, replaced)
+            if self._current() is ours:
+                if replaced is _INHERITED:
+                    delattr(self._owner, self._name)
+                else:
+                    setattr(self._owner, self._name, replaced)
                 self._layers.remove((ours, replaced))
+
+    def _current(self) -> object:
+        return vars(self._owner).get(self._name, _INHERITED)

@@ -70,3 +70,13 @@ def test_a_wrapper_that_comes_later_stays_and_ours_passes_on() -> None:
     assert vars(owner)["value"] is theirs
     assert tool.value(2) == 2
     assert seen == [tool, tool]
+
+
+def test_a_method_that_is_inherited_is_again_afterwards() -> None:
+    owner = type("Heir", (Tool,), {})
+    patch = ReplacedMethod(owner, "value", double)
+    patch.install()
+    assert (owner().value(2), Tool().value(2)) == (4, 2)
+    patch.uninstall()
+    assert "value" not in vars(owner)
+    assert owner().value(2) == 2

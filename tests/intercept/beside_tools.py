@@ -1,0 +1,80 @@
+"""A workflow in a process in which another tool has replaced the same methods; executed by `test_beside_tools`.
+
+    python beside_tools.py TOOL before|after POOL.json      prints one JSON object
+
+POOL.json holds the configuration of a pool that runs elsewhere, and the address of one endpoint.
+"""
+
+import importlib
+import json
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+TOOL, ORDER, POOL = sys.argv[1:]
+
+
+def otel() -> None:
+    importlib.import_module("opentelemetry.instrumentation.threading").ThreadingInstrumentor().instrument()
+
+
+def sentry() -> None:
+    importlib.import_module("sentry_sdk").init(
+        dsn="http://key@127.0.0.1:9/1", auto_enabling_integrations=False, transport=lambda _: None
+    )
+
+
+def gevent() -> None:
+    importlib.import_module("gevent.monkey").patch_all()
+
+
+start = {"otel": otel, "sentry": sentry, "gevent": gevent}[TOOL]
+if ORDER == "before":
+    start()
+
+from openai import OpenAI  # noqa: E402
+
+import agentsched as ags  # noqa: E402  # the tool comes first
+
+pool = json.loads(Path(POOL).read_text(encoding="utf-8"))
+ags.configure(pool["config"])
+ags.instrument()
+if ORDER == "after":
+    start()
+
+found: list[str | None] = []
+
+
+def ask() -> None:
+    run = ags.current()
+    found.append(None if run is None else run.run_id)
+    messages = [{"role": "user", "content": "Say a word. [[out=3]]"}]
+    with OpenAI(base_url=pool["url"], api_key="k") as client:
+        client.chat.completions.create(model="m", messages=messages)
+
+
+@ags.workflow(slo="30s")
+def answer() -> tuple[str, int]:
+    ask()
+    for thread in (threading.Thread(target=ask), threading.Timer(0.0, ask)):
+        thread.start()
+        thread.join()
+    with ThreadPoolExecutor(2) as executor:
+        list(executor.map(lambda _: ask(), range(2)))
+    return ags.current().run_id, len(ags.current().decisions)
+
+
+@ags.workflow(slo="200ms")
+def late() -> None:
+    with OpenAI(base_url=pool["url"], api_key="k", max_retries=0) as client:
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Go on. [[out=5000]]"}])
+
+
+run_id, decisions = answer()
+try:
+    late()
+    ended = "in time"
+except ags.DeadlineExceeded:
+    ended = "at the deadline"
+print(json.dumps({"own": [each == run_id for each in found], "decisions": decisions, "late": ended}))
