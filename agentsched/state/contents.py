@@ -7,6 +7,7 @@ them otherwise; no address, no credential and nothing of a prompt is in it. Figu
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from hashlib import blake2b
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -20,6 +21,8 @@ _VERSION = 2
 
 _LOAD = tuple(item.name for item in fields(EndpointLoad) if item.name != "endpoint")
 _KNOWLEDGE = tuple(item.name for item in fields(EndpointKnowledge) if item.name != "endpoint")
+_PORTS = {"http": 80, "https": 443}
+_LOOPBACK, _LOOPBACK_TOO = "localhost", ("127.0.0.1", "::1")
 _IDLE = EndpointLoad("", 0.0)
 _MOST = 1e12
 
@@ -31,8 +34,20 @@ def endpoint_key(endpoint: Endpoint, host: str) -> str:
         endpoint: whose key is asked for.
         host: where its address leads there and nowhere else: this machine's name for a loopback address, else empty.
     """
-    text = "\n".join((host, endpoint.base_url.rstrip("/"), endpoint.model))
+    text = "\n".join((host, _address(endpoint.base_url), endpoint.model))
     return blake2b(text.encode(), digest_size=9).hexdigest()
+
+
+def _address(base_url: str) -> str:
+    """The same for all ways of writing down one address; the usual names of the loopback are one.
+
+    Other addresses of 127.0.0.0/8 and names below .localhost stay what they are: other servers may listen there.
+    """
+    url = urlsplit(base_url)
+    host = url.hostname or ""
+    host = _LOOPBACK if host in _LOOPBACK_TOO else f"[{host}]" if ":" in host else host
+    port = "" if url.port in (None, _PORTS.get(url.scheme)) else f":{url.port}"
+    return f"{url.scheme}://{host}{port}{url.path.rstrip('/')}"
 
 
 def encoded(loads: Iterable[EndpointLoad], knowledge: Iterable[EndpointKnowledge], keys: Mapping[str, str]) -> bytes:

@@ -70,6 +70,29 @@ def test_an_endpoint_is_its_server_and_its_model_whatever_its_name_and_key() -> 
     assert len({key, endpoint_key(one, "this machine"), *(endpoint_key(other, "") for other in others)}) == 4
 
 
+def key_of(base_url: str) -> str:
+    return endpoint_key(Endpoint("a", base_url, "m"), "")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("http://localhost:8000/v1", "http://127.0.0.1:8000/v1", True),
+        ("http://localhost:8000/v1", "http://[::1]:8000/v1/", True),
+        ("http://localhost/v1", "HTTP://LocalHost:80/v1", True),
+        ("https://api.test/v1", "https://API.test:443/v1", True),
+        ("http://[fe80::1]:8000/v1", "http://[FE80::1]:8000/v1", True),
+        ("http://localhost:8000/v1", "http://localhost:8001/v1", False),
+        ("http://localhost:8000/v1", "http://127.0.0.2:8000/v1", False),
+        ("http://localhost:8000/v1", "http://a.localhost:8000/v1", False),
+        ("http://localhost:443/v1", "https://localhost:443/v1", False),
+        ("http://h.test:1/a", "http://h.test:1/A", False),
+    ],
+)
+def test_one_address_however_it_is_written(one: str, other: str, same: bool) -> None:
+    assert (key_of(one) == key_of(other)) is same
+
+
 def test_what_several_know_adds_up() -> None:
     one = EndpointKnowledge("a", 1.0, 5.0, 10.0, 100.0, 0.01, 3.0, 0.2, 9.0)
     two = EndpointKnowledge("a", 2.0, 0.0, 20.0, 200.0, 0.02, 8.0, 0.4, 1.0)
