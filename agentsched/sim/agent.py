@@ -81,6 +81,7 @@ def call_of(run: RunPlan, k: int, call_id: str, manners: Manners, *, due_at: flo
         parents=tuple(f"{run_id}.{parent}" for parent in plan.parents),
         tool_s=tool_s,
         upgradable=manners.continuable,
+        optional=plan.optional,
         continuable=_CONTINUABLE if continuable else _NOT_CONTINUABLE,
     )
 
@@ -105,6 +106,7 @@ class Agent:
         "_due_at",
         "_ended_at",
         "_free_at",
+        "_left_out",
         "_manners",
         "_missing",
         "_numbers",
@@ -142,6 +144,7 @@ class Agent:
         self._numbers: dict[str, int] = {}
         self._retries_left = [manners.call_retries] * len(plan.calls)
         self._qualities: list[float] = []
+        self._left_out: set[str] = set()
         self._outcome: str | None = None
         self._ended_at = 0.0
 
@@ -191,14 +194,18 @@ class Agent:
         if ended.status == "ok":
             assert ended.endpoint is not None
             self._qualities.append(self._manners.quality[ended.endpoint])
-            self._answered(k)
+            self._go_on(k, self._plan.calls[k].tool_s)
+        elif ended.status == FailureKind.SKIPPED:
+            self._left_out.update(self._plan.calls[k].optional)
+            self._go_on(k, 0.0)
         elif ended.status in _FINAL or self._retries_left[k] == 0:
             self._end("deadline" if ended.status in _TOO_LATE else "error")
         else:
             self._retries_left[k] -= 1
             self._ask(k)
 
-    def _answered(self, k: int) -> None:
+    def _go_on(self, k: int, tool_s: float) -> None:
+        """Behind a call that was answered, or left out, with what only waited for that."""
         now = self._timeline.now
         self._unanswered -= 1
         if self._unanswered == 0:
@@ -207,13 +214,17 @@ class Agent:
             else:
                 self._come_to_its_end()
             return
-        free_at = now + self._plan.calls[k].tool_s
+        free_at = now + tool_s
         for child in self._children[k]:
             self._free_at[child] = max(self._free_at[child], free_at)
             self._missing[child] -= 1
             self._ready_at[child] = now
-            if self._missing[child] == 0:
+            if self._missing[child] > 0:
+                continue
+            if self._left_out.isdisjoint(self._plan.calls[child].optional):
                 self._timeline.at(self._free_at[child] + self._plan.calls[child].wait_s, self._ask, child)
+            else:
+                self._go_on(child, 0.0)
 
     def _come_to_its_end(self) -> None:
         if self._outcome is None:  # it may have been cut at its deadline meanwhile
@@ -252,5 +263,6 @@ class Agent:
                 output_tokens=record.output_tokens,
                 cost_usd=record.cost_usd,
                 quality=sum(self._qualities) / len(self._qualities) if self._qualities else None,
+                skipped=len(record.skipped),
             )
         )

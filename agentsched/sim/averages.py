@@ -8,8 +8,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from agentsched.core.optional import step_of_visit
 from agentsched.core.remainder import RemainderForecast
-from agentsched.sim.rests import rests_of, typical_rest
+from agentsched.sim.rests import last_calls, rests_of, typical_rest
 from agentsched.sim.scenario import Scenario
 from agentsched.sim.streams import Stream, stream
 from agentsched.sim.workload import StepKey, sampled
@@ -18,6 +19,10 @@ __all__ = ["Averages", "StepKey", "averages_of"]
 
 _RUNS_PER_WORKFLOW = 400
 """Drawn for the averages; the mean ideal of a workflow is then known with a standard error of 3 to 5 %."""
+
+
+_Rests = defaultdict[StepKey, list[tuple[NDArray[np.float64], float]]]
+"""Rests as work, shape (4,), and as ideal seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +34,14 @@ class Averages:
         context_tokens: prompt plus half the output of a call, mean over the mix of calls, tokens.
         output_tokens: mean output of a call over the mix, tokens.
         rests: (workflow, step) -> work that follows such a call in its run.
+        left: (workflow, optional step) -> work that follows the step.
     """
 
     ideal_s: dict[str, float]
     context_tokens: float
     output_tokens: float
     rests: Mapping[StepKey, RemainderForecast]
+    left: Mapping[StepKey, RemainderForecast]
 
 
 def averages_of(scenario: Scenario) -> Averages:
@@ -47,16 +54,18 @@ def _averages(scenario_json: str) -> Averages:
     scenario = Scenario.model_validate_json(scenario_json)
     seed = int(stream(0, Stream.STATISTICS).integers(2**32))
     ideal_s: dict[str, float] = {}
-    rests: dict[StepKey, list[NDArray[np.float64]]] = defaultdict(list)
-    rests_s: dict[StepKey, list[float]] = defaultdict(list)
+    rests: _Rests = defaultdict(list)
+    left: _Rests = defaultdict(list)
     weights = contexts = outputs = 0.0
     for sample in sampled(scenario, seed, _RUNS_PER_WORKFLOW):
         share = sample.share / len(sample.runs)
         ideal_s[sample.workflow] = float(np.mean([run.ideal_s for run in sample.runs]))
         for run in sample.runs:
-            for call, rest in zip(run.calls, rests_of(run.calls, run.tail_s), strict=True):
-                rests[sample.workflow, call.step].append(rest)
-                rests_s[sample.workflow, call.step].append(call.rest_s)
+            works = rests_of(run.calls, run.tail_s)
+            for visit, last in last_calls(run.calls).items():
+                left[sample.workflow, step_of_visit(visit)].append((works[last], run.calls[last].rest_s))
+            for call, rest in zip(run.calls, works, strict=True):
+                rests[sample.workflow, call.step].append((rest, call.rest_s))
                 weights += share
                 contexts += share * (call.input_tokens + 0.5 * call.output_tokens)
                 outputs += share * call.output_tokens
@@ -64,5 +73,10 @@ def _averages(scenario_json: str) -> Averages:
         ideal_s=ideal_s,
         context_tokens=contexts / weights,
         output_tokens=outputs / weights,
-        rests={key: typical_rest(np.array(seen), np.array(rests_s[key])) for key, seen in rests.items()},
+        rests=_typical(rests),
+        left=_typical(left),
     )
+
+
+def _typical(seen: _Rests) -> dict[StepKey, RemainderForecast]:
+    return {key: typical_rest(*map(np.array, zip(*some, strict=True))) for key, some in seen.items()}

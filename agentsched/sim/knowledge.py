@@ -1,6 +1,7 @@
 """What clients know of output lengths and of what follows a call, at first or for good; `learning` adds to it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from math import sqrt
 
@@ -9,14 +10,15 @@ from numpy.typing import NDArray
 
 from agentsched.core.call import ModelCall
 from agentsched.core.forecast import QUANTILES, QuantileForecast, normal_quantiles
+from agentsched.core.optional import step_of_visit
 from agentsched.core.protocols import LengthPredictor, RemainderPredictor
 from agentsched.core.remainder import RemainderForecast, RunHistory
 from agentsched.forecast.calibration import corrected, offset_of
 from agentsched.forecast.length import EmpiricalLengths, Scope, calibration_groups
 from agentsched.forecast.remainder import EmpiricalRemainders
-from agentsched.sim.averages import Averages, StepKey
+from agentsched.sim.averages import Averages
 from agentsched.sim.plan import CallPlan, RunPlan
-from agentsched.sim.rests import certain_rest, rests_of
+from agentsched.sim.rests import certain_rest, last_calls, rests_of
 from agentsched.sim.scenario import Scenario
 from agentsched.sim.workload import step_outputs
 
@@ -64,6 +66,14 @@ class Book:
             plan = self._runs[call.run_id]
             rests = self._rests[call.run_id] = rests_of(plan.calls, plan.tail_s)
         return certain_rest(rests[call.call_index])
+
+    def left(self, call: ModelCall, step: str) -> RemainderForecast | None:
+        """What follows the optional step of an open call; None: it is in none of that name."""
+        visit = next((visit for visit in call.optional if step_of_visit(visit) == step), None)
+        if visit is None:
+            return None
+        last = last_calls(self._runs[call.run_id].calls)[visit]
+        return self.rest(replace(call, call_index=last))
 
     def open(self, call_id: str, plan: CallPlan) -> None:
         """A call is being made."""
@@ -140,14 +150,18 @@ class _RandomLengths:
 
 
 class _AverageRemainders:
-    """What follows calls of the same step."""
+    """What follows calls of the same step, and what follows optional steps."""
 
-    def __init__(self, rests: Mapping[StepKey, RemainderForecast]) -> None:
-        self._rests = rests
+    def __init__(self, averages: Averages) -> None:
+        self._rests, self._left = averages.rests, averages.left
 
     def predict(self, call: ModelCall, history: RunHistory) -> RemainderForecast | None:
         """The forecast for a call of this step."""
         return self._rests.get((call.workflow, call.step))
+
+    def after_leaving(self, call: ModelCall, history: RunHistory, step: str) -> RemainderForecast | None:
+        """The forecast of what follows this optional step."""
+        return self._left.get((call.workflow, step))
 
 
 class _TrueRemainders:
@@ -159,6 +173,10 @@ class _TrueRemainders:
     def predict(self, call: ModelCall, history: RunHistory) -> RemainderForecast | None:
         """The forecast for this call."""
         return self._book.rest(call)
+
+    def after_leaving(self, call: ModelCall, history: RunHistory, step: str) -> RemainderForecast | None:
+        """The forecast of what follows this optional step."""
+        return self._book.left(call, step)
 
 
 def predictors(
@@ -197,4 +215,4 @@ def _rests(knowledge: Knowledge, book: Book, averages: Averages) -> RemainderPre
         case Knowledge.LEARNED:
             return EmpiricalRemainders(guess=True)
         case _:
-            return _AverageRemainders(averages.rests)
+            return _AverageRemainders(averages)

@@ -24,6 +24,7 @@ class RunResult:
         calls, attempts: how many were made; a call that the agent repeated counts again.
         input_tokens, output_tokens, cost_usd: over all attempts.
         quality: mean of the declared qualities of the endpoints that answered its calls; None: none was answered.
+        skipped: how many optional steps were left out.
     """
 
     index: int
@@ -40,6 +41,7 @@ class RunResult:
     output_tokens: int
     cost_usd: float
     quality: float | None = None
+    skipped: int = 0
 
     @property
     def latency_s(self) -> float:

@@ -29,6 +29,7 @@ class CallPlan:
         max_tokens: the caller's cap on the answer; None: none.
         stream: whether the caller reads a stream; None: as agents of the scenario do.
         needs: capabilities the endpoint must have.
+        optional: the visits of optional steps that it belongs to, outermost first (`agentsched.core.optional`).
     """
 
     step: str
@@ -46,6 +47,7 @@ class CallPlan:
     max_tokens: int | None = None
     stream: bool | None = None
     needs: frozenset[str] = frozenset()
+    optional: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from agentsched.core.forecast import QUANTILES
 from agentsched.core.remainder import RemainderForecast
 from agentsched.sim.plan import CallPlan
 
-__all__ = ["TOKENS_CALLS_SECONDS", "certain_rest", "rests_of", "typical_rest"]
+__all__ = ["TOKENS_CALLS_SECONDS", "certain_rest", "last_calls", "rests_of", "typical_rest"]
 
 TOKENS_CALLS_SECONDS = 4
 """Numbers in a rest: output tokens, prompt tokens that no cache holds, calls, seconds of the agent's own work."""
@@ -38,6 +38,11 @@ def rests_of(calls: Sequence[CallPlan], tail_s: float) -> NDArray[np.float64]:
                 rests[p] = rests[k]
                 rests[p] += (call.output_tokens, _unread_tokens(calls, k), 1.0, between_s)
     return rests
+
+
+def last_calls(calls: Sequence[CallPlan]) -> dict[str, int]:
+    """The number of the last call of each visit of an optional step: what follows the step, follows that."""
+    return {visit: k for k, call in enumerate(calls) for visit in call.optional}
 
 
 def _unread_tokens(calls: Sequence[CallPlan], k: int) -> int:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
+from agentsched.core.rules import SkipRules
 from agentsched.engine.profile import EngineProfile, HostedProfile
 from agentsched.engine.profiles import all_profiles, load_profile, profile_from_mapping
 from agentsched.errors import ConfigError
@@ -227,6 +228,8 @@ class Stage(_Part):
     """Make several calls at once."""
     shared_prefix: Flag = False
     """Its prompt begins with the run's previous prompt and is at least 50 tokens longer than that and its answer."""
+    optional: Flag = False
+    """Whether clients leave it out, with all its calls and tools, where a run is likelier to be in time without it."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -372,6 +375,13 @@ class Admission(_Part):
     """A run is given up when a further call finds a lower probability; 0: none is."""
 
 
+class Skip(_Part):
+    """When clients leave out optional stages."""
+
+    min_gain: Share = SkipRules().min_gain
+    """Gain in the probability of meeting the deadline that it must exceed; 1: they never do."""
+
+
 class Knowledge(_Part):
     """What clients know beforehand."""
 
@@ -419,6 +429,7 @@ class Scenario(_Part):
     """What is run instead of workflows: runs that were recorded."""
     admission: Admission = Admission()
     """What is not served in overload."""
+    skip: Skip = Skip()
     demands: list[Demand] = Field(default_factory=list)
     """What calls ask of a model; left out: nothing."""
     prompts: PromptScatter = PromptScatter()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from agentsched.core.protocols import Policy
-from agentsched.core.rules import AdmissionRules, HedgeRules, RetryRules, Rules
+from agentsched.core.rules import AdmissionRules, HedgeRules, RetryRules, Rules, SkipRules
 from agentsched.engine.profile import HostedProfile
 from agentsched.errors import ConfigError
 from agentsched.scheduler.scheduler import Scheduler
@@ -131,6 +131,8 @@ class Simulation(Course):
         pool = client_pool(scenario, setup.seed, mean_context_tokens=averages.context_tokens)
         shed = AdmissionRules(scenario.admission.floor, scenario.admission.give_up)
         rules = replace(setup.rules, admission=shed) if shed != AdmissionRules() else setup.rules
+        skip = SkipRules(scenario.skip.min_gain)
+        rules = replace(rules, skip=skip) if skip != SkipRules() else rules
         given = [predictors(setup.knowledge, book, scenario, averages, setup.rests) for _ in range(setup.clients)]
         clients = [
             Client(

@@ -5,6 +5,7 @@ from math import exp, sqrt
 
 import numpy as np
 
+from agentsched.core.optional import visit_of
 from agentsched.sim.ideal import ideal_times
 from agentsched.sim.plan import CallPlan, Drawn, critical_path
 from agentsched.sim.scenario import Lognormal, Scenario, Stage, Workflow
@@ -27,6 +28,7 @@ class _Draft:
     parents: tuple[int, ...]
     lineage: int
     min_quality: float
+    optional: tuple[str, ...] = ()
 
 
 class WorkflowDrawer:
@@ -66,6 +68,7 @@ class WorkflowDrawer:
                 noise=float(self._noise.standard_normal()),
                 ideal_s=time_s,
                 rest_s=rest_s,
+                optional=one.optional,
             )
             for one, time_s, rest_s in zip(drafts, times_s, rests_s, strict=True)
         )
@@ -75,12 +78,15 @@ class WorkflowDrawer:
         drafts: list[_Draft] = []
         run_z = float(self._lengths.standard_normal())
         before: tuple[int, ...] = ()
-        for stage in workflow.stages:
+        for number, stage in enumerate(workflow.stages):
+            visits = (visit_of(stage.step, number),) if stage.optional else ()
             for turn in range(self._turns(stage)):
                 width = 1 if stage.width is None else self._uniform(stage.width.least, stage.width.most)
                 first = len(drafts)
                 for _ in range(width):
-                    drafts.append(self._draft(stage, turn, before, drafts, run_z))
+                    draft = self._draft(stage, turn, before, drafts, run_z)
+                    draft.optional = visits
+                    drafts.append(draft)
                 before = tuple(range(first, len(drafts)))
         return drafts
 
