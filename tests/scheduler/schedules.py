@@ -1,6 +1,7 @@
 """Random schedules of faults on virtual time: a pool with random rules and limits, a performer that misbehaves."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,7 @@ class Schedule:
 
     def __init__(self, seed: int) -> None:
         self.rng = rng = np.random.default_rng(seed)
+        self.steps = np.random.default_rng([seed, 1])  # of what is optional: the rest of a schedule is as without
         self.rules = Rules(
             retry=RetryRules(
                 max_attempts=int(rng.integers(1, 6)),
@@ -148,7 +150,8 @@ class Schedule:
         """Play it, then check the whole."""
         rng, bench = self.rng, self.bench
         for run_id in ("r0", "r1"):
-            bench.run(run_id, max_cost_usd=self.cap_usd)
+            deadline_s = float(self.steps.uniform(1.0, 20.0)) if self.steps.random() < 0.5 else None
+            bench.run(run_id, max_cost_usd=self.cap_usd, deadline_s=deadline_s)
         for k in range(calls):
             bench.advance(float(rng.exponential(0.3)))
             self._arrive(f"r{k % 2}")
@@ -179,7 +182,17 @@ class Schedule:
             prefix=int(rng.integers(0, 3)),
             upgradable=bool(rng.random() < 0.7),
             continuable=frozenset(way for way in Way if rng.random() < 0.5),
+            **self._optional(),
         )
+
+    def _optional(self) -> dict[str, Any]:
+        """Some calls belong to one of a few visits of optional steps, or to one inside another."""
+        rng = self.steps
+        if rng.random() < 0.5:
+            return {}
+        outer = f"outer#{rng.integers(4)}"
+        visits = (outer,) if rng.random() < 0.5 else (outer, f"inner#{rng.integers(8)}")
+        return {"optional": visits, "remaining_calls": None if rng.random() < 0.3 else float(rng.integers(3))}
 
     def _interfere(self) -> None:
         """A caller goes away, new forecasts come, a review or an event comes that crossed an action."""
@@ -208,6 +221,7 @@ class Schedule:
         for seen in calls:
             self._check_call(seen)
         self._check_spending()
+        self._check_optional()
         assert len(bench.observations) == sum(len(seen.starts) for seen in calls) == len(bench.decisions)
         retries = sum(d.why in ("retry", "left", "migrate", "degrade") for d in bench.decisions)
         hedges = sum(d.why == "hedge" for d in bench.decisions)
@@ -221,6 +235,20 @@ class Schedule:
             values = np.asarray(learned)
             assert np.isfinite(values).all(), name
             assert (values > 0).all(), name
+
+    def _check_optional(self) -> None:
+        """A visit of an optional step is done, or left out as a whole: nothing of it is sent then."""
+        skipped = [
+            seen for seen in self.bench.calls.values() if seen.ended is not None and seen.ended.status == "skipped"
+        ]
+        told = {run.run.run_id: run.skipped for run in self.bench.closed_runs}
+        for seen in skipped:
+            assert seen.failed is not None
+            visit = seen.failed.skipped
+            assert visit in seen.call.optional
+            assert visit.partition("#")[0] in told[seen.call.run_id]
+            same = [one for one in self.bench.calls.values() if one.call.run_id == seen.call.run_id]
+            assert not any(one.starts for one in same if visit in one.call.optional), f"{visit} was begun and left out"
 
     def _asked_anew(self, seen: Seen) -> int:
         """How often a server refused to stream a whole answer, or to go on with one, so that it was asked once more."""
