@@ -18,6 +18,7 @@ from agentsched.endpoints.request import Address
 from agentsched.endpoints.splice import Diverged, Splice
 from agentsched.endpoints.splice_responses import ResponsesSplice
 from agentsched.endpoints.sse import EventTooLong, SseDecoder
+from agentsched.endpoints.token_ids import ASKED
 from agentsched.endpoints.upgrade import Assembler
 from agentsched.scheduler.events import AttemptFailed, AttemptFinished, EndpointLimited, Event, TokensProgressed
 
@@ -84,6 +85,8 @@ class LiveAttempt:
         post: takes events, in this loop.
         assembler: puts a whole answer together that is asked for as a stream; None: what comes is what was asked for.
         splice: decides what of the stream the caller gets, and keeps what others may go on from; None: all of it.
+        without_ids: makes the same request without asking for token ids, for a server that refuses this; None: nobody
+            asks for them, or the caller does.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class LiveAttempt:
         post: Callable[[Event], None],
         assembler: Assembler | None = None,
         splice: Splice | ResponsesSplice | None = None,
+        without_ids: Callable[[], Exchange] | None = None,
     ) -> None:
         self.attempt_id = attempt_id
         self.answer = Answer()
@@ -107,6 +111,7 @@ class LiveAttempt:
         self._reported_handed = Handed.NOTHING
         self._address, self._exchange, self._limits = address, exchange, limits
         self._session, self._proxy, self._post = session, proxy, post
+        self._without_ids = without_ids
         self._tokens, self._characters = 0, 0
         self._reported_tokens, self._reported_at, self._token_at = 0, 0.0, 0.0
         self._usage = Usage()
@@ -143,29 +148,39 @@ class LiveAttempt:
                 (name.lower(), value) for name, value in response.headers.items() if name.lower() not in _NOT_FORWARDED
             )
             self.answer.status = response.status
-            if response.status != 200:
-                await self._read_refusal(response)
-                return
-            limits = limits_of(response.headers)
-            if limits is not None:
-                self._post(EndpointLimited(self._address.endpoint.name, *astuple(limits)))
-            if self._exchange.stream:
-                await self._read_stream(response)
-            else:
-                await self._read_whole(response)
+            again = await self._read_refusal(response) if response.status != 200 else await self._read(response)
+        if again:
+            await self._exchange_bytes(trace)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bool:
+        limits = limits_of(response.headers)
+        if limits is not None:
+            self._post(EndpointLimited(self._address.endpoint.name, *astuple(limits)))
+        if self._exchange.stream:
+            await self._read_stream(response)
+        else:
+            await self._read_whole(response)
+        return False
 
     # -- whole answers -----------------------------------------------------------------------------------------------
 
-    async def _read_refusal(self, response: aiohttp.ClientResponse) -> None:
-        """Only a refusal that the caller will see is read: the body of any other would delay the next attempt."""
+    async def _read_refusal(self, response: aiohttp.ClientResponse) -> bool:
+        """Only a refusal that the caller will see is read: the body of any other would delay the next attempt.
+
+        Answers whether to ask again at once: what was refused is what nobody but us asked for.
+        """
         kind = refusal_kind(response.status)
         if kind is FailureKind.CLIENT:
-            self.answer.content = await _read_bounded(response)
+            self.answer.content = said = await _read_bounded(response)
+            if self._without_ids is not None and ASKED.encode() in said:
+                self.answer, self._exchange, self._without_ids = Answer(), self._without_ids(), None
+                return True
             asked = self.assembler is not None and not self._goes_on
-            if asked and response.status in _UNREADABLE and b"stream" in self.answer.content:
+            if asked and response.status in _UNREADABLE and b"stream" in said:
                 kind = FailureKind.UNSTREAMED
         wait = retry_after_s(response.headers, clock.wall())
         self._fail(Failure(kind, f"HTTP {response.status}", response.status, wait))
+        return False
 
     async def _read_whole(self, response: aiohttp.ClientResponse) -> None:
         self._take_whole(await response.read())

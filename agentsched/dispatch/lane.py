@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import functools
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -25,7 +26,7 @@ from agentsched.endpoints.exchange import Exchange, Reply
 from agentsched.endpoints.request import Address
 from agentsched.endpoints.splice import Splice
 from agentsched.endpoints.splice_responses import ResponsesSplice, ResponsesTranscript
-from agentsched.endpoints.token_ids import TokenIds, asking_for_ids
+from agentsched.endpoints.token_ids import TokenIds, asking_for_ids, asks_for_ids
 from agentsched.endpoints.upgrade import Assembler, as_stream
 from agentsched.scheduler.actions import Action, Cancel, Deliver, Fail, ReviewAt, Start
 from agentsched.scheduler.events import CallCancelled, Event, ReviewDue
@@ -95,6 +96,7 @@ class Lane:
             for name, endpoint in endpoints.items()
             if endpoint.rpm is not None
         }
+        self._refuses_ids: set[str] = set()
         self._inbox: deque[tuple[Pending, Action]] = deque()
         self._draining = False
         self._session: aiohttp.ClientSession | None = None
@@ -188,16 +190,18 @@ class Lane:
     def _start(self, pending: Pending, action: Start) -> None:
         assert self._session is not None, "a lane is opened before its first call"
         address = self._addresses[action.endpoint]
+        ids = self._asks_for_ids(pending, action, address.endpoint)
         attempt = LiveAttempt(
             action.attempt_id,
             address,
-            hinted(self._asked(pending, action), pending.call, address.endpoint, clock.monotonic()),
+            self._asked(pending, action, address.endpoint, ids=ids),
             action.limits,
             self._session,
             self._proxies[action.endpoint],
             self._post,
             _assembler(pending, action),
             _splice(pending, action),
+            functools.partial(self._asked_without_ids, pending, action, address.endpoint) if ids else None,
         )
         if action.resumable:
             pending.sources[action.attempt_id] = attempt
@@ -208,16 +212,25 @@ class Lane:
         task.add_done_callback(self._tasks.discard)
         pending.attempts[action.attempt_id] = (attempt, task)
 
-    def _asked(self, pending: Pending, action: Start) -> Exchange:
+    def _asks_for_ids(self, pending: Pending, action: Start, endpoint: Endpoint) -> bool:
+        """Whether the endpoint is asked for token ids that the caller does not want to see."""
+        useful = action.resumable and Way.TOKENS in pending.call.continuable and endpoint.takes_token_ids
+        return useful and not asks_for_ids(pending.exchange.body) and action.endpoint not in self._refuses_ids
+
+    def _asked(self, pending: Pending, action: Start, endpoint: Endpoint, *, ids: bool) -> Exchange:
         """What this endpoint is asked: what the caller asked, as a stream, or from where the text so far ends."""
         exchange, before = pending.exchange, _transcript(pending, action)
         asked = as_stream(exchange) if action.stream and not exchange.stream else exchange
-        endpoint = self._addresses[action.endpoint].endpoint
-        if action.resumable and Way.TOKENS in pending.call.continuable and endpoint.takes_token_ids:
+        if ids:
             asked = asking_for_ids(asked)
-        if action.way is None or not isinstance(before, Transcript):  # a response is only ever replayed
-            return asked
-        return continued(asked, action.way, endpoint.continues_by, before)
+        if action.way is not None and isinstance(before, Transcript):  # a response is only ever replayed
+            asked = continued(asked, action.way, endpoint.continues_by, before)
+        return hinted(asked, pending.call, endpoint, clock.monotonic())
+
+    def _asked_without_ids(self, pending: Pending, action: Start, endpoint: Endpoint) -> Exchange:
+        """The same for an endpoint that has refused to be asked for ids, which it is not from now on."""
+        self._refuses_ids.add(endpoint.name)
+        return self._asked(pending, action, endpoint, ids=False)
 
     async def _run_clamped(self, throttle: Throttler, attempt: LiveAttempt) -> None:
         """The safety clamp: never more requests a minute than declared, even if the scheduler's books were wrong."""

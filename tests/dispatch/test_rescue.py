@@ -407,3 +407,38 @@ async def test_a_refusal_that_the_stream_had_nothing_to_do_with_is_handed_over(m
         exchange = a_request("say it [[out=10]]")
         assert (await runtime.dispatcher.send(the_call(exchange), exchange)).status == 200
         assert runtime.streamed == [True, True]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_server_that_refuses_to_tell_ids_is_asked_without_and_not_bothered_again(make_runtime, stream):
+    """It calls itself vLLM and takes no field that OpenAI does not know."""
+    asked = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append("return_token_ids" in await request.json())
+        if asked[-1]:
+            return web.json_response({"error": {"message": "Unrecognized argument: return_token_ids"}}, status=400)
+        choice = {"index": 0, "text": "yes", "finish_reason": "stop"}
+        event = json.dumps({"id": "x", "choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+        return web.Response(body=f"data: {event}\n\ndata: [DONE]\n\n".encode(), content_type="text/event-stream")
+
+    app = web.Application()
+    app.router.add_post("/v1/completions", answer)
+    async with TestServer(app) as server:
+        url = str(server.make_url("/v1"))
+        runtime = make_runtime(Pool([Endpoint(name="a", base_url=url, model="m", kind="vllm")]), UPGRADED)
+        for _ in range(2):
+            exchange = by_ids("say it", stream=stream)
+            reply = await runtime.dispatcher.send(the_call(exchange), exchange)
+            text = b"".join([event async for event in reply.stream]) if stream else reply.content
+            assert (reply.status, b'"yes"' in text) == (200, True)
+        assert [decision.why for decision in runtime.told] == ["first", "first"]
+        assert asked == [True, False, False]
+
+
+async def test_a_caller_that_wants_ids_gets_the_refusal_itself(make_runtime):
+    with EmulatorThread("a", kind="openai") as emulated:
+        runtime = make_runtime(emulated.pool(kind="vllm"))
+        exchange = by_ids("say it [[out=12]]", stream=True, return_token_ids=True)
+        reply = await runtime.dispatcher.send(the_call(exchange), exchange)
+        assert (reply.status, b"return_token_ids" in reply.content) == (400, True)
