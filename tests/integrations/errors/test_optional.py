@@ -1,6 +1,7 @@
 """Optional steps of programs in each framework: what is left out sends nothing, whatever is made of its error."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -324,3 +325,28 @@ def test_a_run_inside_the_step_is_another_run(case):
         return text, step.skipped
 
     assert flow() == ("goodbye", False)
+
+
+def test_it_is_learned_from_runs_what_a_step_takes(case):
+    once = sdk()
+    inside_s = 0.8
+
+    def flow() -> tuple[ags.Run, str]:
+        once()
+        with ags.step("critique", optional=True):
+            once()
+            time.sleep(inside_s)
+            once()
+        with ags.step("final"):
+            return running(), once()
+
+    calm = ags.workflow(slo=DEADLINE_S, name="flow")(flow)
+    with ThreadPoolExecutor(10) as pool:
+        for run, _ in [job.result() for job in [pool.submit(calm) for _ in range(10)]]:
+            assert run.skipped == ()
+    keeper: Any = runtime.runtime_for()
+    keeper.flush()
+    asked = len(case.requests)
+    run, text = ags.workflow(slo=inside_s, name="flow")(flow)()
+    assert (run.skipped, text, run.outcome) == (("critique",), "goodbye", "ok")
+    assert len(case.requests) == asked + 2
