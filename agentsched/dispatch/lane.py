@@ -7,7 +7,6 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import Future
-from types import SimpleNamespace
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -19,6 +18,7 @@ from agentsched.core.call import FailureKind, ModelCall, Way
 from agentsched.core.endpoint import Endpoint
 from agentsched.dispatch.attempt import LiveAttempt
 from agentsched.dispatch.body import AsyncReader, AsyncStream, Reader, Stream
+from agentsched.dispatch.connections import open_session
 from agentsched.dispatch.failing import error_for
 from agentsched.endpoints.continuation import Transcript, cap_of, continued
 from agentsched.endpoints.dialects import hinted
@@ -110,16 +110,7 @@ class Lane:
         """Make the connections. They are closed with the loop's async generators, which `asyncio.run` always does."""
         self._thread = threading.get_ident()
         if self._session is None:
-            trace = aiohttp.TraceConfig()
-            trace.on_connection_reuseconn.append(_note_reuse)
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, limit_per_host=0, enable_cleanup_closed=False),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trace_configs=[trace],
-                auto_decompress=True,
-                read_bufsize=256 * 1024,
-                trust_env=False,
-            )
+            self._session = open_session(self.loop)
             self._guard = self._close_with_loop()
             await anext(self._guard)
 
@@ -350,11 +341,6 @@ def _splice(pending: Pending, action: Start) -> Splice | ResponsesSplice | None:
     ids = TokenIds.of(pending.exchange.body) if Way.TOKENS in pending.call.continuable else None
     cap = cap_of(pending.call.max_tokens, action.way, 0 if begun is None else begun.tokens)
     return Splice(action.way, begun, limit_tokens=cap, ids=ids)
-
-
-async def _note_reuse(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
-    if context.trace_request_ctx is not None:
-        context.trace_request_ctx.reused = True
 
 
 def _proxy_for(base_url: str) -> str | None:

@@ -1,0 +1,49 @@
+"""The connections of one event loop to the endpoints."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+
+__all__ = ["open_session"]
+
+_READ_BYTES = 256 * 1024
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Closed with its loop: who closes a loop without its async generators, as programs do, left nothing open."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=0, limit_per_host=0, enable_cleanup_closed=False)
+        self._of = loop
+
+    @property
+    def closed(self) -> bool:
+        return super().closed or self._of.is_closed()
+
+    def __del__(self, *args: Any) -> None:
+        if not self.closed:
+            super().__del__(*args)
+
+
+def open_session(loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
+    """A session of the running loop: as many connections as are asked for, no cookies, nothing from the environment.
+
+    The ``trace_request_ctx`` of a request, a namespace, has ``reused`` set when its connection had been used before.
+    """
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(_note_reuse)
+    return aiohttp.ClientSession(
+        connector=_Connector(loop),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[trace],
+        auto_decompress=True,
+        read_bufsize=_READ_BYTES,
+        trust_env=False,
+    )
+
+
+async def _note_reuse(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
+    if context.trace_request_ctx is not None:
+        context.trace_request_ctx.reused = True
