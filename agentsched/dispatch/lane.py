@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import functools
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import Future
 from urllib.request import getproxies, proxy_bypass
@@ -97,6 +97,7 @@ class Lane:
             if endpoint.rpm is not None
         }
         self._refuses_ids: set[str] = set()
+        self._whole_tokens: defaultdict[str, set[int]] = defaultdict(set)
         self._inbox: deque[tuple[Pending, Action]] = deque()
         self._draining = False
         self._session: aiohttp.ClientSession | None = None
@@ -191,7 +192,7 @@ class Lane:
             self._proxies[action.endpoint],
             self._post,
             _assembler(pending, action),
-            _splice(pending, action),
+            _splice(pending, action, self._whole_tokens[address.endpoint.model]),
             functools.partial(self._asked_without_ids, pending, action, address.endpoint) if ids else None,
         )
         if action.resumable:
@@ -330,7 +331,7 @@ def _assembler(pending: Pending, action: Start) -> Assembler | None:
     return Assembler(pending.exchange.api) if held is None else held.copy()
 
 
-def _splice(pending: Pending, action: Start) -> Splice | ResponsesSplice | None:
+def _splice(pending: Pending, action: Start, whole_tokens: set[int]) -> Splice | ResponsesSplice | None:
     """What keeps track of what comes; None: the call could not be gone on with anyway."""
     if not action.resumable:
         return None
@@ -338,7 +339,7 @@ def _splice(pending: Pending, action: Start) -> Splice | ResponsesSplice | None:
     if pending.exchange.api == "responses":
         return ResponsesSplice(before if isinstance(before, ResponsesTranscript) else None)
     begun = before if isinstance(before, Transcript) else None
-    ids = TokenIds.of(pending.exchange.body) if Way.TOKENS in pending.call.continuable else None
+    ids = TokenIds.of(pending.exchange.body, whole_tokens) if Way.TOKENS in pending.call.continuable else None
     cap = cap_of(pending.call.max_tokens, action.way, 0 if begun is None else begun.tokens)
     return Splice(action.way, begun, limit_tokens=cap, ids=ids)
 

@@ -22,6 +22,9 @@ __all__ = ["ASKED", "TokenIds", "asking_for_ids", "asks_for_ids", "holds_text_ba
 ASKED = "return_token_ids"
 """The field of a request that asks for ids."""
 
+_MOST_WHOLE = 1 << 18
+"""Tokens of one model that are remembered; vocabularies are smaller."""
+
 _OUTPUT, _PROMPT = "token_ids", "prompt_token_ids"
 
 
@@ -61,6 +64,7 @@ class TokenIds:
         output: those of the answer so far.
         said: how many of them make up exactly the text that was said; None: that cannot be told.
         lost: whether text came without ids.
+        whole: tokens of this model that are known to end with a whole character; shared by all its answers, and grows.
     """
 
     prompt: list[int] | None
@@ -68,15 +72,15 @@ class TokenIds:
     output: list[int] = field(default_factory=list)
     said: int | None = 0
     lost: bool = False
+    whole: set[int] = field(default_factory=set, repr=False)
 
     @classmethod
-    def of(cls, body: Mapping[str, Any]) -> "TokenIds":
+    def of(cls, body: Mapping[str, Any], whole: set[int]) -> "TokenIds":
         """Those of an answer to this request that is yet to come."""
         prompt = body.get("prompt")
-        if not is_ids(prompt):
-            return cls(None, asks_for_ids(body))
-        assert isinstance(prompt, list)
-        return cls(prompt[0] if isinstance(prompt[0], list) else prompt, asks_for_ids(body))
+        if not isinstance(prompt, list) or not is_ids(prompt):
+            return cls(None, asks_for_ids(body), whole=whole)
+        return cls(prompt[0] if isinstance(prompt[0], list) else prompt, asks_for_ids(body), whole=whole)
 
     @property
     def exact(self) -> bool:
@@ -117,9 +121,18 @@ class TokenIds:
         return {**event, "choices": [{**choice, **hidden}]} if hidden else event
 
     def _keep(self, text: object, ids: object) -> None:
-        """A single token of which text came has said all of it; of several, the last may have said a part only."""
-        told = ids if isinstance(ids, list) else []
+        """A single token with which text came has said all of it; of several, the last may have said a part only."""
+        told = ids if isinstance(ids, list) and all(type(token) is int for token in ids) else []
+        whole = self.said == len(self.output) > 0  # nothing is known of where the prompt ends
         self.output += told
-        if text:
-            self.lost = self.lost or not told
-            self.said = len(self.output) if len(told) == 1 else None
+        if not text:
+            return
+        self.said = None
+        if not told:
+            self.lost = True
+        elif len(told) == 1:
+            self.said = len(self.output)
+            if whole and len(self.whole) < _MOST_WHOLE:  # the text is its own, from the first byte to the last
+                self.whole.add(told[0])
+        elif told[-1] in self.whole:
+            self.said = len(self.output)

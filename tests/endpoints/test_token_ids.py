@@ -48,13 +48,13 @@ def fed(splice, events):
     return [json.loads(part[6:]) for part in got.split(b"\n\n") if part]
 
 
-def first(**fields):
-    return Splice(ids=TokenIds.of(exchange(**fields).body))
+def first(whole=None, **fields):
+    return Splice(ids=TokenIds.of(exchange(**fields).body, set() if whole is None else whole))
 
 
 def going_on(before, **fields):
     asked = continued(asking_for_ids(exchange(**fields)), Way.TOKENS, "none", before.transcript)
-    return asked.body, Splice(Way.TOKENS, before.transcript, ids=TokenIds.of(exchange(**fields).body))
+    return asked.body, Splice(Way.TOKENS, before.transcript, ids=TokenIds.of(exchange(**fields).body, set()))
 
 
 # -- what is asked ---------------------------------------------------------------------------------------------------
@@ -62,8 +62,10 @@ def going_on(before, **fields):
 
 @pytest.mark.parametrize(
     ("prompt", "are"),
-    [([1], True), ([[1, 2]], True), ([], False), ([[]], False), ("1", False), (["a"], False), ([True], False)]
-    + [([[1], [2]], False), (None, False), ([1.0], False), ([[[1]]], False), ({"a": 1}, False)],
+    [
+        *(([1], True), ([[1, 2]], True), ([], False), ([[]], False), ("1", False), (["a"], False), ([True], False)),
+        *(([[1], [2]], False), (None, False), ([1.0], False), ([[[1]]], False), ({"a": 1}, False)),
+    ],
 )
 def test_what_is_a_prompt_of_ids(prompt, are):
     assert is_ids(prompt) is are
@@ -72,8 +74,10 @@ def test_what_is_a_prompt_of_ids(prompt, are):
 
 @pytest.mark.parametrize(
     ("stop", "holds"),
-    [(None, False), ([], False), ("\n", False), (["\n", "日"], False), ("ab", True), (["\n", "ab"], True)]
-    + [([7], True), (7, True), ("", False)],
+    [
+        *((None, False), ([], False), ("\n", False), (["\n", "日"], False), ("", False)),
+        *(("ab", True), (["\n", "ab"], True), ([7], True), (7, True)),
+    ],
 )
 def test_which_stops_keep_text_back(stop, holds):
     assert holds_text_back(stop) is holds
@@ -153,7 +157,18 @@ def test_several_tokens_at_once_may_end_inside_a_character():
     assert splice.transcript.ids.so_far == [*PROMPT, 1, 2, 3]
 
 
-@pytest.mark.parametrize("ids", [None, [], "no"])
+def test_a_token_that_was_once_said_whole_ends_an_event_of_several():
+    whole = set()
+    said = [("a", [1]), ("b", [4]), ("", [2]), ("日", [3]), ("cd", [5, 6]), ("e", [8])]
+    fed(first(whole), [chunk(text, ids) for text, ids in said])
+    assert whole == {4}, "1, 3 and 8 may say a part of a character only, and 6 perhaps too"
+    for last, handed in ((4, Handed.TOKENS), (3, Handed.TEXT), (7, Handed.TEXT)):
+        splice = first(whole)
+        fed(splice, [chunk("ab", [1, last])])
+        assert splice.transcript.handed is handed
+
+
+@pytest.mark.parametrize("ids", [None, [], "no", [[1]], [1, "a"], [True]])
 def test_text_without_ids_ends_it(ids):
     splice = first()
     fed(splice, [chunk("a", [1]), chunk("b", ids), chunk("c", [3])])
