@@ -14,7 +14,7 @@ def test_a_loop_that_is_closed_in_passing_leaves_no_complaints(emulated, caplog)
     loop = asyncio.new_event_loop()
 
     async def visited() -> aiohttp.ClientSession:
-        session = open_session(loop)
+        session = open_session(asyncio.get_running_loop())
         async with session.get(f"{emulated.urls['a']}/models") as response:
             await response.read()
         return session
