@@ -113,16 +113,15 @@ class EndpointFile(Section):
     context_tokens: Count | None = None
     """Prompt plus output at most; not checked when left out."""
     capabilities: list[Capability] | None = None
-    """What requests may ask of it; everything but vision and responses when left out. With token_ids, which only kind vllm
-    has when it is left out, text completions whose prompt is token ids are asked for the ids of the answer, from which
-    another endpoint can go on."""
+    """What requests may ask of it; everything but vision and responses when left out. token_ids: it tells the ids of a
+    text completion's tokens and goes on from ids, which only kind vllm does when left out."""
     api_version: str | None = None
     """Azure's query parameter."""
     priority: Flag = False
     """Whether its server orders calls by a priority that they carry (`agentsched probe` finds out); other servers
     refuse such calls."""
     continuation: Continuation = "auto"
-    """How it is asked to go on with an unfinished answer; auto: as its kind does; none: it cannot, nor from token ids."""
+    """How it is asked to go on with an unfinished answer; auto: as its kind does; none: it cannot, nor from ids."""
 
     def core(self) -> Endpoint:
         """As the rest of agentsched knows it."""
