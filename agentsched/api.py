@@ -329,12 +329,13 @@ def optional(
     """Make each call of a function an optional step: it returns ``default`` where the step is left out.
 
     That is decided at its first model call, before anything is sent: see `step`. Functions, coroutine functions,
-    generator functions (which end there) and async generator functions keep their kind. The node of a graph is such
-    a function: one that returns None, or an empty update, leaves the state as it is.
+    generator functions (which end there) and async generator functions keep their kind. A function that catches the
+    `StepSkipped` of its calls returns ``default`` as well. The node of a graph is such a function: one that returns
+    None, or an empty update, leaves the state as it is.
 
     Args:
         fn: the function, where nothing else is said.
-        default: what is returned instead; if it can be called, it is, with the arguments of the call.
+        default: what is returned instead; a plain function of the arguments is called with them.
         name: the step's name; None: the function's.
 
     Raises:

@@ -24,7 +24,7 @@ from agentsched.intercept.transports import is_custom_transport
 from agentsched.intercept.wrapping_up import tokens_in, wrapped_up
 from agentsched.workflow.frame import current_frame
 from agentsched.workflow.lineage import lineage_of
-from agentsched.workflow.optional import leave_out, left_visit, open_visits, pass_visits
+from agentsched.workflow.optional import leave_out, left_visit, open_visits, settle_visits
 from agentsched.workflow.scope import Run, abandoned_run, current_run, effective_deadline
 from agentsched.workflow.shortage import short_of_time
 from agentsched.workflow.steps import current_step
@@ -207,8 +207,9 @@ def _plan(site: Site) -> "Scheduled | Bounded | httpx2.Response | None":
         if late:
             run.close_call(place.number)
             return site.fail(site.late())
-        pass_visits()
+        settle_visits()
         return Bounded(site, deadline_at, step, place.number)
+    settle_visits(scheduled=run)
     if short and run.slo.on_late == "wrap_up" and deadline_at is not None:
         exchange = wrapped_up(exchange, tokens_in(deadline_at - now, *runtime.fastest(model)))
         about = describe(exchange)

@@ -275,7 +275,8 @@ def _steps(laid: Sequence[Timeline]) -> tuple[StepReport, ...]:
     groups: dict[str, list[tuple[Timeline, int]]] = {}
     for one in laid:
         for span in one.spans:
-            groups.setdefault(span.call.step or "?", []).append((one, span.position))
+            if span.call.status != "skipped":  # what was not done took no time that would say anything
+                groups.setdefault(span.call.step or "?", []).append((one, span.position))
     steps = []
     for name, places in groups.items():
         spans = [one.spans[position] for one, position in places]

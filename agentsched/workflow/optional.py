@@ -14,7 +14,7 @@ from agentsched.workflow.drivers import async_generator_driver, drive_coroutine,
 from agentsched.workflow.frame import FrameChange, current_frame
 from agentsched.workflow.scope import Run, current_run
 
-__all__ = ["OptionalLifetime", "OptionalStep", "Visit", "leave_out", "left_visit", "open_visits", "pass_visits"]
+__all__ = ["OptionalLifetime", "OptionalStep", "Visit", "leave_out", "left_visit", "open_visits", "settle_visits"]
 
 logger = logging.getLogger("agentsched")
 
@@ -30,17 +30,18 @@ class Visit:
         name: what names it in its run, see `agentsched.core.optional`.
         outer: the visit of an optional step around it, of this run or of one around that, or None.
         left: why it was left out; empty: it was not.
-        passed: whether a call of it went out that nobody schedules: it has begun, and nobody decides about it.
+        settled: whether nobody decides about it any more: it is over, though threads and streams of it may go on; or it
+            has begun with a call that its run's scheduler does not see.
     """
 
-    __slots__ = ("_lock", "left", "name", "outer", "passed", "run", "step")
+    __slots__ = ("_lock", "left", "name", "outer", "run", "settled", "step")
 
     def __init__(self, step: str, run: Run) -> None:
         """Begin it in the caller's place."""
         self.step, self.run, self.name = step, run, visit_of(step, run.next_visit())
         outer = current_frame().optional
         self.outer = outer if isinstance(outer, Visit) else None
-        self.left, self.passed = "", False
+        self.left, self.settled = "", False
         self._lock = threading.Lock()
 
     def leave(self, why: str) -> bool:
@@ -62,13 +63,14 @@ def open_visits(run: Run) -> tuple[str, ...]:
     """The names of the visits around the executing code that belong to ``run``, outermost first."""
     if current_frame().optional is None:
         return ()
-    return tuple(visit.name for visit in _around() if visit.run is run and not visit.passed)[::-1]
+    return tuple(visit.name for visit in _around() if visit.run is run and not visit.settled)[::-1]
 
 
-def pass_visits() -> None:
-    """Note that a call goes out that nobody schedules."""
+def settle_visits(scheduled: Run | None = None) -> None:
+    """Note that a call is made: it begins the steps around, but for those of the run for which it is ``scheduled``."""
     for visit in _around():
-        visit.passed = True
+        if visit.run is not scheduled:
+            visit.settled = True
 
 
 def left_visit() -> StepSkipped | None:
@@ -126,28 +128,32 @@ class OptionalLifetime:
         return Cutoff(None, lambda: None)
 
     def done(self) -> None:
-        """See `drivers.Lifetime`."""
+        """See `drivers.Lifetime`: it is over, and calls of what goes on of it are nobody's to leave out."""
+        if self.visit is not None:
+            self.visit.settled = True
 
     def keep(self, value: T) -> T:
         """See `drivers.BodyLifetime`; a coroutine or generator that was returned is part of the step."""
-        if self.left:
-            return cast(T, self._default())
+        found: Any = value
         if self.visit is None:
             return value
-        found: Any = value
+        if self.left:
+            self.done()
+            return cast(T, self._default())
         if inspect.iscoroutine(value):
             found = drive_coroutine(self, value)
         elif inspect.isgenerator(value):
             found = drive_generator(self, value)
         elif inspect.isasyncgen(value):
             found = async_generator_driver(lambda: value, lambda: self)()
+        else:
+            self.done()
         return cast(T, found)
 
     def fail(self, error: BaseException, *, cut: bool = False, yielded: bool = False) -> tuple[object] | None:
         """See `drivers.Lifetime`; errors of a step that was left out end here, but for the run's own end."""
-        if not self.swallows(error):
-            return None
-        return (self._default(),)
+        self.done()
+        return (self._default(),) if self.swallows(error) else None
 
     def swallows(self, error: BaseException | None) -> bool:
         """Whether the error is what became of the step's being left out."""
@@ -198,6 +204,7 @@ class OptionalStep:
         assert life is not None, "it was entered"
         self._inside = False
         life.suspend()
+        life.done()
         return life.swallows(error)
 
     async def __aenter__(self) -> Self:

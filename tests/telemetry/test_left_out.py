@@ -70,6 +70,7 @@ def test_a_report_counts_it_and_not_as_a_failure(log):
     report = build_report(read_log(log))
     (workflow,) = report.workflows
     assert (workflow.skipped, workflow.call_failures) == ({"critique": 1}, {})
+    assert {step.step for step in workflow.steps} == {"plan", "polish"}
     assert "steps left out" in report_page(report)
     shown = CliRunner().invoke(report_command.command, [str(log)], env={"COLUMNS": "110"}).stdout
     (line,) = (line for line in shown.splitlines() if "left out" in line)

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator,
 import pytest
 
 import agentsched as ags
-from agentsched.workflow.optional import leave_out, left_visit, open_visits, pass_visits
+from agentsched.workflow.optional import leave_out, left_visit, open_visits, settle_visits
 from agentsched.workflow.scope import Run
 
 
@@ -158,10 +158,54 @@ def test_a_run_inside_has_steps_of_its_own_and_ends_with_what_is_left_out_around
 def test_a_step_of_which_a_call_went_out_unseen_is_not_asked_about_any_more():
     def body() -> None:
         with ags.step("outer", optional=True), ags.step("inner", optional=True):
-            pass_visits()
+            settle_visits()
             assert open_visits(running()) == ()
 
     in_a_run(body)
+
+
+def test_a_call_of_a_run_inside_begins_the_steps_around_it():
+    def body() -> None:
+        with ags.step("outer", optional=True):
+
+            @ags.workflow
+            def inner() -> None:
+                with ags.step("inner", optional=True):
+                    settle_visits(scheduled=running())
+                    assert open_visits(running()) == ("inner#0",)
+
+            inner()
+            assert open_visits(running()) == ()
+
+    in_a_run(body)
+
+
+def test_what_goes_on_after_the_step_is_no_part_of_it():
+    def body() -> None:
+        def visits() -> tuple[str, ...]:
+            return open_visits(running())
+
+        with ags.step("critique", optional=True):
+            assert visits() == ("critique#0",)
+            later = ags.carry(visits)
+        assert later() == ()
+        made = ags.optional(name="polish")(lambda: ags.carry(visits))()
+        assert made() == ()
+
+    in_a_run(body)
+
+
+async def test_a_task_that_outlives_the_step_is_no_part_of_it():
+    async def visits() -> tuple[str, ...]:
+        return open_visits(running())
+
+    @ags.workflow
+    async def flow() -> tuple[str, ...]:
+        async with ags.step("critique", optional=True):
+            task = asyncio.create_task(visits())
+        return await task
+
+    assert await flow() == ()
 
 
 def test_functions_of_every_kind_return_their_default():
