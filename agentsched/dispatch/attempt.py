@@ -269,6 +269,8 @@ class LiveAttempt:
             self._usage = chunk.usage
         self._finished_output = self._finished_output or chunk.finish
         if not chunk.content:
+            if self._tokens and self._handed is not self._reported_handed:
+                self._report(clock.monotonic())
             return
         self._characters += chunk.characters
         self._tokens = max(self._tokens + 1, self._characters // _CHARACTERS_PER_TOKEN)

@@ -192,7 +192,7 @@ class Lane:
             self._proxies[action.endpoint],
             self._post,
             _assembler(pending, action),
-            _splice(pending, action, self._whole_tokens[address.endpoint.model]),
+            _splice(pending, action, self._ids(pending, address.endpoint)),
             functools.partial(self._asked_without_ids, pending, action, address.endpoint) if ids else None,
         )
         if action.resumable:
@@ -204,10 +204,16 @@ class Lane:
         task.add_done_callback(self._tasks.discard)
         pending.attempts[action.attempt_id] = (attempt, task)
 
+    def _ids(self, pending: Pending, endpoint: Endpoint) -> TokenIds | None:
+        """What takes the ids of an answer by this endpoint; None: they are of no use."""
+        if Way.TOKENS not in pending.call.continuable or not endpoint.takes_token_ids:
+            return None
+        return TokenIds.of(pending.exchange.body, self._whole_tokens[endpoint.model])
+
     def _asks_for_ids(self, pending: Pending, action: Start, endpoint: Endpoint) -> bool:
         """Whether the endpoint is asked for token ids that the caller does not want to see."""
         useful = action.resumable and Way.TOKENS in pending.call.continuable and endpoint.takes_token_ids
-        return useful and not asks_for_ids(pending.exchange.body) and action.endpoint not in self._refuses_ids
+        return useful and not asks_for_ids(pending.exchange.body) and endpoint.name not in self._refuses_ids
 
     def _asked(self, pending: Pending, action: Start, endpoint: Endpoint, *, ids: bool) -> Exchange:
         """What this endpoint is asked: what the caller asked, as a stream, or from where the text so far ends."""
@@ -331,7 +337,7 @@ def _assembler(pending: Pending, action: Start) -> Assembler | None:
     return Assembler(pending.exchange.api) if held is None else held.copy()
 
 
-def _splice(pending: Pending, action: Start, whole_tokens: set[int]) -> Splice | ResponsesSplice | None:
+def _splice(pending: Pending, action: Start, ids: TokenIds | None) -> Splice | ResponsesSplice | None:
     """What keeps track of what comes; None: the call could not be gone on with anyway."""
     if not action.resumable:
         return None
@@ -339,7 +345,6 @@ def _splice(pending: Pending, action: Start, whole_tokens: set[int]) -> Splice |
     if pending.exchange.api == "responses":
         return ResponsesSplice(before if isinstance(before, ResponsesTranscript) else None)
     begun = before if isinstance(before, Transcript) else None
-    ids = TokenIds.of(pending.exchange.body, whole_tokens) if Way.TOKENS in pending.call.continuable else None
     cap = cap_of(pending.call.max_tokens, action.way, 0 if begun is None else begun.tokens)
     return Splice(action.way, begun, limit_tokens=cap, ids=ids)
 

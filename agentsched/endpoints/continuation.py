@@ -156,7 +156,8 @@ def continued(exchange: Exchange, way: Way, dialect: str, handed: Transcript) ->
         assert handed.ids is not None
         known = len(handed.ids.copy().output)
         body["prompt"] = handed.ids.so_far
-        body["max_tokens"] = cap_of(body.get("max_tokens"), way, known)
+        cap = cap_of(body.get("max_tokens"), way, known)
+        body |= {} if cap is None else {"max_tokens": cap}
     elif way is Way.PROMPT:
         body["prompt"] = f"{body['prompt']}{text}"
     elif text:

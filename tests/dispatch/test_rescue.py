@@ -179,12 +179,12 @@ async def test_a_completion_whose_prompt_is_ids_goes_on_by_ids(make_runtime, kin
         assert not same_text(broken[0])[3], "nobody asked for ids"
 
 
-@pytest.mark.parametrize("after", range(13))
-async def test_a_caller_that_wants_ids_gets_each_once(make_runtime, after):
+@pytest.mark.parametrize(("say", "after"), [*((SPLIT, k) for k in range(13)), ("[[say=abcd日本]]", 2)])
+async def test_a_caller_that_wants_ids_gets_each_once(make_runtime, say, after):
     """Of a text prompt too; where it has the first bytes of a character, nobody can go on, and it is told so."""
     with EmulatorThread("a", "b") as emulated:
         runtime = make_runtime(emulated.pool(kind="vllm"))
-        exchange = a_request(f"{SPLIT} [[out=20]]", "completions", stream=True, max_tokens=20, return_token_ids=True)
+        exchange = a_request(f"{say} [[out=20]]", "completions", stream=True, max_tokens=20, return_token_ids=True)
         unbroken = await read(runtime, exchange)
         for name in "ab":
             emulated.inject(name, "cut", count=1, after=after)

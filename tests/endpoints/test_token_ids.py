@@ -102,6 +102,13 @@ def test_what_is_no_ascii_json_is_encoded_anew():
 def test_a_completion_without_a_cap_has_that_of_the_api(given, known, cap):
     assert cap_of(given, Way.TOKENS, known) == cap
     assert cap_of(given, Way.PROMPT, known) == given
+    begun = first()
+    fed(begun, [chunk("a", [token]) for token in range(known)])
+    asked = continued(
+        exchange(**({} if given is None else {"max_tokens": given})), Way.TOKENS, "none", begun.transcript
+    )
+    assert asked.body.get("max_tokens") == (None if cap is None else max(1, cap - known))
+    assert ("max_tokens" in asked.body) is (cap is not None)
 
 
 # -- what comes ------------------------------------------------------------------------------------------------------
