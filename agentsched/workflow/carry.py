@@ -38,6 +38,9 @@ each job that is handed to them brings its own context. Not ``asyncio.run`` or `
 user's work."""
 
 
+_OTHER_INTERPRETERS = "concurrent.futures.interpreter"
+"""Jobs of these executors (Python 3.14) are pickled: no run goes there, as none goes into another process."""
+
 _CALLING_BACK = ("asyncio.", "concurrent.futures.", "anyio.")
 """Modules whose own callbacks only wake somebody up."""
 
@@ -264,7 +267,8 @@ def _target_of(thread: threading.Thread) -> tuple[object, ...]:
 
 def _is_pool_job(executor: ThreadPoolExecutor, fn: Callable[..., object]) -> bool:
     prefix: str = getattr(executor, "_thread_name_prefix", "")
-    return prefix.startswith(OWN_THREADS) or _module_of(fn).startswith(_POOL_BODIES)
+    elsewhere = type(executor).__module__ == _OTHER_INTERPRETERS
+    return elsewhere or prefix.startswith(OWN_THREADS) or _module_of(fn).startswith(_POOL_BODIES)
 
 
 def _module_of(fn: object) -> str:

@@ -1,6 +1,7 @@
 """What a compiled graph says of itself: nodes, edges, conditions, fan-outs, joins, subgraphs."""
 
-from collections.abc import Callable, Iterable
+import importlib
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, get_type_hints
 
@@ -136,11 +137,20 @@ def _edges(builder: Any) -> list[tuple[str, str, EdgeKind]]:
     return list(dict.fromkeys(found))
 
 
+def _unread_annotations(function: Any) -> Mapping[str, Any]:
+    """A function's annotations without looking up the names in them."""
+    try:
+        reading = importlib.import_module("annotationlib")  # from Python 3.14 on, where reading looks them up
+    except ModuleNotFoundError:
+        return getattr(function, "__annotations__", {})
+    return reading.get_annotations(function, format=reading.Format.STRING) if callable(function) else {}
+
+
 def _sends(path: Any) -> bool:
     """Whether a branch's function says that it returns ``Send``."""
     function = getattr(path, "func", None) or getattr(path, "afunc", None) or path
     try:
         returned = get_type_hints(function).get("return")
     except (NameError, TypeError):  # names that exist for type checkers only; something callable without hints
-        returned = getattr(function, "__annotations__", {}).get("return")
+        returned = _unread_annotations(function).get("return")
     return "Send" in str(returned).replace("[", " ").replace("]", " ").replace(".", " ").replace("'", " ").split()

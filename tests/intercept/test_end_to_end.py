@@ -1,6 +1,7 @@
 """The SDK over the real dispatcher to a server on the loopback: what the fakes of this room stand for."""
 
 import asyncio
+import inspect
 import time
 
 import openai
@@ -142,7 +143,7 @@ def test_the_runtime_has_what_interception_asks_of_it(pool):
     from agentsched.settings import load_settings
 
     runtime = Runtime(load_settings(pool))
-    assert asyncio.iscoroutinefunction(runtime.dispatcher.send)
+    assert inspect.iscoroutinefunction(runtime.dispatcher.send)
     assert callable(runtime.dispatcher.send_blocking)
     assert runtime.settings.pool.serving("m") == (0,)
     assert runtime.settings.intercept.custom_transports is False

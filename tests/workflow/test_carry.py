@@ -194,6 +194,13 @@ class TestExecutors:
         with ThreadPoolExecutor(1, thread_name_prefix="agentsched-files") as pool:
             assert pool.submit(current_run).result() is None
 
+    def test_nor_do_jobs_go_to_other_interpreters(self, run: Run) -> None:
+        elsewhere = type(
+            "InterpreterPoolExecutor", (ThreadPoolExecutor,), {"__module__": "concurrent.futures.interpreter"}
+        )
+        with Interpreters(1) as pool:
+            assert pool.submit(current_run).result() is None
+
     def test_a_subclass_that_wraps_submit_is_reached_once(self, run: Run) -> None:
         class Pool(ThreadPoolExecutor):
             def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]

@@ -1,6 +1,6 @@
 """The openai SDK, 2.x or 3.x, whichever is installed: four ways to ask, every row of the page."""
 
-import asyncio
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -144,7 +144,7 @@ def test_what_the_agent_was_just_handling_does_not_hang_on_it(make_scene, way, r
         except ValueError:
             await way()
 
-    ask_again = after_failure_async if asyncio.iscoroutinefunction(way) else after_failure
+    ask_again = after_failure_async if inspect.iscoroutinefunction(way) else after_failure
     scene = make_scene(ROWS[row], 0.3 if row == "deadline passed" else 5.0).play(ask_again)
     scene.check(row, SDK, framework=SDK)
     scene.check_alone(row)
