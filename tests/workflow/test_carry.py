@@ -195,9 +195,10 @@ class TestExecutors:
             assert pool.submit(current_run).result() is None
 
     def test_nor_do_jobs_go_to_other_interpreters(self, run: Run) -> None:
-        elsewhere = type(
-            "InterpreterPoolExecutor", (ThreadPoolExecutor,), {"__module__": "concurrent.futures.interpreter"}
-        )
+        class Interpreters(ThreadPoolExecutor):
+            """As of Python 3.14."""
+
+        Interpreters.__module__ = "concurrent.futures.interpreter"
         with Interpreters(1) as pool:
             assert pool.submit(current_run).result() is None
 
