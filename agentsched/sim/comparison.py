@@ -31,6 +31,7 @@ class CaseResult:
         cost_usd: mean cost of a run.
         quality: mean quality of a run, as far as calls were answered (see `RunResult`); None: no call was, with a seed.
         outcomes: how many counted runs ended how, over all seeds.
+        skipped: how many optional steps these left out.
         calls: calls over all seeds, warm-up included.
         attempts: attempts over all seeds by why they were made (see `Decision`).
         share_of_attempts: endpoint -> its share of all attempts.
@@ -50,6 +51,7 @@ class CaseResult:
     cost_usd: Estimate
     quality: Estimate | None
     outcomes: Mapping[str, int]
+    skipped: int
     calls: int
     attempts: Mapping[str, int]
     share_of_attempts: Mapping[str, float]
@@ -141,6 +143,7 @@ def _result(case: Case, pairs: Sequence[tuple[Task, Outcome]]) -> CaseResult:
         cost_usd=over(lambda runs: float(np.mean([run.cost_usd for run in runs]))),
         quality=_quality(counted),
         outcomes=_sums([{run.outcome: 1} for runs in counted for run in runs]),
+        skipped=sum(run.skipped for runs in counted for run in runs),
         calls=sum(outcome.calls for _, outcome in pairs),
         attempts=whys,
         share_of_attempts={name: count / max(1, sum(there.values())) for name, count in there.items()},
