@@ -41,6 +41,11 @@ class Answer:
         """All of it."""
         return "".join(self.tokens)
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was left to be said: the one token there is stands for none."""
+        return self.tokens == ("",)
+
 
 def compose(call: Call, lengths: Lengths, *, room_tokens: int) -> Answer:
     """Return the answer to a call.
@@ -92,7 +97,7 @@ def _tokens_with_ids(call: Call, lengths: Lengths, identity: bytes) -> tuple[lis
         again = next((k for k in range(known, len(texts)) if texts[k]), None)
         if again is not None:
             texts[again] = call.prompt + "".join(texts[: again + 1])
-    return texts[known:] or [""], ids[known:] or ids_of([b""], said=True)
+    return texts[known:] or [""], ids[known:]
 
 
 def _whole(tokens: list[bytes]) -> bool:

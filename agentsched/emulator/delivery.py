@@ -32,6 +32,7 @@ class Delivery:
         wire: makes the bytes.
         prompt_tokens: for the usage.
         output_tokens: tokens that the answer has.
+        complete: whether that is one which stands for none, as nothing was left to be said.
         fault: what is to go wrong; None for nothing.
         headers: further response headers.
         start: gives the sink to the engine; raises `ApiError` when the engine refuses.
@@ -42,6 +43,7 @@ class Delivery:
     wire: Wire
     prompt_tokens: int
     output_tokens: int
+    complete: bool
     fault: Fault | None
     headers: Mapping[str, str]
     start: Callable[[WholeSink | StreamSink], None]
@@ -85,7 +87,7 @@ class Delivery:
         self.start(sink)
         if await sink.done:
             raise ApiError(500, "the engine failed while generating", kind="server_error")
-        body = self.wire.whole(Usage(self.prompt_tokens, sink.cached_tokens, sink.count))
+        body = self.wire.whole(self._usage(sink))
         if fault is not None:
             if fault.kind == "slow":
                 await asyncio.sleep((clock.monotonic() - started_s) * (fault.factor - 1))
@@ -162,7 +164,10 @@ class Delivery:
         return response
 
     def _closing(self, sink: StreamSink) -> bytes:
-        return self.wire.closing(Usage(self.prompt_tokens, sink.cached_tokens, sink.count))
+        return self.wire.closing(self._usage(sink))
+
+    def _usage(self, sink: WholeSink | StreamSink) -> Usage:
+        return Usage(self.prompt_tokens, sink.cached_tokens, 0 if self.complete else sink.count)
 
     def _transport(self) -> asyncio.Transport:
         transport = self.request.transport

@@ -181,6 +181,7 @@ class EndpointServer:
             wire(call, answer, request_id, int(clock.wall())),
             call.prompt_tokens,
             len(answer.tokens),
+            answer.complete,
             fault,
             headers,
             start,

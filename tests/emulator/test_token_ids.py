@@ -61,7 +61,8 @@ def test_ids_are_gone_on_with_exactly_wherever_a_character_ends(cut: int) -> Non
         assert rest.text.startswith(STORY), "as today's servers do, all of it is said once more"
     else:
         assert said + rest.text == whole.text
-    assert [*whole.ids[:cut], *rest.ids][:24] == list(whole.ids)
+    assert [*whole.ids[:cut], *rest.ids] == list(whole.ids)
+    assert rest.complete is (cut == 24)
 
 
 def test_some_cuts_are_inside_a_character() -> None:
@@ -133,3 +134,6 @@ async def test_ids_over_http(gpu: openai.AsyncOpenAI) -> None:
     assert rest.usage.prompt_tokens_details is not None
     assert (rest.usage.prompt_tokens, rest.usage.completion_tokens) == (len(prompt) + 16, 24)
     assert rest.usage.prompt_tokens_details.cached_tokens == (len(prompt) + 16) // 16 * 16
+    nothing = await gpu.completions.create(prompt=[*prompt, *ids], max_tokens=100, **ask)
+    assert nothing.usage is not None
+    assert (nothing.choices[0].text, nothing.usage.completion_tokens) == ("", 0)

@@ -39,7 +39,7 @@ def answer_of(chunks):
 
 
 @pytest.mark.parametrize("shown", [False, True])
-@pytest.mark.parametrize("after", [4, 11, 39])
+@pytest.mark.parametrize("after", [4, 11, 40])
 async def test_a_stream_outlives_its_servers(emulated, async_client, after, shown):
     @api.workflow(slo="30s", pool=pool_of(emulated))
     async def ask():
