@@ -68,6 +68,8 @@ def open_visits(run: Run) -> tuple[str, ...]:
 
 def settle_visits(scheduled: Run | None = None) -> None:
     """Note that a call is made: it begins the steps around, but for those of the run for which it is ``scheduled``."""
+    if current_frame().optional is None:
+        return
     for visit in _around():
         if visit.run is not scheduled:
             visit.settled = True

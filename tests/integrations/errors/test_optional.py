@@ -133,11 +133,18 @@ def autogen() -> Ask:
     return lambda: asyncio.run(talk())
 
 
-@pytest.fixture(params=[sdk, tenacity, langchain, langgraph, crewai, autogen], ids=lambda make: make.__name__)
+def litellm() -> Ask:
+    litellm = pytest.importorskip("litellm")
+    named = {"model": f"openai/{MODEL}", "api_key": "k"}
+    router = litellm.Router(model_list=[{"model_name": MODEL, "litellm_params": named}], num_retries=2)
+    return lambda: str(router.completion(**ASK).choices[0].message.content)
+
+
+@pytest.fixture(params=[sdk, tenacity, litellm, langchain, langgraph, crewai, autogen], ids=lambda make: make.__name__)
 def ask(request: pytest.FixtureRequest, case: Case) -> Iterator[Ask]:
     """A unit of a framework, with its adapter if it has one."""
     name = {"langchain": "langgraph"}.get(request.param.__name__, request.param.__name__)
-    undo = None if name in ("sdk", "tenacity") else import_module(f"agentsched_{name}").install()
+    undo = None if name in ("sdk", "tenacity", "litellm") else import_module(f"agentsched_{name}").install()
     yield request.param()
     if undo is not None:
         undo()
