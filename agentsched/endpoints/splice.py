@@ -7,6 +7,8 @@ the caller has already, and are refused where they contradict it.
 
 from typing import Any
 
+import orjson
+
 from agentsched.core.call import Way
 from agentsched.endpoints.continuation import Transcript
 from agentsched.endpoints.request import encoded
@@ -75,7 +77,7 @@ class Splice:
         fitted = self._fitted(event)
         if fitted is None:
             return b""
-        return self._handed(raw if fitted is event else b"data: " + encoded(fitted) + b"\n\n", fitted)
+        return self._handed(raw if fitted is event else _written(fitted), fitted)
 
     def keep(self, event: dict[str, Any]) -> dict[str, Any] | None:
         """What this event adds to a whole answer, of which nobody has anything yet; None: nothing.
@@ -226,6 +228,14 @@ class Splice:
         read, written = max(0, read - known), known + (0 if self._full else written)
         told = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
         return {**usage, **{name: count for name, count in told.items() if name in usage}}
+
+
+def _written(event: dict[str, Any]) -> bytes:
+    """An event as the caller reads it; by orjson, as most streams are written token by token, where it can say it."""
+    try:
+        return b"data: " + orjson.dumps(event) + b"\n\n"
+    except orjson.JSONEncodeError:  # half a surrogate pair, a number of more than 64 bits
+        return b"data: " + encoded(event) + b"\n\n"
 
 
 def _only_choice(event: dict[str, Any]) -> dict[str, Any] | None:

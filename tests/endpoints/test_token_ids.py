@@ -155,6 +155,11 @@ def test_events_that_hide_nothing_pass_unchanged():
     assert first(return_token_ids=True).pass_on(raw, chunk("a", [1], prompt=PROMPT)) is raw, "the caller asked itself"
 
 
+@pytest.mark.parametrize("text", ["\ud83c", '日"\n', "é"])
+def test_whatever_text_an_event_has_it_is_said_as_it_was(text):
+    assert fed(first(), [chunk(text, [1], created=1 << 70)]) == [chunk(text, None, created=1 << 70)]
+
+
 def test_several_tokens_at_once_may_end_inside_a_character():
     splice = first()
     fed(splice, [chunk("Né", [1, 2])])
