@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from agentsched.endpoints.exchange import Exchange
+from agentsched.forecast.features import packed_features
 from agentsched.intercept.describing import describe, step_name
 from agentsched.intercept.tokens import estimate_tokens
 
@@ -126,6 +127,14 @@ def test_input_tokens_count_texts_messages_and_tools():
     assert describe(exchange("completions", prompt=[[1] * 50, [2] * 50])).input_tokens == 103
     listed = [{"type": "function_call_output", "output": "y" * 400}, {"role": "user", "content": "hi"}]
     assert describe(exchange("responses", input=listed, instructions="z" * 400)).input_tokens > 150
+
+
+@pytest.mark.parametrize("prompt", [[7] * 50, [[7] * 50], [*[7] * 49, "mixed"], [*[7] * 49, -1]])
+def test_a_prompt_of_ids_has_as_many_tokens_as_ids_and_no_words(prompt):
+    about = describe(exchange("completions", prompt=prompt))
+    assert (about.input_tokens, about.last_text, about.prefix) == (53, "", 0)
+    assert about.needs == {"completions"}
+    assert packed_features(about.last_text) == b""
 
 
 def test_prefix_is_of_the_system_message_and_the_tools():
