@@ -166,11 +166,13 @@ class Agent:
         self._client.begin_run(run, self)
         if cut_at is not None:
             self._timeline.at(cut_at, self._deadline)
-        for k, missing in enumerate(self._missing):
-            if missing == 0 and plan.calls[k].wait_s == 0.0:
+        for k, call in enumerate(plan.calls):
+            if call.parents:
+                continue  # not by what is missing: calls that are left out at once let others go on meanwhile
+            if call.wait_s == 0.0:
                 self._ask(k)
-            elif missing == 0:
-                self._timeline.at(plan.arrival_s + plan.calls[k].wait_s, self._ask, k)
+            else:
+                self._timeline.at(plan.arrival_s + call.wait_s, self._ask, k)
 
     def _ask(self, k: int) -> None:
         if self._outcome is not None:

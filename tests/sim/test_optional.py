@@ -77,6 +77,13 @@ def test_a_run_whose_last_stage_is_left_out_ends_there(small):
     assert result.latency_s < 1.0
 
 
+def test_a_run_may_begin_with_what_is_left_out(small):
+    first = [a_call(300, step="critique", optional=VISIT), a_call(50, step="final", parents=(0,))]
+    story = played(small, first, 1.5).story
+    assert [event.call.step for event, _ in story.of(CallArrived)] == ["critique", "final"]
+    assert statuses(story) == [("critique", "skipped"), ("final", "ok")]
+
+
 def test_a_scenario_may_forbid_it(small):
     result = played(small, CHAIN, 2.0, skip={"min_gain": 1}).results[0]
     assert (result.outcome, result.skipped) == ("late", 0)
