@@ -13,7 +13,7 @@ from agentsched.core.records import CallEnded, Recordable
 from agentsched.dispatch.lane import Lane, Pending
 from agentsched.dispatch.portal import Portal
 from agentsched.endpoints.exchange import Exchange, Reply
-from agentsched.errors import CallFailed
+from agentsched.errors import AgentschedError, CallFailed
 from agentsched.scheduler.actions import Action, Record
 from agentsched.scheduler.events import CallArrived, CallCancelled, Event, ReviewDue
 from agentsched.scheduler.scheduler import Scheduler
@@ -86,10 +86,13 @@ class Dispatcher:
                 lane = self._portal.run(self._open_lane(self._portal.loop()))
                 self._portal.lane = lane
         future: Future[Reply] = Future()
-        self._arrive(Pending(call, exchange, lane, future, sync=True))
         try:
+            self._arrive(Pending(call, exchange, lane, future, sync=True))
             return future.result()
-        except (KeyboardInterrupt, SystemExit):
+        except AgentschedError:
+            raise
+        except BaseException:
+            # Not from here: an interrupt, or whatever a signal's handler raises to end a job (Celery, RQ).
             self.post(CallCancelled(call.call_id))
             raise
 
@@ -154,7 +157,7 @@ class Dispatcher:
 
     def _abandon(self, lane: Lane) -> None:
         orphans = [pending for pending in tuple(self._pending.values()) if pending.lane is lane]
-        if orphans:
+        if orphans and lane is not self._portal.lane:  # the portal's is closed on purpose: the process ends
             _log.warning("an event loop was closed with %d model calls open; they are cancelled", len(orphans))
         for pending in orphans:
             if pending.sync:  # its caller is in a thread that still waits

@@ -2,6 +2,7 @@ import asyncio
 import gc
 import json
 import os
+import signal
 import threading
 import time
 
@@ -66,6 +67,36 @@ def test_without_a_loop(emulated, make_runtime):
     reply = runtime.dispatcher.send_blocking(a_call(stream=True), asked(stream=True))
     assert list(reply.stream)[-1] == b"data: [DONE]\n\n"
     quiet(runtime)
+
+
+class TimeIsUp(Exception):
+    """What Celery and RQ raise in a job that takes too long, from the handler of a signal."""
+
+
+def test_what_a_signal_raises_while_a_call_is_waited_for_cancels_it(emulated, make_runtime):
+    runtime = make_runtime(Pool([Endpoint(name="a", base_url=emulated.urls["a"], model="m")]))
+
+    def time_is_up(number: int, frame: object) -> None:
+        raise TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, time_is_up)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(TimeIsUp):
+            runtime.dispatcher.send_blocking(a_call(60), asked("slow [[out=4000]]"))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    quiet(runtime)
+
+
+def test_calls_that_are_open_when_the_process_ends_are_no_news(emulated, make_runtime, caplog):
+    runtime = make_runtime(emulated.pool())
+    reply = runtime.dispatcher.send_blocking(a_call(60, stream=True), asked("slow [[out=4000]]", stream=True))
+    next(iter(reply.stream))
+    runtime.close()
+    assert runtime.dispatcher.open_calls == 0
+    assert not caplog.records
 
 
 async def test_cancelling_the_caller_frees_the_slot_upstream(emulated, make_runtime):
