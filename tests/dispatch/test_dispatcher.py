@@ -84,6 +84,7 @@ def test_what_a_signal_raises_while_a_call_is_waited_for_cancels_it(emulated, ma
     try:
         with pytest.raises(TimeIsUp):
             runtime.dispatcher.send_blocking(a_call(60), asked("slow [[out=4000]]"))
+        assert runtime.dispatcher.open_calls == 0
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
