@@ -3,8 +3,11 @@
 import asyncio
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakSet
 
 import aiohttp
+
+from agentsched.forking import in_forked_child
 
 __all__ = ["open_session"]
 
@@ -12,15 +15,20 @@ _READ_BYTES = 256 * 1024
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Closed with its loop: who closes a loop without its async generators, as programs do, left nothing open."""
+    """Closed with its loop: who closes a loop without its async generators, as programs do, left nothing open.
+
+    Also closed in a forked child, which must not end the parent's connections: both use one and the same poll object
+    of the system, and the parent would wait forever for what the child has taken out of it.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(limit=0, limit_per_host=0, enable_cleanup_closed=False)
         self._of = loop
+        self.in_parent = False
 
     @property
     def closed(self) -> bool:
-        return super().closed or self._of.is_closed()
+        return super().closed or self._of.is_closed() or self.in_parent
 
     def __del__(self, *args: Any) -> None:
         if not self.closed:
@@ -34,8 +42,10 @@ def open_session(loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
     """
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_note_reuse)
+    connector = _Connector(loop)
+    _connectors.add(connector)
     return aiohttp.ClientSession(
-        connector=_Connector(loop),
+        connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[trace],
         auto_decompress=True,
@@ -47,3 +57,18 @@ def open_session(loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
 async def _note_reuse(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
     if context.trace_request_ctx is not None:
         context.trace_request_ctx.reused = True
+
+
+_connectors: WeakSet[_Connector] = WeakSet()
+_of_parent: list[_Connector] = []
+"""Kept for as long as the child lives: their sockets and their loop are left alone."""
+
+
+def _leave_to_parent() -> None:
+    for connector in list(_connectors):
+        connector.in_parent = True
+        _of_parent.append(connector)
+    _connectors.clear()
+
+
+in_forked_child(_leave_to_parent)
