@@ -205,6 +205,7 @@ def _table(answer: _Answer) -> Table:
     for label, ends in (("recorded", answer.recorded), *answer.results.items()):
         one = figures_of(ends)
         ended = ", ".join(f"{count} {name}" for name, count in one.outcomes.items())
+        ended += f"; {one.skipped} optional steps left out" if one.skipped else ""
         table.add_row(label, str(one.runs), _attainment(one), *map(_short, _numbers(one)), ended)
     return table
 

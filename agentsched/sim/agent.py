@@ -187,6 +187,10 @@ class Agent:
         self._book.open(call_id, plan)
         self._client.ask(call, plan, call.prefix, self)
 
+    def left_out(self, visit: str) -> None:
+        """A visit of an optional step is left out: none of its calls is made any more."""
+        self._left_out.add(visit)
+
     def call_ended(self, call_id: str, ended: CallEnded) -> None:
         """One of its calls is over: go on, ask again, or give up."""
         self._book.close(call_id)
@@ -198,7 +202,6 @@ class Agent:
             self._qualities.append(self._manners.quality[ended.endpoint])
             self._go_on(k, self._plan.calls[k].tool_s)
         elif ended.status == FailureKind.SKIPPED:
-            self._left_out.update(self._plan.calls[k].optional)
             self._go_on(k, 0.0)
         elif ended.status in _FINAL or self._retries_left[k] == 0:
             self._end("deadline" if ended.status in _TOO_LATE else "error")

@@ -41,6 +41,9 @@ Watcher = Callable[[Event, float, list[Action]], None]
 class Asker(Protocol):
     """Who runs a workflow at a client and wants to know how its calls and it itself ended."""
 
+    def left_out(self, visit: str) -> None:
+        """A visit of an optional step is left out; its calls then end as such."""
+
     def call_ended(self, call_id: str, ended: CallEnded) -> None:
         """A call is over, well or not."""
 
@@ -94,7 +97,7 @@ class Client:
             ReviewAt: self._review_at,
             Record: self._record,
             Deliver: _nothing,
-            Fail: _nothing,
+            Fail: self._fail,
         }
 
     # -- what agents do ----------------------------------------------------------------------------------------------
@@ -199,6 +202,10 @@ class Client:
 
     def _cancel(self, action: Cancel) -> None:
         self._calls[action.call_id].attempts[action.attempt_id].withdraw(action.attempt_id)
+
+    def _fail(self, action: Fail) -> None:
+        if action.skipped:
+            self._calls[action.call_id].asker.left_out(action.skipped)
 
     def _review_at(self, action: ReviewAt) -> None:
         self._calls[action.call_id].review = action.at

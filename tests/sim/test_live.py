@@ -148,6 +148,9 @@ class OneByOne:
             model_call(ask, timeline.now), a_call(ask.output_tokens, input_tokens=50), 0, self
         )
 
+    def left_out(self, visit: str) -> None:
+        raise AssertionError("nothing is optional")
+
     def call_ended(self, call_id: str, ended: CallEnded) -> None:
         timeline = self._simulation.timeline
         if self._left:

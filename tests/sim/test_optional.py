@@ -77,6 +77,20 @@ def test_a_run_whose_last_stage_is_left_out_ends_there(small):
     assert result.latency_s < 1.0
 
 
+def test_of_steps_inside_steps_only_what_is_left_is_not_made(small):
+    """What the inner one takes makes the run late; the rest of the outer one is done."""
+    outer, inner = "critique#0", "deepen#1"
+    nested = [
+        a_call(300, step="deepen", optional=(outer, inner)),
+        a_call(300, step="deepen", parents=(0,), optional=(outer, inner)),
+        a_call(20, step="critique", parents=(1,), optional=(outer,)),
+        a_call(20, step="final", parents=(2,)),
+    ]
+    done = played(small, nested, 3.0)
+    assert (done.results[0].outcome, done.results[0].skipped) == ("ok", 1)
+    assert statuses(done.story) == [("deepen", "skipped"), ("critique", "ok"), ("final", "ok")]
+
+
 def test_a_run_may_begin_with_what_is_left_out(small):
     first = [a_call(300, step="critique", optional=VISIT), a_call(50, step="final", parents=(0,))]
     story = played(small, first, 1.5).story

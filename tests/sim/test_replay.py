@@ -120,6 +120,20 @@ def test_another_pool_policy_load_and_deadline(replay: Replay):
     assert crowded["replayed"][0]["latency_p95_s"] > 1.05 * alike["replayed"][0]["latency_p95_s"]
 
 
+def test_optional_steps_are_left_out_as_live(replay: Replay):
+    stages = [
+        {"step": "plan", "prompt": 400, "output": {"median": 40, "sigma": 0.3}},
+        {"step": "critique", "prompt": 400, "output": {"median": 300, "sigma": 0.3}, "optional": True},
+        {"step": "final", "prompt": 400, "output": {"median": 40, "sigma": 0.3}},
+    ]
+    logged(Path("log.jsonl"), workflows=[{"name": "chain", "share": 1.0, "stages": stages}], skip={"min_gain": 1})
+    calm, hurried = (document(replay("--json", "--deadline", deadline)) for deadline in ("60s", "3s"))
+    assert calm["recorded"]["skipped"] == calm["replayed"][0]["skipped"] == 0
+    assert hurried["replayed"][0]["skipped"] > 0
+    assert hurried["replayed"][0]["attainment"] > hurried["recorded"]["attainment"]
+    assert f"; {hurried['replayed'][0]['skipped']} optional" in " ".join(replay("--deadline", "3s").stdout.split())
+
+
 def test_late_runs_may_be_cut(replay: Replay):
     logged(Path("log.jsonl"))
     slow = pool(profile={"tpot_s": 0.2})

@@ -22,6 +22,7 @@ class Ended:
     met: bool | None
     cost_usd: float | None
     outcome: str
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Figures:
             until then. None: of no run.
         cost_usd: mean of what is known; None: of no run.
         outcomes: how many ended how.
+        skipped: how many optional steps they left out.
     """
 
     runs: int
@@ -45,6 +47,7 @@ class Figures:
     latency_p95_s: float | None
     cost_usd: float | None
     outcomes: dict[str, int]
+    skipped: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -65,6 +68,7 @@ def figures_of(ends: Sequence[Ended]) -> Figures:
         latency_p95_s=p95,
         cost_usd=float(np.mean(costs)) if costs else None,
         outcomes=dict(sorted(Counter(one.outcome for one in ends).items())),
+        skipped=sum(one.skipped for one in ends),
     )
 
 
@@ -80,12 +84,19 @@ def _recorded(run: RecordedRun, deadline_s: float | None) -> Ended:
     met = run.met
     if deadline_s is not None:
         met = None if run.elapsed_s is None else run.complete and run.elapsed_s <= deadline_s
-    return Ended(run.workflow, run.elapsed_s, met, run.cost_usd, run.outcome or "not recorded")
+    return Ended(run.workflow, run.elapsed_s, met, run.cost_usd, run.outcome or "not recorded", run.skipped)
 
 
 def simulated_ends(results: Sequence[RunResult]) -> list[Ended]:
     """How simulated runs ended."""
     return [
-        Ended(one.workflow, one.latency_s, None if one.deadline_s is None else one.met, one.cost_usd, one.outcome)
+        Ended(
+            one.workflow,
+            one.latency_s,
+            None if one.deadline_s is None else one.met,
+            one.cost_usd,
+            one.outcome,
+            one.skipped,
+        )
         for one in results
     ]

@@ -63,6 +63,7 @@ def drawn_again(run: RecordedRun, ideal: IdealTimes, fitting: Fitting) -> Drawn:
             max_tokens=call.max_tokens,
             stream=call.stream,
             needs=call.needs,
+            optional=call.optional,
         )
 
     return Drawn(

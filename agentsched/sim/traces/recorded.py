@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from agentsched.core.call import FailureKind
 from agentsched.core.endpoint import CAPABILITIES
 from agentsched.errors import ConfigError
 from agentsched.telemetry.run_log import CallLog, RunLog
@@ -41,6 +42,7 @@ class RecordedCall:
     min_quality: float = 0.0
     stream: bool | None = None
     needs: frozenset[str] = frozenset()
+    optional: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class RecordedRun:
         elapsed_s: how long it took, seconds; None: not told.
         met: whether it ended well and in time; None: not told, or it had no deadline.
         cost_usd: None: not told.
+        skipped: how many optional steps it left out.
     """
 
     run_id: str
@@ -72,6 +75,7 @@ class RecordedRun:
     priority: int = 0
     tenant: str = "default"
     max_cost_usd: float | None = None
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,7 @@ def _run(log: RunLog, calls: tuple[RecordedCall, ...], assumed: Counter[str]) ->
         priority=0 if slo is None else round(slo.priority or 0.0),
         tenant=(None if line is None else line.tenant) or "default",
         max_cost_usd=None if slo is None else slo.max_cost_usd,
+        skipped=0 if line is None else len(line.skipped),
     )
 
 
@@ -157,6 +162,12 @@ def _end_s(call: CallLog) -> float | None:
 
 def _answered(call: CallLog) -> bool:
     return call.status in (None, "ok")
+
+
+def _skipped(call: CallLog) -> bool:
+    """Whether its optional step was left out: there was nothing to answer, and how long it would have been is not
+    known."""
+    return call.status == FailureKind.SKIPPED
 
 
 class _Sizes:
@@ -192,17 +203,25 @@ class _Calls:
     def __init__(self, log: RunLog, sizes: _Sizes, assumed: Counter[str]) -> None:
         self._logs, self._sizes, self._assumed = log.calls, sizes, assumed
         self._told_parents = [tuple(p for p in some if p < i) for i, some in enumerate(log.positions_of_parents())]
-        self._dropped = {i for i, call in enumerate(self._logs) if not _answered(call) and self._went_on(i)}
+        self._dropped = {
+            i for i, call in enumerate(self._logs) if not _answered(call) and (_skipped(call) or self._went_on(i))
+        }
 
     def made(self) -> tuple[RecordedCall, ...]:
         """All that are made again; empty if none was answered."""
         kept = [i for i in range(len(self._logs)) if i not in self._dropped]
         if not any(_answered(self._logs[i]) for i in kept):
             return ()
-        if self._dropped:
-            self._assumed["failed calls that the run went on after: left out, with the time they took"] += len(
-                self._dropped
-            )
+        skipped = sum(_skipped(self._logs[i]) for i in self._dropped)
+        for what, count in (
+            ("calls of optional steps that were left out: left out again", skipped),
+            (
+                "failed calls that the run went on after: left out, with the time they took",
+                len(self._dropped) - skipped,
+            ),
+        ):
+            if count:
+                self._assumed[what] += count
         number = {i: k for k, i in enumerate(kept)}
         calls: list[RecordedCall] = []
         for i in kept:
@@ -287,6 +306,7 @@ class _Calls:
             min_quality=min(1.0, max(0.0, call.min_quality or 0.0)),
             stream=call.stream,
             needs=CAPABILITIES.intersection(call.needs),
+            optional=call.optional,
         )
 
     def _input_tokens(self, call: CallLog) -> int:

@@ -72,6 +72,25 @@ def test_a_failed_call_that_was_repeated_is_left_out_with_its_time():
     assert recording.assumed["failed calls that the run went on after: left out, with the time they took"] == 1
 
 
+def test_what_was_left_out_is_left_out_again_wherever_it_stood():
+    skipped = {"status": "skipped", "output_tokens": 0, "input_tokens": 0, "optional": ("critique#0",)}
+    recording = recorded(
+        a_call(0, step="plan", start_s=0.0, tool_s=0.0, e2e_s=1.0, status="ok"),
+        a_call(1, step="critique", parents=("c0",), start_s=1.5, tool_s=0.5, e2e_s=0.0, **skipped),
+        a_call(2, step="final", parents=("c0",), start_s=1.7, tool_s=0.7, e2e_s=1.0, status="ok"),
+        a_call(3, step="polish", parents=("c2",), start_s=2.7, tool_s=0.0, e2e_s=0.0, **skipped),
+        outcome="ok",
+        elapsed_s=2.7,
+    )
+    assert origins(recording.runs[0]) == [((), 0.0), ((0,), 0.7)]
+    assert recording.assumed == {"calls of optional steps that were left out: left out again": 2}
+
+
+def test_optional_steps_that_were_done_may_be_left_out():
+    run = the_run(a_call(0), a_call(1, optional=("critique#0", "deepen#1")))
+    assert [call.optional for call in run.calls] == [(), ("critique#0", "deepen#1")]
+
+
 def test_a_run_cut_in_its_last_call_is_made_again_as_far_as_it_came():
     recording = recorded(
         a_call(0, step="x", output_tokens=80, start_s=0.0, e2e_s=1.0, status="ok"),
