@@ -9,5 +9,5 @@ def visit_of(step: str, number: int) -> str:
 
 
 def step_of_visit(visit: str) -> str:
-    """The name of the step that is visited; see `visit_of`."""
-    return visit.rpartition("#")[0]
+    """The name of the step that is visited; see `visit_of`. Logs made elsewhere may have nothing but that name."""
+    return visit.rpartition("#")[0] or visit

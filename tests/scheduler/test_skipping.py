@@ -49,6 +49,10 @@ def test_a_visit_is_named_by_its_step_whatever_that_is_called():
     assert step_of_visit(visit_of("a#b", 3)) == "a#b"
 
 
+def test_logs_made_elsewhere_may_name_the_step_alone():
+    assert step_of_visit("critique") == "critique"
+
+
 def test_a_step_is_left_out_if_the_run_is_in_time_without_it_only():
     bench = bench_with(Rest(9.9, critique=8.0))
     seen = optional(bench, "critique#0")
