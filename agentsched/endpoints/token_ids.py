@@ -111,7 +111,7 @@ class TokenIds:
             return event
         ids, prompt = choice.get(_OUTPUT), choice.get(_PROMPT)
         self._keep(choice.get("text"), ids)
-        if prompt is not None and self.prompt is None and isinstance(prompt, list):
+        if prompt and self.prompt is None and isinstance(prompt, list):  # an empty list is no prompt: it was not told
             self.prompt = prompt
         hidden: dict[str, Any] = {}
         if ids is not None and not self.shown:

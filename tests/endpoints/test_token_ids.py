@@ -227,9 +227,10 @@ def test_a_caller_that_has_the_id_of_half_a_character_waits_for_the_other_half()
     assert splice.transcript.handed is Handed.TOKENS
 
 
-def test_a_text_prompt_whose_ids_are_not_told_cannot_be_gone_on_with():
+@pytest.mark.parametrize("told", [None, [], "Once"])
+def test_a_text_prompt_whose_ids_are_not_told_cannot_be_gone_on_with(told):
     splice = first(return_token_ids=True, prompt="Once")
-    fed(splice, [chunk("a", [1])])
+    fed(splice, [chunk("a", [1], prompt=told)])
     assert splice.transcript.handed is Handed.TEXT
 
 
