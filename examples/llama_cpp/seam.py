@@ -147,8 +147,11 @@ async def compare() -> list[dict[str, Any]]:
         async with opened(doors[0]) as one, opened(doors[1]) as other:
             urls = {"one": one, "other": other}
             endpoints = [{"name": n, "base_url": u, "model": MODEL, "kind": "llama_cpp"} for n, u in urls.items()]
-            pool = WORK / "seam.yaml"  # every answer breaks off here, which no budget of retries is made for
-            pool.write_text(json.dumps({"version": 1, "endpoints": endpoints, "retry": {"budget": 1}}))
+            # Every answer breaks off here, which no budget of retries is made for, and every one has to be a stream for
+            # that, also where the machine is so fast that whole answers are expected within a second.
+            rules = {"retry": {"budget": 1}, "stream": {"upgrade_from": 0}}
+            pool = WORK / "seam.yaml"
+            pool.write_text(json.dumps({"version": 1, "endpoints": endpoints, **rules}))
             asked = ags.workflow(slo="1800s", name="seam", pool=str(pool))(_all)
             return await asked(doors)
 
