@@ -6,9 +6,9 @@ is closed early, or just forgotten, cancels the upstream request. Both kinds of 
 """
 
 import asyncio
+import queue
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from queue import SimpleQueue
 from typing import Any
 
 __all__ = ["HOLD_BYTES", "AsyncReader", "AsyncStream", "Reader", "Stream"]
@@ -122,7 +122,7 @@ class Stream:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
+        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._pushed_bytes = self._taken_bytes = 0
         self.ended = False
         self._closed = False

@@ -14,6 +14,7 @@ from agentsched.dispatch.lane import Lane, Pending
 from agentsched.dispatch.portal import Portal
 from agentsched.endpoints.exchange import Exchange, Reply
 from agentsched.errors import AgentschedError, CallFailed
+from agentsched.forking import ProcessLock
 from agentsched.scheduler.actions import Action, Record
 from agentsched.scheduler.events import CallArrived, CallCancelled, Event, ReviewDue
 from agentsched.scheduler.scheduler import Scheduler
@@ -52,7 +53,7 @@ class Dispatcher:
         self._pending: dict[str, Pending] = {}
         self._endpoints = {endpoint.name: endpoint for endpoint in scheduler.pool.endpoints}
         self._portal = Portal()
-        self._portal_lock = threading.Lock()
+        self._portal_lock = ProcessLock()
 
     # -- callers -----------------------------------------------------------------------------------------------------
 

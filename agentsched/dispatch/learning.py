@@ -1,6 +1,7 @@
 """Learning while calls run: a thread of its own, so that no event loop ever waits for it."""
 
 import contextvars
+import functools
 import logging
 import queue
 import threading
@@ -21,6 +22,7 @@ from agentsched.forecast.quality_learner import QualityLearner
 from agentsched.forecast.relearning import Relearned, Relearning, Trial
 from agentsched.forecast.remainder import EmpiricalRemainders
 from agentsched.forecast.remainder_learner import RemainderLearner
+from agentsched.forking import ProcessLock
 
 __all__ = ["BackgroundLearner", "Lesson"]
 
@@ -79,12 +81,11 @@ class BackgroundLearner:
         self._aside: threading.Thread | None = None
         self._qualities = QualityLearner(models or {})
         self._known = (EmpiricalLengths(), EmpiricalRemainders(guess=True), EmpiricalQualities())
-        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
-        self._training = None if train is None else Training(*train, self._queue.put, self._lengths, memory, trained)
+        self._training = None if train is None else Training(*train, self._tell, self._lengths, memory, trained)
         self._sampling = RunSampling(clock.monotonic())
         self._told_sampling = False
         self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._starting = ProcessLock()
         self._stop = threading.Event()
 
     @property
@@ -99,14 +100,23 @@ class BackgroundLearner:
 
     def take(self, lesson: Lesson) -> None:
         """Learn this soon."""
-        self._queue.put(lesson)
         if self._thread is None:
             self._start()
+        self._tell(lesson)
+
+    @functools.cached_property
+    def _queue(self) -> "queue.SimpleQueue[_Item | None]":
+        """Made by `_start`, not before: of gevent's kind where that has replaced it."""
+        return queue.SimpleQueue()
+
+    def _tell(self, item: _Item) -> None:
+        self._queue.put(item)
 
     def _start(self) -> None:
         with self._starting:
             if self._thread is None:
                 self._stop.clear()
+                _ = self._queue
                 thread = threading.Thread(target=self._work, name="agentsched-learn", daemon=True)
                 contextvars.Context().run(thread.start)
                 self._thread = thread

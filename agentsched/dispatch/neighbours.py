@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ from agentsched.core.load import combined_loads
 from agentsched.core.protocols import StateStore
 from agentsched.core.shared import Posting, combined_knowledge
 from agentsched.dispatch.dispatcher import Dispatcher
+from agentsched.forking import ProcessLock
 from agentsched.scheduler.events import OthersKnow, OthersSeen
 from agentsched.settings.advice import is_loopback
 from agentsched.state.contents import decoded, encoded, endpoint_key
@@ -50,7 +50,7 @@ class Neighbours:
         self._interval_s, self._announce = interval_s, announce
         self._keys = keys_of(endpoints, socket.gethostname())
         self._names = {key: name for name, key in self._keys.items()}
-        self._joining = threading.Lock()
+        self._joining = ProcessLock()
         self._gossip: Gossip | None = None
         self._alone = True
         self._told_of_strangers = False

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from agentsched.clock import monotonic
-from agentsched.forking import in_forked_child
+from agentsched.forking import ProcessLock, in_forked_child
 from agentsched.workflow.frame import detached
 
 __all__ = ["Alarm", "set_alarm"]
@@ -62,13 +62,22 @@ class _Watchdog:
                 self._wake.wait(wait_s)
 
 
-_watchdog = _Watchdog()
+_watchdog: _Watchdog | None = None
+_making = ProcessLock()
+
+
+def _the_watchdog() -> _Watchdog:
+    global _watchdog
+    with _making:
+        if _watchdog is None:
+            _watchdog = _Watchdog()
+        return _watchdog
 
 
 def _start_afresh() -> None:
     # A forked child inherits neither the thread nor the readers it was to wake, but perhaps a lock that is held.
     global _watchdog
-    _watchdog = _Watchdog()
+    _watchdog = None
 
 
 in_forked_child(_start_afresh)
@@ -77,5 +86,5 @@ in_forked_child(_start_afresh)
 def set_alarm(at: float, act: Callable[[], None]) -> Alarm:
     """Have ``act`` called at the instant ``at`` of the monotonic clock; it must be quick and must not raise."""
     alarm = Alarm(act)
-    _watchdog.add(at, alarm)
+    (_watchdog or _the_watchdog()).add(at, alarm)
     return alarm

@@ -4,12 +4,11 @@ import atexit
 import logging
 import os
 import sys
-import threading
 from weakref import WeakSet
 
 from agentsched import clock
 from agentsched.errors import ConfigError
-from agentsched.forking import in_forked_child
+from agentsched.forking import ProcessLock, in_forked_child
 from agentsched.telemetry.encoding import LogEncoder
 from agentsched.telemetry.rotation import AppendFile
 from agentsched.telemetry.writer import LogWriter
@@ -60,7 +59,7 @@ class DecisionLog:
         self._offset_s = clock.wall() - clock.monotonic() if wall_offset_s is None else wall_offset_s
         self._writer: LogWriter | None = None
         self._over = False
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         _LOGS.add(self)
 
     def emit(self, record: object) -> None:
@@ -109,7 +108,6 @@ class DecisionLog:
         self.close()
 
     def _after_fork(self) -> None:
-        self._lock = threading.Lock()
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.abandon()

@@ -1,9 +1,9 @@
 """The thread that writes the decision log, and the queue that feeds it."""
 
 import logging
+import queue
 import threading
 from collections import deque
-from queue import SimpleQueue
 
 from agentsched import clock
 from agentsched.telemetry.encoding import LogEncoder
@@ -47,7 +47,7 @@ class LogWriter:
 
     def __init__(self, file: AppendFile, encoder: LogEncoder, *, capacity: int) -> None:
         self._file, self._encoder, self._capacity = file, encoder, capacity
-        self._queue: SimpleQueue[object] = SimpleQueue()
+        self._queue: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._lines: deque[bytes] = deque()
         self._lost = 0
         self._lost_lock = threading.Lock()

@@ -1,12 +1,15 @@
 """A workflow in a process in which another tool has replaced the same methods; executed by `test_beside_tools`.
 
-    python beside_tools.py TOOL before|after POOL.json      prints one JSON object
+    python beside_tools.py TOOL before|after|forked POOL.json      prints one JSON object
+
+forked: in a worker that was forked from a program which has had a run already, as servers do that preload it.
 
 POOL.json holds the configuration of a pool that runs elsewhere, and the address of one endpoint.
 """
 
 import importlib
 import json
+import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -70,6 +73,14 @@ def late() -> None:
     with OpenAI(base_url=pool["url"], api_key="k", max_retries=0) as client:
         client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Go on. [[out=5000]]"}])
 
+
+if ORDER == "forked":
+    answer()
+    worker = os.fork()
+    if worker:
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]))
+    start()
+    found.clear()
 
 run_id, decisions = answer()
 try:

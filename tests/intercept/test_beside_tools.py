@@ -36,7 +36,14 @@ def missing(package: str) -> bool:
 
 @pytest.mark.parametrize(
     ("tool", "order"),
-    [("otel", "before"), ("otel", "after"), ("sentry", "before"), ("sentry", "after"), ("gevent", "before")],
+    [
+        ("otel", "before"),
+        ("otel", "after"),
+        ("sentry", "before"),
+        ("sentry", "after"),
+        ("gevent", "before"),
+        ("gevent", "forked"),
+    ],
 )
 def test_every_call_is_caught_in_its_run_and_bounded(tool: str, order: str, pool: Path) -> None:
     if missing(PACKAGES[tool]):
