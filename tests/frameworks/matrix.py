@@ -35,6 +35,12 @@ NEEDS = {
     "dspy": "dspy",
     "ag2": "ag2",
     "agent_framework": "agent_framework",
+    "deepagents": "deepagents",
+    "haystack": "haystack",
+    "agno": "agno",
+    "strands": "strands",
+    "semantic_kernel": "semantic_kernel",
+    "instructor": "instructor",
 }
 """The module that a program of `programs/` cannot do without."""
 
