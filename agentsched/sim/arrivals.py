@@ -5,7 +5,7 @@ from math import inf
 
 import numpy as np
 
-from agentsched.sim.scenario import Arrivals
+from agentsched.sim.workload_format import Arrivals
 
 __all__ = ["arrival_times", "scaled_times"]
 

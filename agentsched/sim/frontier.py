@@ -8,7 +8,8 @@ from agentsched.errors import ConfigError
 from agentsched.policy.studies import SWEEPS
 from agentsched.sim.comparison import CaseResult
 from agentsched.sim.grid import PolicyChoice
-from agentsched.sim.scenario import Demand, Scenario
+from agentsched.sim.scenario import Scenario
+from agentsched.sim.workload_format import Demand
 
 __all__ = ["Point", "frontier", "swept", "with_floor"]
 

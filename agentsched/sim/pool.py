@@ -11,7 +11,8 @@ from agentsched.engine.instance import Instance
 from agentsched.engine.profile import DisaggregatedProfile, EngineProfile, HostedProfile
 from agentsched.engine.request import ServingModel
 from agentsched.sim.plan import MODEL
-from agentsched.sim.scenario import Endpoints, Scenario
+from agentsched.sim.pool_format import Endpoints
+from agentsched.sim.scenario import Scenario
 from agentsched.sim.streams import Stream, stream
 
 __all__ = ["client_pool", "serving_model", "serving_models"]

@@ -11,7 +11,7 @@ from agentsched.endpoints.limits import Limits, limits_of
 from agentsched.engine.hosted import HostedApi
 from agentsched.engine.request import Emission, Rejection, Request, ServingModel
 from agentsched.sim.plan import CallPlan
-from agentsched.sim.scenario import Faults
+from agentsched.sim.pool_format import Faults
 from agentsched.sim.timeline import Timeline
 
 __all__ = ["Befallen", "Listener", "Server"]

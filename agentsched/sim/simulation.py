@@ -17,7 +17,8 @@ from agentsched.sim.learning import learner_of
 from agentsched.sim.migrating import Migration, Mover
 from agentsched.sim.outcome import Outcome
 from agentsched.sim.pool import client_pool, serving_models
-from agentsched.sim.scenario import Endpoints, Scenario
+from agentsched.sim.pool_format import Endpoints
+from agentsched.sim.scenario import Scenario
 from agentsched.sim.server import Server
 from agentsched.sim.sharing import Exchange, Sharing
 from agentsched.sim.streams import Stream, stream

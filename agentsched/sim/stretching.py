@@ -8,7 +8,9 @@ from pydantic import BaseModel
 
 from agentsched.engine.profile import DisaggregatedProfile, EngineProfile, HardwareProfile, HostedProfile
 from agentsched.errors import ConfigError
-from agentsched.sim.scenario import Endpoints, Faults, Lognormal, Scenario, Stage, Workflow
+from agentsched.sim.pool_format import Endpoints, Faults
+from agentsched.sim.scenario import Scenario
+from agentsched.sim.workload_format import Lognormal, Stage, Workflow
 
 __all__ = ["fastest_tpot_s", "stretched"]
 

@@ -8,8 +8,9 @@ import numpy as np
 from agentsched.core.optional import visit_of
 from agentsched.sim.ideal import ideal_times
 from agentsched.sim.plan import CallPlan, Drawn, critical_path
-from agentsched.sim.scenario import Lognormal, Scenario, Stage, Workflow
+from agentsched.sim.scenario import Scenario
 from agentsched.sim.streams import Mix, Stream, stream
+from agentsched.sim.workload_format import Lognormal, Stage, Workflow
 
 __all__ = ["WorkflowDrawer", "lognormal"]
 

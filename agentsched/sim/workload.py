@@ -11,10 +11,11 @@ from agentsched.errors import ConfigError
 from agentsched.sim.arrivals import arrival_times, scaled_times
 from agentsched.sim.ideal import IdealTimes, ideal_times
 from agentsched.sim.plan import MODEL, Drawn, RunPlan
-from agentsched.sim.scenario import Deadlines, Demand, Lognormal, Scenario, Workload
+from agentsched.sim.scenario import Scenario
 from agentsched.sim.streams import Mix, Stream, stream
 from agentsched.sim.traces.drawing import Fitting, drawn_again, trace_arrivals, trace_recording
 from agentsched.sim.workflows import WorkflowDrawer, lognormal
+from agentsched.sim.workload_format import Deadlines, Demand, Lognormal, Workload
 
 __all__ = ["Sample", "StepKey", "draw_runs", "sampled", "step_outputs"]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from agentsched.sim.arrivals import arrival_times
-from agentsched.sim.scenario import Arrivals
+from agentsched.sim.workload_format import Arrivals
 
 
 def drawn(load: float | None, until_s: float, seed: int = 3, **keys) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from agentsched.sim.ideal import unloaded_s
 from agentsched.sim.papers.experiment import Arm, Claim, Key, Lab, Measured, Paper, Window, policy
-from agentsched.sim.scenario import engine_profile
+from agentsched.sim.pool_format import engine_profile
 from agentsched.sim.streams import Stream, stream
 
 __all__ = ["TEXT_TO_SQL"]

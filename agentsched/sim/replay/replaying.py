@@ -20,12 +20,12 @@ from agentsched.sim.outcome import RunResult
 from agentsched.sim.plan import MODEL, RunPlan
 from agentsched.sim.pool import serving_model
 from agentsched.sim.replay.engines import Latencies, SimulatedEndpoint, simulated_endpoint
-from agentsched.sim.scenario import Arrivals
 from agentsched.sim.server import Server
 from agentsched.sim.streams import Stream, stream
 from agentsched.sim.timeline import Timeline
 from agentsched.sim.traces.drawing import Fitting, drawn_again
 from agentsched.sim.traces.recorded import Recording
+from agentsched.sim.workload_format import Arrivals
 
 __all__ = ["Circumstances", "Replay"]
 

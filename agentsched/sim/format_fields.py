@@ -1,0 +1,26 @@
+"""What the parts of a scenario file have in common."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agentsched.settings.fields import NUMERIC
+
+__all__ = ["Bursts", "Part", "Sigma", "Slower"]
+
+Sigma = Annotated[float, Field(ge=0, le=10), NUMERIC]
+"""A standard deviation of a logarithm: at 10, one draw in three is off by a factor of 20,000 and more."""
+
+Slower = Annotated[float, Field(gt=0, le=1000), NUMERIC]
+"""How many times longer something takes; what is a thousand times slower is down."""
+
+Bursts = Annotated[float, Field(gt=0, le=30), NUMERIC]
+"""A coefficient of variation: beyond it nearly all gaps are nothing, and the rest longer than any simulation."""
+
+
+class Part(BaseModel):
+    """A mapping of the file; the descriptions of its keys are what an editor shows."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
