@@ -6,6 +6,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from agentsched import clock
 from agentsched.dispatch.lane import Lane
 
 __all__ = ["Portal"]
@@ -27,6 +28,7 @@ class Portal:
         """The portal's running loop."""
         if self._loop is None or self._loop.is_closed():
             self._loop = asyncio.new_event_loop()
+            self._loop.time = clock.monotonic  # type: ignore[method-assign]  # its timers run while tests stop the time
             self._thread = threading.Thread(target=_run, args=(self._loop,), name="agentsched-portal", daemon=True)
             contextvars.Context().run(self._thread.start)
         return self._loop
