@@ -69,7 +69,7 @@ class Attempts:
             return
         state, attempt = found
         was_paused, was_silent = attempt.paused, attempt.first_at is None
-        self._ledger.saw_progress(attempt, event.output_tokens, now - event.age_s, paused=event.paused)
+        self._ledger.lessons.saw_progress(attempt, event.output_tokens, now - event.age_s, paused=event.paused)
         attempt.handed = event.handed
         if state.first_at is None:
             state.first_at = now
@@ -131,7 +131,7 @@ class Attempts:
         lesson = self._upgrades.answered(state, attempt, said)
         if lesson is not None:
             self._outbox.note(name, lesson, now)
-        if self._ledger.saw_answer(state, attempt, usage, now):
+        if self._ledger.lessons.saw_answer(state, attempt, usage, now):
             self._note_coverage(now)
         if self._ledger.table.gates.succeeded(attempt.endpoint):
             self._outbox.note(name, "is back", now)

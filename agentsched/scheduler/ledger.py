@@ -20,6 +20,7 @@ from agentsched.errors import InvariantViolated
 from agentsched.scheduler.call_state import AttemptState, CallState, RunState
 from agentsched.scheduler.endpoint_table import EndpointTable
 from agentsched.scheduler.fairness import AttainedService
+from agentsched.scheduler.lessons import Lessons
 from agentsched.scheduler.placing import Placement
 from agentsched.scheduler.stakes import RunningStakes
 
@@ -27,12 +28,6 @@ __all__ = ["Ledger"]
 
 _UNDATED = 1e12
 """Calls without a deadline wait behind all that have one, as if due at this instant plus their tenant's service."""
-
-_MIN_TOKENS_FOR_PACE = 4
-"""A pace is taken over at least this many tokens."""
-
-_SHORTEST_FORECAST_S = 1e-3
-"""A forecast below this counts as this where an answer is compared with it, seconds."""
 
 _UNCHARGED = frozenset(
     {
@@ -54,6 +49,7 @@ class Ledger:
         self.pool = pool
         self.table = EndpointTable(pool.endpoints, breaker, clients)
         self.stakes = RunningStakes(self.table)
+        self.lessons = Lessons(self.table, self.stakes)
         self.runs: dict[str, RunState] = {}
         self.calls: dict[str, CallState] = {}
         self.waiting: list[tuple[tuple[float, int], str]] = []
@@ -316,77 +312,6 @@ class Ledger:
             continued_tokens=attempt.known_tokens,
         )
 
-    def saw_progress(self, attempt: AttemptState, tokens: int, now: float, *, paused: bool) -> None:
-        """Tokens came: learn the endpoint's TTFT or its pace, and move the attempt's idle clock."""
-        held_up = paused or attempt.paused
-        new_tokens = tokens - attempt.paced_tokens
-        if attempt.first_at is None:
-            attempt.first_at = attempt.paced_at = now
-            attempt.paced_tokens = tokens
-            self.table.prefill_done(attempt.endpoint, attempt.uncached_tokens)
-            ttft_s = now - attempt.started_at
-            crowd = self._crowd(attempt, now)
-            self.table.speeds.saw_first_token(attempt.endpoint, ttft_s, attempt.unloaded_ttft_s, crowd, now)
-        elif held_up or new_tokens >= _MIN_TOKENS_FOR_PACE:
-            if not held_up:
-                seconds = now - attempt.paced_at
-                self.table.speeds.saw_pace(attempt.endpoint, new_tokens, seconds, now)
-                pace_s = seconds / new_tokens
-                attempt.pace_s = pace_s if attempt.pace_s == 0.0 else 0.5 * (attempt.pace_s + pace_s)
-                attempt.longest_lull_s = max(attempt.longest_lull_s, now - attempt.progress_at)
-            attempt.paced_tokens, attempt.paced_at = tokens, now
-        attempt.tokens, attempt.progress_at, attempt.paused = tokens, now, paused
-        attempt.held_up = attempt.held_up or paused
-        if attempt.stake_row is not None:
-            self.stakes.progressed(attempt, now)
-
-    def _crowd(self, attempt: AttemptState, now: float) -> float:
-        """How many calls ran where the attempt began, as far as is known: alone it shows what an idle server takes."""
-        return attempt.in_flight + self.table.others.in_flight(attempt.endpoint, now)
-
-    def saw_answer(self, state: CallState, attempt: AttemptState, usage: Usage, now: float) -> bool:
-        """A whole answer came: learn the service time, the speed, and what the prefix cache now holds.
-
-        Answers whether trust in the forecasts was lost or regained by it.
-        """
-        tokens, elapsed = usage.output_tokens or 0, now - attempt.started_at
-        self.table.saw_answer(attempt.endpoint, elapsed, tokens)
-        if tokens > 0 and not attempt.held_up:
-            self._saw_speed(attempt, usage, elapsed, now)
-        if state.call.prefix:
-            state.run.last_endpoint[state.call.prefix] = (attempt.endpoint, (usage.input_tokens or 0) + tokens)
-        if attempt.held_up or attempt.known_tokens:
-            return False
-        return self.table.coverage.saw(elapsed, *attempt.likely_s)
-
-    def _saw_speed(self, attempt: AttemptState, usage: Usage, elapsed: float, now: float) -> None:
-        tokens = usage.output_tokens or 0
-        decode_s = max(0, tokens - 1) * attempt.predicted_tpot_s
-        factor = elapsed / max(_SHORTEST_FORECAST_S, attempt.predicted_ttft_s + decode_s)
-        if factor > 0.0:
-            self.table.speeds.saw_misfit(attempt.endpoint, factor)
-        if attempt.first_at is None:
-            self._saw_whole(attempt, tokens, factor, usage.decode_s, elapsed, now)
-        elif attempt.paced_at == attempt.first_at and tokens - attempt.paced_tokens >= _MIN_TOKENS_FOR_PACE:
-            self.table.speeds.saw_pace(attempt.endpoint, tokens - attempt.paced_tokens, now - attempt.first_at, now)
-
-    def _saw_whole(
-        self, attempt: AttemptState, tokens: int, factor: float, decode_s: float | None, elapsed: float, now: float
-    ) -> None:
-        """An answer came in one piece: both parts of its forecast were off by the same factor, as far as one can see.
-
-        Long and short answers in turn then set the two parts right: only the true ones suit both. Where the server
-        says how long its tokens took (``decode_s``), the rest was the way to the first one.
-        """
-        table, i, ttft_s = self.table, attempt.endpoint, factor * attempt.predicted_ttft_s
-        if decode_s is None or decode_s > elapsed:
-            decode_s = factor * (tokens - 1) * attempt.predicted_tpot_s
-        else:
-            ttft_s = elapsed - decode_s
-        table.speeds.saw_first_token(i, ttft_s, attempt.unloaded_ttft_s, self._crowd(attempt, now), now)
-        if tokens > _MIN_TOKENS_FOR_PACE:
-            table.speeds.saw_pace(i, tokens - 1, decode_s, now)
-
     # -- money and names ---------------------------------------------------------------------------------------------
 
     def payable(self, state: CallState) -> tuple[int, ...]:
@@ -443,6 +368,7 @@ class Ledger:
             running = (attempt for call_id in run.calls for attempt in self.calls[call_id].attempts.values())
             committed = sum(attempt.committed_usd for attempt in running)
             _check(abs(committed - run.committed_usd) < 1e-6, f"run {run_id} has committed other money than its calls")
+            _check(run.begun.isdisjoint(run.skipped), f"run {run_id} has sent calls of steps that it left out")
 
     @staticmethod
     def _check_call(call_id: str, state: CallState) -> None:

@@ -68,6 +68,11 @@ def break_money(ledger):
     ledger.runs["r"].committed_usd = 1.0
 
 
+def break_steps(ledger):
+    ledger.runs["r"].begun.add("critique#0")
+    ledger.runs["r"].skipped["critique#0"] = "it takes too long"
+
+
 @pytest.mark.parametrize("damage", [value for name, value in list(globals().items()) if name.startswith("break_")])
 def test_damage_is_noticed(bench, damage):
     damage(bench.scheduler.ledger)
