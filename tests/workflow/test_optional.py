@@ -115,6 +115,17 @@ def test_once_left_out_nothing_more_is_asked_in_it_but_behind_it():
     in_a_run(body)
 
 
+def test_what_outlives_a_step_that_was_left_out_sends_nothing_either():
+    def body() -> None:
+        with ags.step("critique", optional=True):
+            later = ags.carry(left_visit)
+            call()
+        assert isinstance(later(), ags.StepSkipped)
+        assert left_visit() is None
+
+    in_a_run(body)
+
+
 def test_of_steps_inside_steps_the_error_ends_the_one_that_is_left_out():
     def body() -> tuple[str, ...]:
         with ags.step("outer", optional=True) as outer:
