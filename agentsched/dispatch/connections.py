@@ -7,6 +7,7 @@ from weakref import WeakSet
 
 import aiohttp
 
+from agentsched.dispatch.trust import trusted
 from agentsched.forking import in_forked_child
 
 __all__ = ["open_session"]
@@ -21,8 +22,8 @@ class _Connector(aiohttp.TCPConnector):
     of the system, and the parent would wait forever for what the child has taken out of it.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(limit=0, limit_per_host=0, enable_cleanup_closed=False)
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, secure: bool) -> None:
+        super().__init__(limit=0, limit_per_host=0, enable_cleanup_closed=False, ssl=trusted() if secure else True)
         self._of = loop
         self.in_parent = False
 
@@ -35,14 +36,16 @@ class _Connector(aiohttp.TCPConnector):
             super().__del__(*args)
 
 
-def open_session(loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
-    """A session of the running loop: as many connections as are asked for, no cookies, nothing from the environment.
+def open_session(loop: asyncio.AbstractEventLoop, *, secure: bool = False) -> aiohttp.ClientSession:
+    """A session of the running loop: as many connections as are asked for, no cookies, no proxies by itself.
+
+    ``secure``: whether it is for endpoints with TLS as well, which have to show a certificate that is `trusted`.
 
     The ``trace_request_ctx`` of a request, a namespace, has ``reused`` set when its connection had been used before.
     """
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_note_reuse)
-    connector = _Connector(loop)
+    connector = _Connector(loop, secure=secure)
     _connectors.add(connector)
     return aiohttp.ClientSession(
         connector=connector,

@@ -12,6 +12,7 @@ from agentsched.core.call import ModelCall
 from agentsched.core.records import CallEnded, Recordable
 from agentsched.dispatch.lane import Lane, Pending
 from agentsched.dispatch.portal import Portal
+from agentsched.dispatch.trust import has_tls, trusted
 from agentsched.endpoints.exchange import Exchange, Reply
 from agentsched.errors import AgentschedError, CallFailed
 from agentsched.forking import ProcessLock
@@ -52,6 +53,8 @@ class Dispatcher:
         self._clamped = 0
         self._pending: dict[str, Pending] = {}
         self._endpoints = {endpoint.name: endpoint for endpoint in scheduler.pool.endpoints}
+        if has_tls(self._endpoints.values()):
+            trusted()  # reads files: now, not in the first call
         self._portal = Portal()
         self._portal_lock = ProcessLock()
 

@@ -20,6 +20,7 @@ from agentsched.dispatch.attempt import LiveAttempt
 from agentsched.dispatch.body import AsyncReader, AsyncStream, Reader, Stream
 from agentsched.dispatch.connections import open_session
 from agentsched.dispatch.failing import error_for
+from agentsched.dispatch.trust import has_tls
 from agentsched.endpoints.continuation import Transcript, cap_of, continued
 from agentsched.endpoints.dialects import hinted
 from agentsched.endpoints.exchange import Exchange, Reply
@@ -89,6 +90,7 @@ class Lane:
         self.clamped = 0
         self.closed = False
         self._post = post
+        self._secure = has_tls(endpoints.values())
         self._addresses = {name: Address(endpoint) for name, endpoint in endpoints.items()}
         self._proxies = {name: _proxy_for(endpoint.base_url) for name, endpoint in endpoints.items()}
         self._throttles = {
@@ -111,7 +113,7 @@ class Lane:
         """Make the connections. They are closed with the loop's async generators, which `asyncio.run` always does."""
         self._thread = threading.get_ident()
         if self._session is None:
-            self._session = open_session(self.loop)
+            self._session = open_session(self.loop, secure=self._secure)
             self._guard = self._close_with_loop()
             await anext(self._guard)
 
