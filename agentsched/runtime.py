@@ -241,12 +241,12 @@ class Runtime:
         if self._recorder is not None:
             self._recorder.flush()
 
-    def close(self) -> None:
+    def close(self, *, at_exit: bool = False) -> None:
         """Stop the threads; calls made afterwards start them anew where they are needed."""
         if self._neighbours is not None:
             self._neighbours.leave()
         self._learner.close()
-        self.dispatcher.close()
+        self.dispatcher.close(at_exit=at_exit)
         if self._log is not None:
             self._log.close()
         if self._recorder is not None:
@@ -334,7 +334,7 @@ def _from_environment() -> Runtime | None:
         return _default
 
 
-def shutdown() -> None:
+def shutdown(*, at_exit: bool = False) -> None:
     """Close every runtime of this process and forget them; the next use makes new ones."""
     global _default, _asked_environment
     with _lock:
@@ -342,7 +342,7 @@ def shutdown() -> None:
         _by_pool.clear()
         _default, _asked_environment = None, False
     for runtime in runtimes:
-        runtime.close()
+        runtime.close(at_exit=at_exit)
 
 
 def _after_fork() -> None:
@@ -353,4 +353,4 @@ def _after_fork() -> None:
 
 
 in_forked_child(_after_fork)
-atexit.register(shutdown)
+atexit.register(shutdown, at_exit=True)

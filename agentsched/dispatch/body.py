@@ -7,6 +7,7 @@ is closed early, or just forgotten, cancels the upstream request. Both kinds of 
 
 import asyncio
 import queue
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
@@ -124,7 +125,7 @@ class Stream:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._pushed_bytes = self._taken_bytes = 0
-        self.ended = False
+        self.ended = self._halted = False
         self._closed = False
         self._error: BaseException | None = None
         self._loop = loop
@@ -157,9 +158,15 @@ class Stream:
             self.ended, self._error = True, error
             self._queue.put(None)
 
+    def halt(self, error: BaseException) -> None:
+        """Nothing follows, for the process ends: ``error`` is for the main thread, should it ask. Daemon threads stand
+        still, as they would with a socket that the process does not come to read any more."""
+        if not self.ended:
+            self.ended, self._error, self._halted = True, error, True
+
     def get(self) -> bytes:
         """The next chunk; StopIteration at the end."""
-        chunk = None if self._closed else self._queue.get()
+        chunk = None if self._closed or self._is_over() else self._queue.get()
         if chunk is None:
             self._queue.put(None)  # for whoever asks again
             error, self._error = self._error, None
@@ -170,6 +177,9 @@ class Stream:
         if self._full and self.held_bytes < HOLD_BYTES:
             self._make_room()
         return chunk
+
+    def _is_over(self) -> bool:
+        return self._halted and self._queue.empty() and threading.current_thread() is threading.main_thread()
 
     def close(self) -> None:
         """Nobody reads any more."""

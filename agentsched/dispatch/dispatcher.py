@@ -10,6 +10,7 @@ from typing import TypeVar
 from agentsched import clock
 from agentsched.core.call import ModelCall
 from agentsched.core.records import CallEnded, Recordable
+from agentsched.dispatch.body import Stream
 from agentsched.dispatch.lane import Lane, Pending
 from agentsched.dispatch.portal import Portal
 from agentsched.dispatch.trust import has_tls, trusted
@@ -152,23 +153,25 @@ class Dispatcher:
         if pending is not None:
             pending.lane.retire(pending, _running_loop())
 
-    def sweep(self) -> None:
+    def sweep(self, *, at_exit: bool = False) -> None:
         """Fail the calls of loops that were closed under them, and so free their slots."""
         for loop, lane in tuple(self._lanes.items()):
             if lane.dead and self._lanes.pop(loop, None) is lane:
                 self._clamped += lane.clamped
-                self._abandon(lane)
+                self._abandon(lane, at_exit=at_exit)
 
-    def _abandon(self, lane: Lane) -> None:
+    def _abandon(self, lane: Lane, *, at_exit: bool = False) -> None:
         orphans = [pending for pending in tuple(self._pending.values()) if pending.lane is lane]
         if orphans and lane is not self._portal.lane:  # the portal's is closed on purpose: the process ends
             _log.warning("an event loop was closed with %d model calls open; they are cancelled", len(orphans))
         for pending in orphans:
             if pending.sync:  # its caller is in a thread that still waits
                 error = CallFailed("its runtime was closed while the call was open")
-                pending.answer(error)
+                if not at_exit:
+                    pending.answer(error)
                 if pending.stream is not None:
-                    pending.stream.end(error)
+                    end = pending.stream.halt if at_exit and isinstance(pending.stream, Stream) else pending.stream.end
+                    end(error)
             self.post(CallCancelled(pending.call.call_id, loop_closed=True))
 
     # -- life --------------------------------------------------------------------------------------------------------
@@ -183,10 +186,13 @@ class Dispatcher:
         """Calls somebody still waits for or reads."""
         return len(self._pending)
 
-    def close(self) -> None:
-        """End the portal thread, whose open calls fail; loops of callers close their own connections."""
+    def close(self, *, at_exit: bool = False) -> None:
+        """End the portal thread, whose open calls fail; loops of callers close their own connections.
+
+        At the end of the process only daemon threads can still wait: they are not told, for they would complain.
+        """
         self._portal.close()
-        self.sweep()
+        self.sweep(at_exit=at_exit)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

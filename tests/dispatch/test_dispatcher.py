@@ -300,3 +300,39 @@ def test_who_waits_in_a_thread_is_told_when_the_runtime_is_closed(emulated, make
     assert ended == ["its runtime was closed while the call was open"]
     assert runtime.dispatcher.open_calls == 0
     assert runtime.dispatcher.send_blocking(a_call(), asked()).status == 200, "it may be used again"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_daemon_threads_are_not_told_that_the_process_ends(emulated, make_runtime, stream):
+    runtime = make_runtime(emulated.pool())
+    told, begun = [], threading.Event()
+
+    def work():
+        try:
+            reply = runtime.dispatcher.send_blocking(
+                a_call(None, stream=stream), asked("hi [[out=4000]]", stream=stream)
+            )
+            for _ in reply.stream:
+                begun.set()
+        except CallFailed as error:
+            told.append(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    if stream:
+        assert begun.wait(5)
+    else:
+        while not runtime.dispatcher.open_calls:
+            time.sleep(0.01)
+    runtime.close(at_exit=True)
+    assert runtime.dispatcher.open_calls == 0
+    time.sleep(0.05)
+    assert not told
+
+
+def test_the_main_thread_is_told_that_the_process_ends(emulated, make_runtime):
+    runtime = make_runtime(emulated.pool())
+    reply = runtime.dispatcher.send_blocking(a_call(60, stream=True), asked("slow [[out=4000]]", stream=True))
+    next(iter(reply.stream))
+    runtime.close(at_exit=True)
+    with pytest.raises(CallFailed, match="closed"):
+        list(reply.stream)
