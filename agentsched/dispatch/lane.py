@@ -347,7 +347,8 @@ def _splice(pending: Pending, action: Start, ids: TokenIds | None) -> Splice | R
     if pending.exchange.api == "responses":
         return ResponsesSplice(before if isinstance(before, ResponsesTranscript) else None)
     begun = before if isinstance(before, Transcript) else None
-    cap = cap_of(pending.call.max_tokens, action.way, 0 if begun is None else begun.tokens)
+    known_tokens = 0 if begun is None else begun.tokens
+    cap = cap_of(pending.exchange.body, pending.call.max_tokens, action.way, known_tokens)
     return Splice(action.way, begun, limit_tokens=cap, ids=ids)
 
 

@@ -126,14 +126,22 @@ class Transcript:
         return Transcript(dict(self.head), self.opened, texts, list(self.tools), tokens=self.tokens)
 
 
-def cap_of(given: object, way: Way | None, known_tokens: int) -> int | None:
+def cap_of(body: Mapping[str, Any], given: object, way: Way | None, known_tokens: int) -> int | None:
     """The cap on the whole answer; None: there is none, or the server's own, of which nothing is known.
 
-    A text completion without a cap has one of 16 tokens (OpenAI's API, vLLM), unless it has gone beyond that already.
+    A text completion whose request does not speak of a cap has one of 16 tokens (OpenAI's API, vLLM), unless it has
+    gone beyond that already. One that says null has none (vLLM).
+
+    Args:
+        body: the request.
+        given: the cap that it names, if it does.
+        way: how the answer is gone on with.
+        known_tokens: how far it has come.
     """
     if isinstance(given, int):
         return given
-    return _COMPLETION_TOKENS if way is Way.TOKENS and known_tokens <= _COMPLETION_TOKENS else None
+    unsaid = way is Way.TOKENS and "max_tokens" not in body
+    return _COMPLETION_TOKENS if unsaid and known_tokens <= _COMPLETION_TOKENS else None
 
 
 def continued(exchange: Exchange, way: Way, dialect: str, handed: Transcript) -> Exchange:
@@ -156,7 +164,7 @@ def continued(exchange: Exchange, way: Way, dialect: str, handed: Transcript) ->
         assert handed.ids is not None
         known = len(handed.ids.copy().output)
         body["prompt"] = handed.ids.so_far
-        cap = cap_of(body.get("max_tokens"), way, known)
+        cap = cap_of(body, body.get("max_tokens"), way, known)
         body |= {} if cap is None else {"max_tokens": cap}
     elif way is Way.PROMPT:
         body["prompt"] = f"{body['prompt']}{text}"

@@ -34,8 +34,8 @@ FAULTS = [
 def the_call(exchange: Exchange, deadline_s: float = 15.0, **fields):
     """The call as intercept would make it of this request."""
     ways = {"upgradable": may_upgrade(exchange), "continuable": ways_of(exchange)}
-    cap = exchange.body.get("max_tokens", 0)
-    ways["max_tokens"] = cap if cap > 0 else None
+    cap = exchange.body.get("max_tokens")
+    ways["max_tokens"] = cap if cap and cap > 0 else None
     return a_call(deadline_s, stream=exchange.stream, **(ways | fields))
 
 
@@ -206,6 +206,18 @@ async def test_it_ends_at_the_cap_that_the_caller_did_not_mention(make_runtime):
             for name in "ab":
                 emulated.inject(name, "cut", count=1, after=after)
             assert same_text(await read(runtime, exchange)) == unbroken
+
+
+async def test_who_says_that_there_is_no_cap_gets_all_of_it(make_runtime):
+    """Null is not nothing: without the field a server takes the API's 16 tokens, with null it goes on to the end."""
+    with EmulatorThread("a", "b") as emulated:
+        runtime = make_runtime(emulated.pool(kind="vllm"))
+        exchange = a_request(ids_of(pieces("say it [[out=40]]")), "completions", stream=True, max_tokens=None)
+        unbroken = same_text(await read(runtime, exchange))
+        assert unbroken[1] == "stop"
+        for name in "ab":
+            emulated.inject(name, "cut", count=1, after=5)
+        assert same_text(await read(runtime, exchange)) == unbroken
 
 
 async def test_who_may_not_be_asked_for_ids_is_not_asked(make_runtime):

@@ -100,15 +100,22 @@ def test_what_is_no_ascii_json_is_encoded_anew():
     ("given", "known", "cap"), [(100, 5, 100), (None, 5, 16), (None, 16, 16), (None, 17, None), (3, 9, 3)]
 )
 def test_a_completion_without_a_cap_has_that_of_the_api(given, known, cap):
-    assert cap_of(given, Way.TOKENS, known) == cap
-    assert cap_of(given, Way.PROMPT, known) == given
+    request = exchange(**({} if given is None else {"max_tokens": given}))
+    assert cap_of(request.body, given, Way.TOKENS, known) == cap
+    assert cap_of(request.body, given, Way.PROMPT, known) == given
     begun = first()
     fed(begun, [chunk("a", [token]) for token in range(known)])
-    asked = continued(
-        exchange(**({} if given is None else {"max_tokens": given})), Way.TOKENS, "none", begun.transcript
-    )
+    asked = continued(request, Way.TOKENS, "none", begun.transcript)
     assert asked.body.get("max_tokens") == (None if cap is None else max(1, cap - known))
     assert ("max_tokens" in asked.body) is (cap is not None)
+
+
+def test_a_completion_that_says_it_has_no_cap_has_none():
+    begun = first()
+    fed(begun, [chunk("a", [1])])
+    request = exchange(max_tokens=None)
+    assert cap_of(request.body, None, Way.TOKENS, 1) is None
+    assert continued(request, Way.TOKENS, "none", begun.transcript).body["max_tokens"] is None
 
 
 # -- what comes ------------------------------------------------------------------------------------------------------
