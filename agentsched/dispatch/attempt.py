@@ -112,7 +112,7 @@ class LiveAttempt:
         self._address, self._exchange, self._limits = address, exchange, limits
         self._session, self._proxy, self._post = session, proxy, post
         self._without_ids = without_ids
-        self._tokens, self._characters = 0, 0
+        self._tokens, self._characters, self._unsaid = 0, 0, 0
         self._reported_tokens, self._reported_at, self._token_at = 0, 0.0, 0.0
         self._usage = Usage()
         self._finished = False
@@ -269,11 +269,13 @@ class LiveAttempt:
             self._usage = chunk.usage
         self._finished_output = self._finished_output or chunk.finish
         if not chunk.content:
+            self._unsaid += chunk.unsaid
             if self._tokens and self._handed is not self._reported_handed:
                 self._report(clock.monotonic())
             return
         self._characters += chunk.characters
-        self._tokens = max(self._tokens + 1, self._characters // _CHARACTERS_PER_TOKEN)
+        self._tokens = max(self._tokens + 1 + self._unsaid, self._characters // _CHARACTERS_PER_TOKEN)
+        self._unsaid = 0
         if self.splice is not None:
             self._tokens = self.splice.count(self._tokens)
         now = self._token_at = clock.monotonic()

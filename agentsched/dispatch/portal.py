@@ -4,9 +4,11 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Coroutine
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from agentsched import clock
+from agentsched.dispatch.green import GreenLoop, threads_are_green
 from agentsched.dispatch.lane import Lane
 
 __all__ = ["Portal"]
@@ -27,7 +29,7 @@ class Portal:
     def loop(self) -> asyncio.AbstractEventLoop:
         """The portal's running loop."""
         if self._loop is None or self._loop.is_closed():
-            self._loop = asyncio.new_event_loop()
+            self._loop = GreenLoop() if threads_are_green() else asyncio.new_event_loop()
             self._loop.time = clock.monotonic  # type: ignore[method-assign]  # its timers run while tests stop the time
             self._thread = threading.Thread(target=_run, args=(self._loop,), name="agentsched-portal", daemon=True)
             contextvars.Context().run(self._thread.start)
@@ -50,11 +52,11 @@ class Portal:
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
-    asyncio.set_event_loop(loop)
     try:
-        loop.run_forever()
-        loop.run_until_complete(_end_tasks())
-        loop.run_until_complete(loop.shutdown_asyncgens())
+        with loop.entered() if isinstance(loop, GreenLoop) else nullcontext():
+            loop.run_forever()
+            loop.run_until_complete(_end_tasks())
+            loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()
 
