@@ -35,6 +35,9 @@ _DRAIN_S = 0.25
 """How long the end of a finished stream is waited for, so that its connection can be used again, seconds."""
 
 _MOST_ERROR_BYTES = 64 * 1024
+_MOST_UNSAID = 3
+"""Tokens without text before one with text: a character has four bytes. More are no tokens but signs of life."""
+
 _CHARACTERS_PER_TOKEN = 5
 """Servers that pack several tokens into an event are counted by their text, at this many characters a token or more."""
 
@@ -269,7 +272,7 @@ class LiveAttempt:
             self._usage = chunk.usage
         self._finished_output = self._finished_output or chunk.finish
         if not chunk.content:
-            self._unsaid += chunk.unsaid
+            self._unsaid = min(self._unsaid + chunk.unsaid, _MOST_UNSAID)
             if self._tokens and self._handed is not self._reported_handed:
                 self._report(clock.monotonic())
             return

@@ -25,6 +25,7 @@ class Chunk:
     Attributes:
         content: whether it carries output (text, a tool call, reasoning, a refusal).
         characters: how many characters of text it carries.
+        unsaid: whether it carries a token of which nothing can be said yet, a part of a character (vLLM).
         finish: whether it says that the output is complete.
         done: whether nothing follows it.
         usage: token counts, where it has any.
@@ -34,6 +35,7 @@ class Chunk:
 
     content: bool = False
     characters: int = 0
+    unsaid: bool = False
     finish: bool = False
     done: bool = False
     usage: Usage | None = None
@@ -78,20 +80,22 @@ def read_chunk(api: str, data: bytes) -> Chunk:
 
 
 def _completion_chunk(event: dict[str, Any]) -> Chunk:
-    content, characters, finish = False, 0, False
+    content, characters, unsaid, finish = False, 0, False, False
     choices = event.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         if not isinstance(choice, dict):
             continue
         delta = choice.get("delta")
         parts = delta if isinstance(delta, dict) else {"text": choice.get("text")}
+        unsaid = unsaid or (parts.get("content", parts.get("text")) == "" and "role" not in parts)
         for name, value in parts.items():
             if value and name != "role":
                 content = True
                 characters += len(value) if isinstance(value, str) else 0
         finish = finish or bool(choice.get("finish_reason"))
     usage = usage_of(event) if event.get("usage") else None
-    return Chunk(content, characters, finish, False, usage, None, event)
+    unsaid = unsaid and not (content or finish)
+    return Chunk(content, characters, unsaid, finish, False, usage, None, event)
 
 
 def _response_event(event: dict[str, Any]) -> Chunk:

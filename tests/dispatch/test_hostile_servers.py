@@ -195,6 +195,20 @@ async def test_what_nobody_can_go_on_with_ends_clearly(make_runtime, fields):
         assert len(asked) == 1
 
 
+@pytest.mark.parametrize(("silent", "left"), [(1, 16), (3, 12), (40, 12)])
+async def test_tokens_that_are_parts_of_a_character_count_for_the_cap(make_runtime, silent, left):
+    """As vLLM streams them: an event without text for each, but no more of them than a character has bytes."""
+    pieces = [event(delta={"role": "assistant", "content": ""})]
+    for word in WORDS[:2]:
+        pieces += [said("")] * silent + [said(word)]
+    async with served(broken(*pieces)) as (pool, asked):
+        runtime = make_runtime(pool)
+        exchange = a_request("hi", stream=True, max_tokens=20)
+        reply = await runtime.dispatcher.send(the_call(exchange, 10.0), exchange)
+        assert text_of(b"".join([piece async for piece in reply.stream])) == (TEXT, ["stop"], 1)
+        assert asked[1]["max_tokens"] == left
+
+
 async def test_log_probabilities_stay_with_their_own_tokens(make_runtime):
     def probable(text: str) -> dict:
         return {"content": [{"token": text, "logprob": -0.5}]}

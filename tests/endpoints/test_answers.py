@@ -76,6 +76,12 @@ def test_no_output_in_a_chat_event(event):
     assert chunk("chat/completions", event) == Chunk()
 
 
+def test_a_token_of_which_nothing_can_be_said_yet():
+    assert chunk("chat/completions", delta(content="")) == Chunk(unsaid=True)
+    assert chunk("completions", {"choices": [{"text": ""}]}) == Chunk(unsaid=True)
+    assert chunk("chat/completions", delta(content="", reasoning_content="so")) == Chunk(True, 2)
+
+
 def test_the_end_of_a_chat():
     event = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
     assert chunk("chat/completions", event) == Chunk(finish=True)
