@@ -245,8 +245,8 @@ class Runtime:
         """Stop the threads; calls made afterwards start them anew where they are needed."""
         if self._neighbours is not None:
             self._neighbours.leave()
+        self.dispatcher.close(at_exit=at_exit)  # whose last records are for the learner and the log
         self._learner.close()
-        self.dispatcher.close(at_exit=at_exit)
         if self._log is not None:
             self._log.close()
         if self._recorder is not None:

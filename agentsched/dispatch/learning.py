@@ -85,6 +85,7 @@ class BackgroundLearner:
         self._sampling = RunSampling(clock.monotonic())
         self._told_sampling = False
         self._thread: threading.Thread | None = None
+        self._over = False
         self._starting = ProcessLock()
         self._stop = threading.Event()
 
@@ -102,7 +103,8 @@ class BackgroundLearner:
         """Learn this soon."""
         if self._thread is None:
             self._start()
-        self._tell(lesson)
+        if not self._over:
+            self._tell(lesson)
 
     @functools.cached_property
     def _queue(self) -> "queue.SimpleQueue[_Item | None]":
@@ -118,8 +120,12 @@ class BackgroundLearner:
                 self._stop.clear()
                 _ = self._queue
                 thread = threading.Thread(target=self._work, name="agentsched-learn", daemon=True)
-                contextvars.Context().run(thread.start)
-                self._thread = thread
+                try:
+                    contextvars.Context().run(thread.start)
+                except RuntimeError:  # no thread can be started: the process is ending, or at its limit
+                    self._over = True
+                else:
+                    self._thread, self._over = thread, False
 
     def _work(self) -> None:
         if self._to_recall:

@@ -27,12 +27,21 @@ class Portal:
         self._thread: threading.Thread | None = None
 
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The portal's running loop."""
+        """The portal's running loop.
+
+        Raises:
+            RuntimeError: no thread can be started for it.
+        """
         if self._loop is None or self._loop.is_closed():
-            self._loop = GreenLoop() if threads_are_green() else asyncio.new_event_loop()
-            self._loop.time = clock.monotonic  # type: ignore[method-assign]  # its timers run while tests stop the time
-            self._thread = threading.Thread(target=_run, args=(self._loop,), name="agentsched-portal", daemon=True)
-            contextvars.Context().run(self._thread.start)
+            loop = GreenLoop() if threads_are_green() else asyncio.new_event_loop()
+            loop.time = clock.monotonic  # type: ignore[method-assign]  # its timers run while tests stop the time
+            thread = threading.Thread(target=_run, args=(loop,), name="agentsched-portal", daemon=True)
+            try:
+                contextvars.Context().run(thread.start)
+            except RuntimeError:  # no thread can be started: the process is ending, or at its limit
+                loop.close()
+                raise
+            self._loop, self._thread = loop, thread
         return self._loop
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

@@ -336,3 +336,29 @@ def test_the_main_thread_is_told_that_the_process_ends(emulated, make_runtime):
     runtime.close(at_exit=True)
     with pytest.raises(CallFailed, match="closed"):
         list(reply.stream)
+
+
+def refuse(thread: threading.Thread) -> None:
+    """What Python 3.12 does once the main thread has ended."""
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+
+
+def test_the_end_of_a_process_needs_no_new_thread(emulated, make_runtime, monkeypatch):
+    runtime = make_runtime(emulated.pool())
+    reply = runtime.dispatcher.send_blocking(a_call(60, stream=True), asked("slow [[out=4000]]", stream=True))
+    next(iter(reply.stream))
+    with monkeypatch.context() as late:
+        late.setattr(threading.Thread, "start", refuse)
+        runtime.close(at_exit=True)
+    assert runtime.dispatcher.open_calls == 0
+
+
+def test_where_no_thread_can_be_started_now_one_can_be_later(emulated, make_runtime, monkeypatch):
+    runtime = make_runtime(emulated.pool())
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            runtime.dispatcher.send_blocking(a_call(), asked())
+        runtime.close()
+    assert runtime.dispatcher.send_blocking(a_call(), asked()).status == 200
+    quiet(runtime)
