@@ -15,6 +15,7 @@ from agentsched import clock
 from agentsched.cli.probe_fit import Sample
 from agentsched.core.call import Usage
 from agentsched.core.endpoint import Endpoint
+from agentsched.dispatch.trust import trusted
 from agentsched.endpoints.answers import MalformedAnswer, error_of, read_answer, read_chunk, usage_of
 from agentsched.endpoints.exchange import Exchange
 from agentsched.endpoints.limits import retry_after_s
@@ -49,7 +50,10 @@ class NotStreamed(Refused):
 def session(timeout_s: float) -> aiohttp.ClientSession:
     """HTTP connections for a probe; ``timeout_s`` bounds each request."""
     return aiohttp.ClientSession(
-        timeout=aiohttp.ClientTimeout(total=timeout_s), cookie_jar=aiohttp.DummyCookieJar(), trust_env=True
+        connector=aiohttp.TCPConnector(ssl=trusted()),
+        timeout=aiohttp.ClientTimeout(total=timeout_s),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=True,
     )
 
 
