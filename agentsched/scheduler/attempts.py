@@ -6,7 +6,7 @@ from agentsched.core.call import Failure, FailureKind, Handed, Usage
 from agentsched.core.endpoint import Pool
 from agentsched.core.records import Note
 from agentsched.core.rules import Rules
-from agentsched.policy.rectify import Verdict
+from agentsched.policy.rectify import SURELY_DEAD, Verdict
 from agentsched.scheduler import clocks
 from agentsched.scheduler.actions import Cancel, Record
 from agentsched.scheduler.call_state import AttemptState, CallState
@@ -210,6 +210,9 @@ class Attempts:
             failure = clocks.overdue_attempt(state, attempt, self._rules.stream, now)
             if failure is not None:
                 self._leave(state, attempt, failure, now)
+        dead = clocks.dead_pair(state, self._ledger.table, now)
+        if dead is not None and self._rescue.may_go_on(state):
+            self._leave(state, dead, self._rescue.leaves(state, dead, SURELY_DEAD, now), now)
         again_at = np.inf
         if len(state.attempts) == 1:
             again_at = self._think(state, next(iter(state.attempts.values())), now)

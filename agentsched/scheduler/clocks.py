@@ -16,6 +16,7 @@ from agentsched.scheduler.placing import Placement
 __all__ = [
     "call_ends_at",
     "crawls",
+    "dead_pair",
     "is_last_call",
     "lulls_at_last_call",
     "next_review",
@@ -104,6 +105,8 @@ def next_review(state: CallState, rules: Rules, now: float) -> float:
     for attempt in state.attempts.values():
         at = min(at, _attempt_limit(state, attempt, rules.stream))
         if not _may_be_left(state):
+            if attempt.first_at is None and _third_may_come(state):
+                at = min(at, _next_look(state, attempt, rules, now))
             continue
         if attempt.first_at is None:
             at = min(at, _next_look(state, attempt, rules, now))
@@ -157,6 +160,11 @@ def _surely_stalled_s(attempt: AttemptState) -> float:
 def _may_be_left(state: CallState) -> bool:
     """Whether another attempt could still replace the only one."""
     return len(state.attempts) == 1 and len(state.candidates) > 1 and state.call.repeatable
+
+
+def _third_may_come(state: CallState) -> bool:
+    """Whether there is somebody left to ask where two attempts run, of whom neither has won."""
+    return state.delivered is None and len(state.candidates) > len(state.attempts) > 1
 
 
 def _sign_s(attempt: AttemptState) -> float:
@@ -238,6 +246,17 @@ def surely_dead(state: CallState, attempt: AttemptState, table: EndpointTable, n
         return False
     sign, _ = _healthy_samples(state, attempt, table, now)
     return p_dead(sign, now - attempt.started_at, table.gates.errors(attempt.endpoint, now)) >= SURELY_DEAD
+
+
+def dead_pair(state: CallState, table: EndpointTable, now: float) -> AttemptState | None:
+    """The older of two attempts that are both surely dead, while somebody else could be asked; None: there is hope."""
+    if not _third_may_come(state):
+        return None
+    for attempt in state.attempts.values():
+        still = attempt.first_at is not None and not attempt.paused and stalled(attempt, now)
+        if not (still or surely_dead(state, attempt, table, now)):
+            return None
+    return min(state.attempts.values(), key=lambda attempt: attempt.started_at)
 
 
 def outlasted(state: CallState, silent: AttemptState, winner: AttemptState, now: float) -> bool:

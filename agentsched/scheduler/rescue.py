@@ -128,6 +128,14 @@ class Rescue:
             return _NO_TRY_LEFT
         return (self._of_silent if attempt.first_at is None else self._of_running)(state, attempt, now)
 
+    def may_go_on(self, state: CallState) -> bool:
+        """Whether a call whose two attempts are both surely dead may be sent to somebody else."""
+        may_be_sent = (
+            state.call.repeatable and self._retries.attempts_left(state) > 0 and self._retries.budget.available
+        )
+        tried = {attempt.endpoint for attempt in state.attempts.values()}
+        return may_be_sent and not tried.issuperset(self._ledger.payable(state))
+
     # -- before the first token --------------------------------------------------------------------------------------
 
     def _of_silent(self, state: CallState, attempt: AttemptState, now: float) -> Thought:

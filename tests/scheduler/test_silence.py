@@ -231,6 +231,45 @@ def test_the_caller_goes_and_both_are_cancelled():
     assert sum(isinstance(a, Cancel) for a in bench.cancel(seen)) == 2
 
 
+@pytest.mark.parametrize("deadline_s", [30.0, None])
+@pytest.mark.parametrize("stream", [True, False])
+def test_two_silent_attempts_do_not_wait_for_each_other_while_somebody_else_could_answer(stream, deadline_s):
+    behaviour = {"a": None, "b": None, "c": (0.3, 0.02, 20)}
+    bench = pool_bench(behaviour, stream=stream, warm=True)
+    seen = bench.call(deadline_s, stream=stream)
+    bench.advance(20.0)
+    assert seen.places == ["a", "b", "c"]
+    assert seen.ended.status == "ok"
+    assert seen.ended.attempts == 3
+
+
+def test_two_silent_attempts_are_waited_for_where_nobody_else_is():
+    bench = pool_bench({"a": None, "b": None}, stream=True, warm=True)
+    seen = bench.call(30.0)
+    bench.advance(29.0)
+    assert (seen.places, len(seen.running)) == (["a", "b"], 2)
+
+
+def test_the_older_of_two_dead_attempts_is_left_only_once_the_younger_is_dead_too():
+    """The younger may be healthy and merely slow: as long as there is hope for it both are kept."""
+    bench = pool_bench({"a": None, "b": (4.0, 0.02, 20), "c": (0.3, 0.02, 20)}, stream=True, warm=True)
+    seen = bench.call(30.0, stream=True)
+    bench.advance(5.0)
+    assert seen.places == ["a", "b"]
+    bench.advance(5.0)
+    assert (seen.ended.status, seen.ended.endpoint) == ("ok", "b")
+
+
+@pytest.mark.parametrize(
+    "rules", [Rules(retry=RetryRules(max_attempts=2)), Rules(retry=RetryRules(budget=0.0, reserve=0.0))]
+)
+def test_two_silent_attempts_are_kept_where_no_further_try_is_allowed(rules):
+    bench = pool_bench({"a": None, "b": None, "c": (0.3, 0.02, 20)}, stream=True, warm=True, rules=rules)
+    seen = bench.call(30.0, stream=True)
+    bench.advance(29.0)
+    assert seen.places == ["a", "b"]
+
+
 def test_hedges_stay_within_their_budget():
     """Every answer comes at the very last moment."""
     rules = Rules(hedge=HedgeRules(max_extra=0.05, reserve=2.0), retry=RetryRules(max_attempts=2))
