@@ -167,7 +167,7 @@ class Attempts:
         if delivered and not break_off(state, attempt, self._rules, self._pool.endpoints):
             self._endings.fail(state, failure, now)
         elif state.attempts:  # its rival may still answer, also where this one was refused
-            self._outbox.schedule_review(state, now)
+            self._await_rival(state, now)
         elif state.partial is not None and not delivered and not still_able(state, i, failure, self._pool.endpoints):
             self._endings.fail(state, failure, now)
         elif at_once:
@@ -180,6 +180,13 @@ class Attempts:
             self._choosing.choose(state, "retry", now)
         else:
             self._retry(state, failure, now)
+
+    def _await_rival(self, state: CallState, now: float) -> None:
+        overdue = clocks.overdue_call(state, now)
+        if overdue is None:
+            self._outbox.schedule_review(state, now)
+        else:  # its review is late, and the next one might be, too
+            self._endings.fail(state, overdue, now)
 
     def _retry(self, state: CallState, failure: Failure, now: float) -> None:
         """Try again elsewhere, or at the same endpoint after its pause, within the call's and the pool's budgets."""

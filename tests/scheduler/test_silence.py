@@ -352,3 +352,14 @@ def test_tight_deadlines_at_idle_endpoints_are_no_overload():
         bench.finish(seen, 20)
     assert bench.decisions[-1].p_meet < 0.8
     assert not bench.scheduler._rescue.overloaded
+
+
+def test_a_late_review_is_not_awaited_when_one_of_two_attempts_fails_after_the_deadline():
+    bench = pool_bench({"a": None, "b": None}, stream=True, warm=True)
+    seen = bench.call(30.0, stream=True)
+    bench.advance(29.0)
+    assert len(seen.running) == 2
+    bench.now += 1.5  # the review at the deadline has not come yet
+    bench.fail(seen)
+    assert seen.ended.status == "deadline"
+    assert not seen.running
