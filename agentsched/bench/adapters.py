@@ -212,6 +212,8 @@ def _homes() -> Iterator[str]:
 
 
 def _environment() -> dict[str, str]:
+    """Of a process that keeps bytecode, as any installation has it: reading sources would be most of an import."""
     given = os.environ.get("PYTHONPATH")
     paths = dict.fromkeys([*_homes(), *([given] if given else [])])
-    return os.environ | {"AGENTSCHED_PROFILES": "off", "PYTHONPATH": os.pathsep.join(paths)}
+    ours = {"AGENTSCHED_PROFILES": "off", "PYTHONDONTWRITEBYTECODE": "", "PYTHONPATH": os.pathsep.join(paths)}
+    return os.environ | ours

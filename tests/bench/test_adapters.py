@@ -6,7 +6,17 @@ from dataclasses import replace
 import pytest
 
 from agentsched.bench.adapter_child import AFTER, FIRST
-from agentsched.bench.adapters import Adapters, CallCost, ChildFailed, ImportCost, Options, Range, _child, measure
+from agentsched.bench.adapters import (
+    Adapters,
+    CallCost,
+    ChildFailed,
+    ImportCost,
+    Options,
+    Range,
+    _child,
+    _told,
+    measure,
+)
 from agentsched.bench.adapters_report import adapter_bars, adapter_document, adapter_notes, adapter_sheets
 from agentsched.errors import ConfigError
 
@@ -74,6 +84,12 @@ def test_a_process_calls_with_and_without_the_adapter(name: str, needs: str) -> 
     pytest.importorskip(needs)
     told = _child("calls", name, "10", "2")
     assert [len(told["without_s"]), len(told["with_s"])] == [2, 2]
+
+
+def test_a_process_keeps_bytecode_whatever_the_shell_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each import would read the sources, which no installation does."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    assert _told("-c", "import sys; print('true' if sys.dont_write_bytecode else 'false')") is False
 
 
 def test_a_process_without_a_result_is_an_error() -> None:
