@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from agentsched.core.endpoint import Endpoint, Pool, Profile
@@ -105,3 +108,14 @@ def test_the_fastest_endpoint_that_may_answer_is_told(make_runtime):  # noqa: F8
     runtime = make_runtime(pool)
     assert runtime.fastest("m") == pytest.approx((0.2, 0.02))
     assert runtime.fastest("n") == pytest.approx((0.01, 0.001))
+
+
+def test_the_end_of_a_process_is_told_from_a_shutdown():
+    """Only then threads that wait are not told: they would complain while the interpreter goes."""
+    program = (
+        "from agentsched.runtime import Runtime, configure\n"
+        "Runtime.close = lambda self, *, at_exit=False: print(at_exit)\n"
+        "configure({'version': 1, 'endpoints': [{'name': 'a', 'base_url': 'http://127.0.0.1:9/v1', 'model': 'm'}]})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=30)
+    assert done.stdout == "True\n"
