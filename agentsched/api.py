@@ -30,7 +30,7 @@ from agentsched.workflow.scope import (
     effective_deadline,
     present,
 )
-from agentsched.workflow.steps import name_step
+from agentsched.workflow.steps import checked_name, name_step
 from agentsched.workflow.wrapping import Block, wrap_function
 
 if TYPE_CHECKING:
@@ -359,7 +359,7 @@ def _made_optional(fn: Callable[P, R], default: object, name: str | None) -> Cal
         return cast(Callable[P, R], type(fn)(_made_optional(fn.__func__, default, name)))
     if inspect.isclass(fn) or not callable(fn):
         raise ConfigError("not a function", field="optional", given=fn, allowed="a function of any kind")
-    title = OptionalStep(_name_of(fn) if name is None else name).name
+    title = checked_name(_name_of(fn) if name is None else name)
 
     def start(*args: P.args, **kwargs: P.kwargs) -> OptionalLifetime:
         return OptionalLifetime(title, lambda: default(*args, **kwargs) if callable(default) else default)

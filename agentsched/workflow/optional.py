@@ -13,6 +13,7 @@ from agentsched.workflow.cutoff import Cutoff
 from agentsched.workflow.drivers import async_generator_driver, drive_coroutine, drive_generator
 from agentsched.workflow.frame import FrameChange, current_frame
 from agentsched.workflow.scope import Run, current_run
+from agentsched.workflow.steps import checked_name
 
 __all__ = ["OptionalLifetime", "OptionalStep", "Visit", "leave_out", "left_visit", "open_visits", "settle_visits"]
 
@@ -181,9 +182,7 @@ class OptionalStep:
     __slots__ = ("_inside", "_life", "name")
 
     def __init__(self, name: str) -> None:
-        if not isinstance(name, str) or not name.strip():
-            raise ConfigError("not a name", field="step", given=name, allowed="a non-empty text")
-        self.name = name
+        self.name = checked_name(name)
         self._life: OptionalLifetime | None = None
         self._inside = False
 

@@ -6,7 +6,15 @@ from collections.abc import Callable
 from agentsched.errors import ConfigError
 from agentsched.workflow.frame import FrameChange, current_frame
 
-__all__ = ["StepSource", "TaskSource", "current_step", "current_task", "name_step", "register_step_source"]
+__all__ = [
+    "StepSource",
+    "TaskSource",
+    "checked_name",
+    "current_step",
+    "current_task",
+    "name_step",
+    "register_step_source",
+]
 
 StepSource = Callable[[], str | None]
 """Tells the step that a framework is executing in the current context, or None if it is executing none."""
@@ -84,6 +92,15 @@ def name_step(name: str) -> FrameChange:
     Raises:
         ConfigError: the name is empty or no text.
     """
+    return FrameChange("step", checked_name(name))
+
+
+def checked_name(name: str) -> str:
+    """A step's name, as it is.
+
+    Raises:
+        ConfigError: it is empty or no text.
+    """
     if not isinstance(name, str) or not name.strip():
         raise ConfigError("not a name", field="step", given=name, allowed="a non-empty text")
-    return FrameChange("step", name)
+    return name
