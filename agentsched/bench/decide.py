@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentsched import clock
-from agentsched.core.call import ModelCall, RunInfo, Usage
-from agentsched.core.decision import Decision
+from agentsched.core.call import ModelCall, Observation, RunInfo, Usage
+from agentsched.core.decision import Choice, Decision, Situation
 from agentsched.core.endpoint import Endpoint, Pool, Profile
 from agentsched.core.forecast import QuantileForecast
-from agentsched.core.protocols import Policy
+from agentsched.core.protocols import Policy, RememberingPolicy
 from agentsched.core.remainder import RemainderForecast, RunHistory
 from agentsched.scheduler.actions import Record
 from agentsched.scheduler.events import AttemptFinished, CallArrived, Event, ReviewDue, RunStarted, TokensProgressed
@@ -29,6 +29,7 @@ _PER_RUN, _DEADLINE_S = 12, 60.0
 _FILL_S, _PAUSE_S = 2.0, 1e-4
 _OFF = 0.15
 _WARM_UP = 200
+_CHOICES_SHARE = 4
 _TICKS, _TICK_S = 50, 0.6
 _IN_FLIGHT_MOST = 2048
 _KINDS = (CallArrived, ReviewDue, TokensProgressed, AttemptFinished)
@@ -84,6 +85,7 @@ class Cost:
     """One pool size with one policy.
 
     Attributes:
+        choice: the policy alone says where a call goes, forecasts and the endpoints' states being there.
         decision: a call arrives: its forecasts, the choice, the books.
         answer: an attempt is finished.
         progress: tokens came.
@@ -95,6 +97,7 @@ class Cost:
     endpoints: int
     policy: str
     in_flight: int
+    choice: Spread
     decision: Spread
     answer: Spread
     progress: Spread
@@ -109,6 +112,35 @@ class Decide:
 
     options: Options
     costs: tuple[Cost, ...]
+
+
+class _Watched:
+    """A policy whose choices can be timed: while ``taken`` is a list it gets the CPU seconds of each."""
+
+    def __init__(self, policy: Policy, own_s: float) -> None:
+        self.name, self.fallback = policy.name, getattr(policy, "fallback", None)
+        self.taken: list[float] | None = None
+        self._policy, self._own_s = policy, own_s
+
+    def choose(self, situation: Situation) -> Choice:
+        if self.taken is None:
+            return self._policy.choose(situation)
+        before = clock.cpu()
+        choice = self._policy.choose(situation)
+        self.taken.append(max(0.0, clock.cpu() - before - self._own_s))
+        return choice
+
+
+class _WatchedMemory(_Watched):
+    """The same of one that remembers."""
+
+    def __init__(self, policy: RememberingPolicy, own_s: float) -> None:
+        super().__init__(policy, own_s)
+        self.remember: Callable[[Decision | Observation], None] = policy.remember
+
+
+def _watched(policy: Policy, own_s: float) -> _Watched:
+    return _WatchedMemory(policy, own_s) if isinstance(policy, RememberingPolicy) else _Watched(policy, own_s)
 
 
 class _Lengths:
@@ -169,12 +201,13 @@ class _Bench:
     def __init__(self, options: Options, endpoints: int, policy: Policy) -> None:
         self._rng = np.random.default_rng(options.seed)
         self._options, self._endpoints = options, endpoints
-        self._scheduler = Scheduler(_pool(endpoints, self._rng), policy, _Lengths(), _Remainders(self._rng))
+        self._own_s = _clock_cost_s()
+        self._policy = _watched(policy, self._own_s)
+        self._scheduler = Scheduler(_pool(endpoints, self._rng), self._policy, _Lengths(), _Remainders(self._rng))
         self._in_flight = min(_IN_FLIGHT_MOST, options.in_flight * endpoints)
         self._due: list[tuple[float, int, Event]] = []
         self._calls, self._order = count(), count()
         self._now = 0.0
-        self._own_s = _clock_cost_s()
         self._taken: dict[type, list[float]] = {kind: [] for kind in _KINDS}
 
     def cost(self, policy: str) -> Cost:
@@ -190,11 +223,13 @@ class _Bench:
             self._until_an_answer()
         decision, second_thought, progress, answer = (np.array(self._taken[kind]) for kind in _KINDS)
         ticks = np.array([self._tick() for _ in range(_TICKS)]) - float(np.median(progress))
+        choices = self._choices()
         lives = decision + np.median(second_thought) + np.median(progress) + answer
         return Cost(
             self._endpoints,
             policy,
             self._in_flight,
+            _spread(choices),
             _spread(decision),
             _spread(answer),
             _spread(progress),
@@ -202,6 +237,14 @@ class _Bench:
             _spread(np.maximum(0.0, ticks) / self._in_flight),
             tuple(_wait(rate, decision, lives, self._rng) for rate in self._options.rates),
         )
+
+    def _choices(self) -> Array:
+        """What the policy alone takes of further decisions; timed after the others, which it would lengthen."""
+        taken = self._policy.taken = []
+        for _ in range(max(1, self._options.decisions // _CHOICES_SHARE)):
+            self._until_an_answer()
+        self._policy.taken = None
+        return np.array(taken)
 
     def _until_an_answer(self) -> None:
         """What is due, up to the next end of an answer, after which a call arrives."""

@@ -11,6 +11,7 @@ from agentsched.bench.decide_report import decide_bars, decide_document, decide_
 from agentsched.cli.main import main
 from agentsched.policy.deadline_aware import DeadlineAware
 from agentsched.policy.least_outstanding import SpeedWeightedLeastOutstanding
+from agentsched.policy.litellm import LiteLLMLatency
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +23,9 @@ def result():
 def test_every_size_is_measured_with_its_calls_in_flight(result):
     assert [(cost.endpoints, cost.in_flight) for cost in result.costs] == [(2, 6), (5, 15)]
     for cost in result.costs:
-        for spread in (cost.decision, cost.answer, cost.progress, cost.second_thought, cost.tick):
+        for spread in (cost.choice, cost.decision, cost.answer, cost.progress, cost.second_thought, cost.tick):
             assert 0.0 <= spread.p50_s <= spread.p99_s
+        assert cost.decision.p50_s > cost.choice.p50_s > 0.0
         assert cost.decision.p50_s > cost.progress.p50_s > 0.0
 
 
@@ -41,6 +43,13 @@ def test_forecasts_hold_so_that_the_policy_itself_is_measured():
     bench = _Bench(Options(endpoints=(5,), policies=(), decisions=200, in_flight=4), 5, DeadlineAware())
     bench.cost("deadline_aware")
     assert not bench._scheduler.ledger.table.coverage.lost
+
+
+def test_a_policy_that_remembers_is_shown_what_happens_when_it_is_timed():
+    policy = LiteLLMLatency()
+    cost = _Bench(Options(endpoints=(4,), policies=(), decisions=50, in_flight=2), 4, policy).cost("litellm_latency")
+    assert cost.choice.p50_s > 0.0
+    assert policy._seen
 
 
 def test_waits_follow_the_queue():
