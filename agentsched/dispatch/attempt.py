@@ -1,7 +1,7 @@
 """One attempt, live: the HTTP request, the reading of its answer, and the events both give rise to."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import astuple, dataclass, field
 
 import aiohttp
@@ -10,7 +10,9 @@ from aiohttp import ClientTimeout
 from agentsched import clock
 from agentsched.core.call import AttemptLimits, Failure, FailureKind, Handed, Usage
 from agentsched.dispatch.body import AsyncStream, Stream
+from agentsched.dispatch.connections import ended_with_connection
 from agentsched.dispatch.http_failures import ConnectionTrace, failure_of, refusal_kind
+from agentsched.dispatch.redirects import MOST_REDIRECTS, redirected
 from agentsched.endpoints.answers import Chunk, MalformedAnswer, error_of, read_answer, read_chunk, usage_of
 from agentsched.endpoints.exchange import Exchange
 from agentsched.endpoints.limits import limits_of, retry_after_s
@@ -34,7 +36,9 @@ that stands still then has said everything, and nobody else is to be asked for m
 _DRAIN_S = 0.25
 """How long the end of a finished stream is waited for, so that its connection can be used again, seconds."""
 
-_MOST_ERROR_BYTES = 64 * 1024
+_MOST_ERROR_BYTES = 4 * 1024 * 1024
+"""A refusal may repeat what it refuses, the whole prompt; half of a JSON object would say nothing to the caller."""
+
 _MOST_UNSAID = 3
 """Tokens without text before one with text: a character has four bytes. More are no tokens but signs of life."""
 
@@ -58,6 +62,9 @@ _UNREADABLE = frozenset({400, 404, 415, 422})
 """Statuses of servers that do not take a request as it is."""
 
 _END_MARK = b"data: [DONE]\n\n"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_EVENTS_BEGIN = b"deir:"
+"""The first letters of an event (data, event, id, retry, a comment), which no JSON object and no page begins with."""
 
 
 @dataclass(slots=True)
@@ -121,6 +128,8 @@ class LiveAttempt:
         self._finished = False
         self._finished_output = False
         self._paused = False
+        self._led_to: str | None = None
+        self._redirects = 0
 
     async def run(self) -> None:
         """Carry the attempt out; every failure but cancellation becomes an event."""
@@ -139,7 +148,7 @@ class LiveAttempt:
     async def _exchange_bytes(self, trace: ConnectionTrace) -> None:
         request = self._address.request(self._exchange, self.attempt_id)
         async with self._session.post(
-            request.url,
+            self._led_to or request.url,
             data=request.body,
             headers=request.headers,
             timeout=ClientTimeout(total=None, connect=self._limits.connect_s),
@@ -151,7 +160,8 @@ class LiveAttempt:
                 (name.lower(), value) for name, value in response.headers.items() if name.lower() not in _NOT_FORWARDED
             )
             self.answer.status = response.status
-            again = await self._read_refusal(response) if response.status != 200 else await self._read(response)
+            with ended_with_connection(response):
+                again = await self._read(response) if 200 <= response.status < 300 else await self._refused(response)
         if again:
             await self._exchange_bytes(trace)
 
@@ -167,11 +177,15 @@ class LiveAttempt:
 
     # -- whole answers -----------------------------------------------------------------------------------------------
 
-    async def _read_refusal(self, response: aiohttp.ClientResponse) -> bool:
+    async def _refused(self, response: aiohttp.ClientResponse) -> bool:
         """Only a refusal that the caller will see is read: the body of any other would delay the next attempt.
 
-        Answers whether to ask again at once: what was refused is what nobody but us asked for.
+        Answers whether to ask again at once: elsewhere on that host, or without what nobody but us asked for.
         """
+        led_to = redirected(response.status, str(response.url), response.headers.get("location"))
+        if led_to is not None and self._redirects < MOST_REDIRECTS:
+            self.answer, self._led_to, self._redirects = Answer(), led_to, self._redirects + 1
+            return True
         kind = refusal_kind(response.status)
         if kind is FailureKind.CLIENT:
             self.answer.content = said = await _read_bounded(response)
@@ -182,7 +196,8 @@ class LiveAttempt:
             if asked and response.status in _UNREADABLE and b"stream" in said:
                 kind = FailureKind.UNSTREAMED
         wait = retry_after_s(response.headers, clock.wall())
-        self._fail(Failure(kind, f"HTTP {response.status}", response.status, wait))
+        moved = ": `base_url` must name the address it redirects to" if 300 < response.status < 400 else ""
+        self._fail(Failure(kind, f"HTTP {response.status}{moved}", response.status, wait))
         return False
 
     async def _read_whole(self, response: aiohttp.ClientResponse) -> None:
@@ -200,21 +215,29 @@ class LiveAttempt:
     # -- streams -----------------------------------------------------------------------------------------------------
 
     async def _read_stream(self, response: aiohttp.ClientResponse) -> None:
-        if "text/event-stream" not in response.headers.get("content-type", "text/event-stream"):
-            if self.assembler is not None and not self._goes_on:  # no stream, but a whole answer is what was wanted
-                self._take_whole(await response.read())
-            else:
-                self._refuse_plain_answer(await _read_bounded(response))
-            return
+        head = b""
+        if "text/event-stream" not in response.headers.get("content-type", ""):  # servers call events by any name
+            head = await _first_bytes(response)
+            if _begun(head)[:1] not in _EVENTS_BEGIN:
+                await self._read_no_stream(response, head)
+                return
         async with asyncio.timeout(None) as last_words:
-            ended = await self._read_events(response, last_words)
+            ended = await self._read_events(response, head, last_words)
         if ended:
             await self._drain(response)
 
-    async def _read_events(self, response: aiohttp.ClientResponse, last_words: asyncio.Timeout) -> bool:
-        """Read the stream to its end mark, which it answers; any other end of it is dealt with."""
+    async def _read_no_stream(self, response: aiohttp.ClientResponse, head: bytes) -> None:
+        if self.assembler is not None and not self._goes_on:  # a whole answer is what was wanted
+            self._take_whole(head + await response.read())
+        else:
+            self._refuse_plain_answer(await _read_bounded(response, head))
+
+    async def _read_events(self, response: aiohttp.ClientResponse, head: bytes, last_words: asyncio.Timeout) -> bool:
+        """Read the stream, of which there is ``head``, to its end mark, which it answers; any other end of it is dealt
+        with."""
         decoder, api = SseDecoder(), self._exchange.api
-        async for piece in response.content.iter_any():
+        pieces = response.content.iter_any() if not head else _all_of(head, response)
+        async for piece in pieces:
             for event in decoder.feed(piece):
                 if not event.data:
                     continue
@@ -393,9 +416,30 @@ class LiveAttempt:
         self._fail(Failure(FailureKind.IN_BAND, message, 200))
 
 
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
-    """The body, to its end or to `_MOST_ERROR_BYTES`."""
-    pieces, size = [], 0
+async def _first_bytes(response: aiohttp.ClientResponse) -> bytes:
+    """The body up to its first character that is not blank, and whatever came with it; empty: there is none."""
+    head = b""
+    async for piece in response.content.iter_any():
+        head += piece
+        if _begun(head):
+            break
+    return head
+
+
+def _begun(head: bytes) -> bytes:
+    """The same from that character on; empty: it has not come yet."""
+    return b"" if _BYTE_ORDER_MARK.startswith(head) else head.removeprefix(_BYTE_ORDER_MARK).lstrip()
+
+
+async def _all_of(head: bytes, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    yield head
+    async for piece in response.content.iter_any():
+        yield piece
+
+
+async def _read_bounded(response: aiohttp.ClientResponse, head: bytes = b"") -> bytes:
+    """The body, to its end or to `_MOST_ERROR_BYTES`; ``head``: what was read of it before."""
+    pieces, size = [head], len(head)
     async for piece in response.content.iter_any():
         pieces.append(piece)
         size += len(piece)

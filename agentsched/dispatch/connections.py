@@ -1,6 +1,9 @@
 """The connections of one event loop to the endpoints."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from weakref import WeakSet
@@ -10,9 +13,11 @@ import aiohttp
 from agentsched.dispatch.trust import trusted
 from agentsched.forking import in_forked_child
 
-__all__ = ["open_session"]
+__all__ = ["ended_with_connection", "open_session"]
 
 _READ_BYTES = 256 * 1024
+_HEADER_BYTES = 64 * 1024
+"""As much as callers' own HTTP clients take; gateways send policies and cookies of more than aiohttp's 8 KiB."""
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -53,8 +58,33 @@ def open_session(loop: asyncio.AbstractEventLoop, *, secure: bool = False) -> ai
         trace_configs=[trace],
         auto_decompress=True,
         read_bufsize=_READ_BYTES,
+        max_line_size=_HEADER_BYTES,
+        max_field_size=_HEADER_BYTES,
         trust_env=False,
     )
+
+
+@contextmanager
+def ended_with_connection(response: aiohttp.ClientResponse) -> Iterator[None]:
+    """While its body is read: once the connection is closed, what has not ended breaks off.
+
+    aiohttp (3.14) closes a connection whose chunks it cannot make out, and tells nobody who waits for the next one.
+    """
+    connection = response.connection
+    closed = None if connection is None else getattr(connection.protocol, "closed", None)
+    if closed is None:
+        yield
+        return
+    closed.add_done_callback(breaks := partial(_break_off, response.content))
+    try:
+        yield
+    finally:
+        closed.remove_done_callback(breaks)
+
+
+def _break_off(content: aiohttp.StreamReader, closed: object) -> None:
+    if not content.is_eof() and content.exception() is None:
+        content.set_exception(aiohttp.ClientPayloadError("the connection was closed"))
 
 
 async def _note_reuse(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:

@@ -70,6 +70,9 @@ _KNOWN: Mapping[str, frozenset[str]] = {
 
 _PLACE = frozenset({"choices", "usage", "object"})
 _WHOLE_OBJECT = {"chat.completion.chunk": "chat.completion"}
+_PIECES = frozenset({"arguments", "content", "data", "summary", "text", "transcript"})
+"""Texts inside objects that come in pieces; others (ids, types, names) are said once, or again and again."""
+
 _RESPONSE_ENDS = frozenset({"response.completed", "response.incomplete", "response.cancelled"})
 
 
@@ -159,7 +162,7 @@ class Assembler:
             elif isinstance(value, str) and name != "role":
                 held.texts.setdefault(name, []).append(value)
             elif value is not None or name not in held.said:
-                held.said[name] = value
+                held.said[name] = _joined(held.said.get(name), value)
 
     def body(self) -> bytes:
         """The whole answer as JSON.
@@ -199,6 +202,35 @@ def _add_tools(tools: dict[int, dict[str, Any]], deltas: list[Any]) -> None:
             held = call.setdefault("function", {"name": None, "arguments": ""})
             held["name"] = held["name"] or function.get("name")
             held["arguments"] += function.get("arguments") or ""
+
+
+def _joined(held: Any, value: Any) -> Any:
+    """What was said of a field, and what is said now: objects and lists (``reasoning_details``, ``annotations``,
+    ``audio``) come in pieces too. A list's item belongs to the one before that has its index and type."""
+    if isinstance(held, dict) and isinstance(value, dict):
+        said = {name: piece for name, piece in value.items() if piece is not None}
+        return held | {name: _piece(name, held.get(name), piece) for name, piece in said.items()}
+    if not (isinstance(held, list) and isinstance(value, list)):
+        return value
+    items = list(held)
+    for piece in value:
+        kind = _kind_of(piece)
+        at = next((i for i, item in enumerate(items) if kind is not None and _kind_of(item) == kind), None)
+        if at is not None:
+            items[at] = _joined(items[at], piece)
+        elif piece not in items:
+            items.append(piece)
+    return items
+
+
+def _piece(name: str, held: Any, value: Any) -> Any:
+    text = name in _PIECES and isinstance(held, str) and isinstance(value, str)
+    return held + value if text else _joined(held, value)
+
+
+def _kind_of(item: object) -> tuple[int, object] | None:
+    index = item.get("index") if isinstance(item, dict) else None
+    return (index, item.get("type")) if isinstance(item, dict) and isinstance(index, int) else None
 
 
 def _chat_choice(held: _Choice) -> dict[str, Any]:

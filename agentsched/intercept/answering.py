@@ -109,7 +109,7 @@ def _response(
 ) -> "httpx2.Response":
     return family.response(
         reply.status,
-        headers=headers,
+        headers=[(name.encode(), value.encode(errors="surrogateescape")) for name, value in headers],
         stream=stream,
         request=request,
         extensions={"http_version": b"HTTP/1.1", "agentsched_endpoint": reply.endpoint},

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -12,7 +13,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from agentsched.core.endpoint import Endpoint, Pool
-from agentsched.errors import StreamBroken
+from agentsched.core.rules import RetryRules, Rules, StreamRules
+from agentsched.errors import EndpointsUnavailable, StreamBroken
 from tests.dispatch.test_rescue import a_request, the_call
 
 WORDS = ["Grüße", " aus", " München", ": 😀", " und", " Schluss"]
@@ -81,6 +83,24 @@ def broken(*written: bytes) -> Callable[[web.Request], Awaitable[web.StreamRespo
     return first
 
 
+def garbled(*written: bytes) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """A stream of these pieces with another answer in the middle of it, as a server writes that breaks down there."""
+
+    async def first(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        for piece in written:
+            await response.write(piece)
+        await asyncio.sleep(0.02)
+        assert isinstance(request.transport, asyncio.Transport)
+        request.transport.write(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
+        await asyncio.sleep(0.02)
+        request.transport.close()
+        return response
+
+    return first
+
+
 def plain(**fields: object) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def first(request: web.Request) -> web.StreamResponse:
         return web.Response(**fields)
@@ -101,6 +121,7 @@ CASES = {
     "cut inside a character": (broken(BEGUN, UMLAUT[: UMLAUT.index("ü".encode()) + 1]), "migrate"),
     "cut inside an event": (broken(BEGUN, b'data: {"id": "x", "choi'), "migrate"),
     "half a tool call": (broken(event(delta={"content": None, "tool_calls": [HALF_TOOL]})), "begun anew"),
+    "another answer in the middle": (garbled(BEGUN), "migrate"),
     "an event that is no object": (broken(BEGUN, b"data: [1, 2]\n\n"), "migrate"),
     "only the end mark": (broken(b"data: [DONE]\n\n"), "begun anew"),
     "200 with an error": (
@@ -176,9 +197,10 @@ async def test_a_server_that_stands_still_after_its_last_word_has_said_everythin
     [{"n": 2}, {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {}}}}],
     ids=["two choices", "a schema"],
 )
-async def test_what_nobody_can_go_on_with_ends_clearly(make_runtime, fields):
-    """No end mark, no finish reason: nothing that a caller could take for the whole."""
-    async with served(broken(BEGUN)) as (pool, asked):
+@pytest.mark.parametrize("breaks", [broken, garbled])
+async def test_what_nobody_can_go_on_with_ends_clearly(make_runtime, fields, breaks):
+    """No end mark, no finish reason: nothing that a caller could take for the whole; and long before its deadline."""
+    async with served(breaks(BEGUN)) as (pool, asked):
         runtime = make_runtime(pool)
         exchange = a_request("hi", stream=True, **fields)
         needs = frozenset({"n"}) if "n" in fields else frozenset()
@@ -224,3 +246,92 @@ async def test_log_probabilities_stay_with_their_own_tokens(make_runtime):
         told = [choice for one in events for choice in one["choices"] if choice.get("logprobs")]
         assert [c["delta"]["content"] for c in told] == WORDS[:3]
         assert [c["logprobs"]["content"][0]["token"] for c in told] == WORDS[:3]
+
+
+def oddly(stream: bytes | None = None, **fields: object) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """A right answer, as a stream or whole as it is asked for, in an odd wrapping."""
+
+    async def first(request: web.Request) -> web.StreamResponse:
+        asked = await request.json()
+        body = (BEGUN + said("".join(WORDS[2:])) + END + LAST) if stream is None else stream
+        return web.Response(**{"body": body if asked.get("stream") else json.dumps(WHOLE).encode()} | fields)
+
+    return first
+
+
+def led(status: int, to: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    return plain(status=status, headers={"location": to})
+
+
+WHOLE = {
+    "id": "x",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "m",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}],
+    "usage": USAGE,
+}
+ONCE = Rules(retry=RetryRules(max_attempts=1))
+ODD = {
+    "plain text": oddly(content_type="text/plain"),
+    "bytes": oddly(content_type="application/octet-stream"),
+    "JSON": oddly(content_type="application/json"),
+    "in capitals": oddly(headers={"content-type": "Text/Event-Stream;charset=UTF-8"}),
+    "a mark and blank lines first": oddly(
+        b"\xef\xbb\xbf\n\n: hi\n\n" + said(TEXT) + END + LAST, content_type="text/css"
+    ),
+    "created": oddly(status=201, content_type="text/event-stream"),
+    "a long header": oddly(content_type="text/event-stream", headers={"content-security-policy": "a" * 12_000}),
+    "another path": led(307, "/v1/chat/completions?moved"),
+    "a path beside it": led(308, "completions"),
+}
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("upgrade_from_s", [0.0, 1.0])
+@pytest.mark.parametrize("first", ODD.values(), ids=ODD)
+async def test_an_odd_wrapping_costs_no_attempt(make_runtime, first, stream, upgrade_from_s):
+    """Content types, statuses, headers and redirects that callers' own HTTP clients do not mind."""
+    async with served(first) as (pool, _):
+        runtime = make_runtime(pool, replace(ONCE, stream=StreamRules(upgrade_from_s=upgrade_from_s)))
+        exchange = a_request("hi", **({"stream": True} if stream else {}))
+        reply = await runtime.dispatcher.send(the_call(exchange, 10.0), exchange)
+        if stream:
+            assert text_of(b"".join([piece async for piece in reply.stream])) == (TEXT, ["stop"], 1)
+        else:
+            assert json.loads(reply.content)["choices"][0]["message"]["content"] == TEXT
+        assert len(runtime.told) == 1
+
+
+async def test_a_redirect_to_another_host_is_not_followed_and_says_so(make_runtime):
+    """The prompt and the endpoint's key stay where they were sent."""
+    async with served(led(307, "http://127.0.0.2:9/v1/chat/completions")) as (pool, asked):
+        runtime = make_runtime(pool, ONCE)
+        exchange = a_request("hi")
+        with pytest.raises(EndpointsUnavailable, match="HTTP 307: `base_url` must name the address"):
+            await runtime.dispatcher.send(the_call(exchange, 10.0), exchange)
+        assert len(asked) == 1
+
+
+async def test_redirects_in_a_circle_end(make_runtime):
+    async def first(request: web.Request) -> web.StreamResponse:
+        asked.clear()  # every request is the first
+        went.append(request)
+        return web.Response(status=307, headers={"location": "/v1/chat/completions"})
+
+    went: list[web.Request] = []
+    async with served(first) as (pool, asked):
+        runtime = make_runtime(pool, ONCE)
+        exchange = a_request("hi")
+        with pytest.raises(EndpointsUnavailable, match="HTTP 307"):
+            await runtime.dispatcher.send(the_call(exchange, 10.0), exchange)
+    assert len(went) == 6
+
+
+@pytest.mark.parametrize("size", [1_000, 300_000])
+async def test_a_refusal_that_repeats_a_long_prompt_is_handed_over_whole(make_runtime, size):
+    said_no = json.dumps({"error": {"message": "too long", "input": "x" * size}}).encode()
+    async with served(plain(status=422, body=said_no, content_type="application/json")) as (pool, _):
+        exchange = a_request("hi")
+        reply = await make_runtime(pool).dispatcher.send(the_call(exchange, 10.0), exchange)
+        assert (reply.status, reply.content) == (422, said_no)

@@ -127,6 +127,27 @@ def test_reasoning_is_kept_beside_the_text():
     assert answer["choices"][0]["message"]["reasoning_content"] == "hm"
 
 
+def test_objects_and_lists_beside_the_text_come_in_pieces_too():
+    def thought(text, **fields):
+        return {"reasoning_details": [{"type": "reasoning.text", "text": text, "index": 0, **fields}]}
+
+    sealed = {"type": "reasoning.encrypted", "data": "=", "index": 0}
+    cited = {"type": "url_citation", "url_citation": {"url": "u"}}
+    answer = assembled(
+        chunk({"role": "assistant", "function_call": {"name": "f", "arguments": ""}, **thought("a", id="r")}),
+        chunk({"content": "x", "function_call": {"arguments": '{"a"'}, **thought(" b", signature=None)}),
+        chunk(
+            {"function_call": {"name": None, "arguments": ":1}"}, **thought("", signature="s"), "annotations": [cited]}
+        ),
+        chunk({"reasoning_details": [sealed], "annotations": [cited]}, finish="stop"),
+    )
+    message = answer["choices"][0]["message"]
+    assert message["function_call"] == {"name": "f", "arguments": '{"a":1}'}
+    whole = {"type": "reasoning.text", "text": "a b", "index": 0, "id": "r", "signature": "s"}
+    assert message["reasoning_details"] == [whole, sealed]
+    assert message["annotations"] == [cited]
+
+
 def test_a_response_is_the_one_that_its_end_tells():
     response = {"id": "r", "object": "response", "status": "incomplete"}
     events = [{"type": "response.created", "response": {"status": "in_progress"}}]

@@ -171,6 +171,14 @@ def test_a_content_type_is_always_told(dispatcher, new_run):
         assert answer.headers["content-type"] == "text/event-stream"
 
 
+@pytest.mark.parametrize("value", ["Zo\xeb".encode("latin-1"), "\u6f22".encode()])
+def test_headers_beyond_ascii_arrive_as_they_came(dispatcher, new_run, value):
+    """As aiohttp tells them: bytes that are no UTF-8 as lone surrogates."""
+    dispatcher.answer = json_reply({}, x_name=value.decode(errors="surrogateescape"))
+    with httpx.Client() as client, inside(new_run()):
+        assert (b"x-name", value) in client.post(URL, json=ASK).headers.raw
+
+
 def test_cookies_of_a_pools_endpoint_stay_out_of_the_clients_jar(dispatcher, new_run):
     dispatcher.answer = json_reply({}, set_cookie="session=endpoint")
     with httpx.Client() as client, inside(new_run()):
