@@ -20,7 +20,7 @@ from agentsched.scheduler.ledger import Ledger
 from agentsched.scheduler.outbox import Outbox
 from agentsched.scheduler.placing import Placement, Placer
 from agentsched.scheduler.rescue import Rescue
-from agentsched.scheduler.skipping import Leaving, Skipping
+from agentsched.scheduler.skipping import Skip, Skipping
 from agentsched.scheduler.upgrades import Upgrades
 
 __all__ = ["Choosing"]
@@ -80,8 +80,8 @@ class Choosing:
         placement = self._placer.place(state, payable, self._patient_until(state, now), now)
         if placement is None:
             self._give_up(state, now)
-        elif state.call.optional and why == "first" and (leaving := self._skipping.leaving(state, placement, now)):
-            self._leave_out(state, leaving, now)
+        elif state.call.optional and why == "first" and (skip := self._skipping.skips(state, placement, now)):
+            self._leave_out(state, skip, now)
         elif why == "first" and self._sheds(state, placement):
             self._endings.fail(state, Failure(FailureKind.SHED, state.run.shed), now)
         elif placement.ready_in_s > 0.0:
@@ -136,19 +136,19 @@ class Choosing:
 
     def fail_late(self, state: CallState, failure: Failure, now: float) -> None:
         """The call's time is spent; of an optional step that has not begun, the step is left out instead."""
-        leaving = self._skipping.too_late(state, now) if state.call.optional else None
-        if leaving is None:
+        skip = self._skipping.too_late(state, now) if state.call.optional else None
+        if skip is None:
             self._endings.fail(state, failure, now)
         else:
-            self._leave_out(state, leaving, now)
+            self._leave_out(state, skip, now)
 
-    def _leave_out(self, state: CallState, leaving: Leaving, now: float) -> None:
+    def _leave_out(self, state: CallState, skip: Skip, now: float) -> None:
         """The step is left out with all its calls that wait, of which this is one; none of them was sent."""
-        run, visit = state.run, leaving.visit
-        run.skipped.setdefault(visit, leaving.why)
+        run, visit = state.run, skip.visit
+        run.skipped.setdefault(visit, skip.why)
         waiting = [self._ledger.calls[call_id] for call_id in run.calls]
         for each in sorted((one for one in waiting if visit in one.call.optional), key=lambda one: one.order):
-            self._endings.fail(each, Failure(FailureKind.SKIPPED, leaving.why), now, skipped=visit)
+            self._endings.fail(each, Failure(FailureKind.SKIPPED, skip.why), now, skipped=visit)
 
     def _limits(self, state: CallState, now: float) -> AttemptLimits:
         connect_s, due_at = self._rules.stream.connect_timeout, state.call.deadline_at

@@ -25,14 +25,14 @@ from agentsched.core.rules import SkipRules
 from agentsched.scheduler.call_state import CallState
 from agentsched.scheduler.placing import Placement, seconds_of
 
-__all__ = ["Leaving", "Skipping"]
+__all__ = ["Skip", "Skipping"]
 
 _PASSED = 0.05
 """Where nothing is known of what follows, the call alone must be less likely than this to be in time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
+class Skip:
     """A visit of an optional step is left out.
 
     Attributes:
@@ -64,7 +64,7 @@ class Skipping:
         """New knowledge takes effect."""
         self._leavings = remainders if isinstance(remainders, LeavingPredictor) else None
 
-    def too_late(self, state: CallState, now: float) -> Leaving | None:
+    def too_late(self, state: CallState, now: float) -> Skip | None:
         """What is left of a call that has no time, while its run has: what is reserved for others is not the call's."""
         call, run_due_at = state.call, state.run.run.due_at
         if call.deadline_at is None or call.deadline_at > now or run_due_at is None or run_due_at <= now:
@@ -75,9 +75,9 @@ class Skipping:
         visit = next(_open_visits(state), None)
         if visit is None or self._rules.min_gain >= 1.0:
             return None
-        return Leaving(visit, f"no time is left for {step_of_visit(visit)!r}", 0.0)
+        return Skip(visit, f"no time is left for {step_of_visit(visit)!r}", 0.0)
 
-    def leaving(self, state: CallState, placement: Placement, now: float) -> Leaving | None:
+    def skips(self, state: CallState, placement: Placement, now: float) -> Skip | None:
         """What is left out instead of placing the call, if anything is.
 
         Args:
@@ -94,12 +94,12 @@ class Skipping:
         return self._weighed(state, placement, run_due_at - now, now)
 
     @staticmethod
-    def _decided(state: CallState) -> Leaving | None:
+    def _decided(state: CallState) -> Skip | None:
         skipped = state.run.skipped
         visit = next((visit for visit in state.call.optional if visit in skipped), None)
-        return None if visit is None else Leaving(visit, skipped[visit])
+        return None if visit is None else Skip(visit, skipped[visit])
 
-    def _weighed(self, state: CallState, placement: Placement, left_s: float, now: float) -> Leaving | None:
+    def _weighed(self, state: CallState, placement: Placement, left_s: float, now: float) -> Skip | None:
         alone, with_it = _chances(placement, left_s)
         if with_it >= state.run.run.percentile:
             return None
@@ -108,9 +108,9 @@ class Skipping:
             step, without = step_of_visit(visit), self._chance_without(state, placement, visit, left_s)
             if without is None:
                 if alone < _PASSED and found is None:
-                    found = Leaving(visit, f"the time for {step!r} has practically passed", with_it)
+                    found = Skip(visit, f"the time for {step!r} has practically passed", with_it)
             elif without - best > self._rules.min_gain:
-                best, found = without, Leaving(visit, f"without {step!r} the run is likelier in time", with_it, without)
+                best, found = without, Skip(visit, f"without {step!r} the run is likelier in time", with_it, without)
             else:
                 thought = Review(now, "", "keep", f"leaving out {step!r} gains too little", with_it, without)
         if found is not None:
