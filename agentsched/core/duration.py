@@ -14,7 +14,7 @@ Duration = float | int | str | timedelta
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h)", re.IGNORECASE)
 _UNREADABLE = 1e300
-_ALLOWED = 'a {} number of seconds, a timedelta, or text such as "20s", "1.5m", "250ms", "1m30s"'
+_ALLOWED = 'a {} number of seconds,{} or text such as "20s", "1.5m", "250ms", "1m30s"'
 
 
 def parse_duration(value: Duration, *, field: str, zero: bool = False) -> float:
@@ -33,7 +33,8 @@ def parse_duration(value: Duration, *, field: str, zero: bool = False) -> float:
     """
     seconds = _seconds(value)
     if seconds is None or not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero):
-        allowed = _ALLOWED.format("non-negative" if zero else "positive")
+        python = "" if isinstance(value, (str, int, float)) else " a timedelta,"  # files and command lines have none
+        allowed = _ALLOWED.format("non-negative" if zero else "positive", python)
         raise ConfigError("not a usable duration", field=field, given=value, allowed=allowed)
     return seconds
 

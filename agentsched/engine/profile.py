@@ -167,8 +167,10 @@ class HostedProfile:
     def __post_init__(self) -> None:
         for name in ("ttft_median_s", "tpot_median_s", "max_context_tokens"):
             _require(name, getattr(self, name), "greater than 0", getattr(self, name) > 0)
-        for name in ("ttft_sigma", "tpot_sigma", "stall_mean_s"):
-            _require(name, getattr(self, name), "0 or more", getattr(self, name) >= 0)
+        _require("stall_mean_s", self.stall_mean_s, "0 or more", self.stall_mean_s >= 0)
+        for name in ("ttft_sigma", "tpot_sigma"):
+            # At 10, one draw in three is off by a factor of 20,000 and more; far beyond it none is a number.
+            _require(name, getattr(self, name), "from 0 to 10", 0 <= getattr(self, name) <= 10)
         _require("stall_probability", self.stall_probability, "between 0 and 1", 0 <= self.stall_probability <= 1)
         for name in ("prefill_tokens_per_s", "requests_per_minute", "tokens_per_minute"):
             value = getattr(self, name)

@@ -16,11 +16,25 @@ __all__ = ["Document", "Dumper", "Loader", "child", "read_document"]
 _FLOAT_WITHOUT_POINT = re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$")
 
 
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _LINE_BREAKS = re.compile("[\r\x85\u2028\u2029]")
 
 
 class Loader(yaml.SafeLoader):
-    """Safe YAML that also reads ``1e6`` as a number."""
+    """Safe YAML that also reads ``1e6`` as a number, and characters that are written as JSON writes them."""
+
+
+def _text(loader: Loader, node: yaml.ScalarNode) -> str:
+    text: str = loader.construct_scalar(node)
+    if not _SURROGATE.search(text):
+        return text
+    try:  # JSON, which is YAML, writes a character beyond U+FFFF as two halves
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise yaml.constructor.ConstructorError(None, None, "half a character", node.start_mark) from None
+
+
+Loader.add_constructor("tag:yaml.org,2002:str", _text)
 
 
 class Dumper(yaml.SafeDumper):
@@ -160,8 +174,8 @@ def _without_nulls(value: object, above: tuple[int, ...]) -> object:
 def _syntax_error(error: yaml.MarkedYAMLError, file: str) -> ConfigError:
     mark = error.problem_mark or error.context_mark
     problem = re.sub(r"'[^']{3,}'|\"[^\"]{3,}\"", "...", error.problem or "cannot be read")  # may quote a secret
-    context = f" {error.context}" if error.context and "'" not in error.context else ""
-    return ConfigError(f"not YAML:{context}: {problem}", file=file, line=None if mark is None else mark.line + 1)
+    context = f"{error.context}: " if error.context and "'" not in error.context else ""
+    return ConfigError(f"not YAML: {context}{problem}", file=file, line=None if mark is None else mark.line + 1)
 
 
 def _doubles(node: yaml.Node, file: str, loc: Loc = (), seen: set[int] | None = None) -> list[ConfigError]:

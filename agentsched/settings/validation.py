@@ -1,6 +1,7 @@
 """Checking a document against the format: every mistake, in the words of the format, at its line."""
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -162,21 +163,41 @@ def _translated(document: Document, detail: Any, form: Format) -> Problem:
 
 def _from_core(document: Document, loc: Loc, error: ConfigError, form: Format) -> Problem:
     """A mistake that a core type or one of our own validators found: give it its place in the file."""
-    key = (error.field or "").rsplit(".", 1)[-1]
-    here = _at(document.data, loc)
-    if key and isinstance(here, Mapping) and (key in here or key in form.properties_at(loc)):
-        loc = (*loc, key)
+    loc = _inside(document.data, loc, error.field or "", form)
     given = error.given if isinstance(error.given, Unquoted) else _given(document.data, loc)
     message = error.message
     allowed = error.allowed
+    if message == "unknown key":
+        message += _suggestion(str(loc[-1]), (allowed or "").split(", "))
+        return loc, document.problem(loc, message, allowed=allowed)
     if message.startswith("unknown") and allowed:
         listed, alternative, further = allowed.partition(", or ")
         names = listed.split(", ")
         message += _suggestion(str(given), names)
         if len(names) > _MOST_NAMES:
             near = difflib.get_close_matches(str(given), names, n=_MOST_NAMES, cutoff=0.0)
-            allowed = f"{', '.join(near)}, ... ({len(names)} in all: agentsched schema pool){alternative}{further}"
+            listing = "" if message.startswith("unknown endpoint") else ": agentsched schema pool"
+            allowed = f"{', '.join(near)}, ... ({len(names)} in all{listing}){alternative}{further}"
     return loc, document.problem(loc, message, given=given, allowed=allowed)
+
+
+def _inside(data: object, loc: Loc, field: str, form: Format) -> Loc:
+    """The place of ``field`` (``"profile.step_base_s"``, ``"endpoints[1].name"``), as far as it is there.
+
+    Whoever found the mistake may have named its own mapping first; ``loc`` is where that one stands.
+    """
+    named = field.rsplit("'.", 1)[-1]  # behind the name of an endpoint, which may hold anything
+    parts: list[str | int] = [int(part) if part.isdecimal() else part for part in re.split(r"[.\[\]]+", named) if part]
+    here = _at(data, loc)
+    keys = here.keys() if isinstance(here, Mapping) else ()
+    known = form.properties_at(loc) if isinstance(here, Mapping) else ()
+    start = next((k for k, part in enumerate(parts) if part in keys or part in known), len(parts))
+    for part in parts[start:]:
+        if not isinstance(here, (Mapping, list)):
+            break
+        loc = (*loc, part)
+        here = _at(data, loc)
+    return loc
 
 
 def _at(data: object, loc: Loc) -> object:

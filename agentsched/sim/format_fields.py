@@ -2,11 +2,14 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from agentsched.settings.fields import NUMERIC
+from agentsched.errors import ConfigError
+from agentsched.settings.fields import NUMERIC, Seconds
 
-__all__ = ["Bursts", "Part", "Sigma", "Slower"]
+__all__ = ["Bursts", "Interval", "Part", "Sigma", "Slower"]
+
+_SHORTEST_S = 0.001
 
 Sigma = Annotated[float, Field(ge=0, le=10), NUMERIC]
 """A standard deviation of a logarithm: at 10, one draw in three is off by a factor of 20,000 and more."""
@@ -16,6 +19,16 @@ Slower = Annotated[float, Field(gt=0, le=1000), NUMERIC]
 
 Bursts = Annotated[float, Field(gt=0, le=30), NUMERIC]
 """A coefficient of variation: beyond it nearly all gaps are nothing, and the rest longer than any simulation."""
+
+
+def _not_too_often(seconds: float) -> float:
+    if seconds < _SHORTEST_S:
+        raise ConfigError("out of range", allowed="1ms or more")
+    return seconds
+
+
+Interval = Annotated[Seconds, AfterValidator(_not_too_often)]
+"""Seconds between two events of a kind: a simulation does nothing else where they come all the time."""
 
 
 class Part(BaseModel):

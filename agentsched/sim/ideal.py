@@ -1,11 +1,14 @@
 """How long a call takes alone: what deadlines are multiples of."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from agentsched.engine.profile import DisaggregatedProfile, EngineProfile, HardwareProfile, HostedProfile
+from agentsched.errors import ConfigError
+from agentsched.sim.plan import MODEL
 from agentsched.sim.scenario import Scenario
 
-__all__ = ["IdealTimes", "ideal_times", "unloaded_s"]
+__all__ = ["IdealTimes", "Offer", "ideal_times", "unloaded_s"]
 
 
 def unloaded_s(profile: EngineProfile, input_tokens: int, output_tokens: int) -> float:
@@ -44,30 +47,59 @@ def _decode_s(profile: HardwareProfile, input_tokens: int, output_tokens: int) -
     return steps * alone_s + profile.step_per_kv_token_s * steps * (steps + 1) / 2
 
 
+class Offer(NamedTuple):
+    """One kind of endpoint, as far as it matters to who may serve a call, and how fast.
+
+    Attributes:
+        profile: its speed.
+        quality: what a call's demand is compared with.
+        network_s: network time each way, seconds.
+        models: the model names that it serves; None: any.
+    """
+
+    profile: EngineProfile
+    quality: float
+    network_s: float
+    models: frozenset[str] | None = None
+
+
 class IdealTimes:
     """The fastest unloaded endpoint for each call.
 
     Args:
-        endpoints: (profile, quality, network seconds each way) of each kind of endpoint.
+        offers: one for each kind of endpoint.
     """
 
-    def __init__(self, endpoints: Sequence[tuple[EngineProfile, float, float]]) -> None:
-        self._endpoints = list(dict.fromkeys(endpoints))
+    def __init__(self, offers: Sequence[Offer]) -> None:
+        self._offers = list(dict.fromkeys(offers))
 
-    def call_s(self, input_tokens: int, output_tokens: int, min_quality: float) -> float:
-        """Seconds of the call alone on the fastest endpoint that may serve it, network both ways included."""
-        return min(
-            2.0 * network_s + unloaded_s(profile, input_tokens, output_tokens)
-            for profile, quality, network_s in self._endpoints
-            if quality >= min_quality
-        )
+    def call_s(self, input_tokens: int, output_tokens: int, min_quality: float, model: str = MODEL) -> float:
+        """Seconds of the call alone on the fastest endpoint that may serve it, network both ways included.
+
+        Raises:
+            ConfigError: none may.
+        """
+        seconds = [
+            2.0 * offer.network_s + unloaded_s(offer.profile, input_tokens, output_tokens)
+            for offer in self._offers
+            if offer.quality >= min_quality and (offer.models is None or model in offer.models)
+        ]
+        if not seconds:
+            named = "" if model == MODEL else f" the model {model!r} with"
+            raise ConfigError(f"none serves{named} a quality of {min_quality:g} or more", field="endpoints")
+        return min(seconds)
 
 
 def ideal_times(scenario: Scenario) -> IdealTimes:
     """The ideal times of a scenario's pool."""
     return IdealTimes(
         [
-            (group.engine, group.quality, scenario.network if group.network is None else group.network)
+            Offer(
+                group.engine,
+                group.quality,
+                scenario.network if group.network is None else group.network,
+                None if group.models is None else frozenset(group.models),
+            )
             for group in scenario.endpoints
         ]
     )

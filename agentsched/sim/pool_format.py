@@ -9,7 +9,7 @@ from agentsched.engine.profiles import all_profiles, load_profile, profile_from_
 from agentsched.errors import ConfigError
 from agentsched.settings.endpoint_format import PriceFile
 from agentsched.settings.fields import Count, Flag, Seconds, SecondsOrZero, Share, Text
-from agentsched.sim.format_fields import Part, Slower
+from agentsched.sim.format_fields import Interval, Part, Slower
 
 __all__ = ["Endpoints", "Faults", "engine_profile"]
 
@@ -83,7 +83,7 @@ class Slowdown(Part):
     """How many times longer everything takes meanwhile."""
     duration: Seconds
     """How long it lasts."""
-    every: Seconds
+    every: Interval
     """Mean time between two at one endpoint."""
 
 
@@ -92,7 +92,7 @@ class Failure(Part):
 
     duration: Seconds
     """How long it is down."""
-    every: Seconds
+    every: Interval
     """Mean time between two at one endpoint."""
 
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from agentsched.core.rules import SkipRules
 from agentsched.errors import ConfigError
 from agentsched.settings.fields import Flag, Number, Seconds, SecondsOrZero, Share, Text, WholeOrZero
-from agentsched.sim.format_fields import Part, Sigma
+from agentsched.sim.format_fields import Interval, Part, Sigma
 from agentsched.sim.pool_format import Endpoints, Faults
 from agentsched.sim.workload_format import Arrivals, Deadlines, Demand, OutputBounds, PromptScatter, Workflow, Workload
 
@@ -58,7 +58,7 @@ class Scenario(Part):
     """The share of the duration whose runs are not counted."""
     network: SecondsOrZero = 0.01
     """Network time between a client and an endpoint, each way."""
-    progress: Seconds = 0.5
+    progress: Interval = 0.5
     """Clients are told of new tokens at most this often after the first (live: every 0.1 s); larger is faster."""
     stream: Flag = True
     """Whether clients read streams; if not they see nothing of an answer before its end."""
@@ -96,33 +96,51 @@ class Scenario(Part):
         many = sum(group.count for group in self.endpoints)
         if many > _MOST_ENDPOINTS:
             raise ConfigError(f"{many} are too many", field="endpoints", allowed=f"up to {_MOST_ENDPOINTS} in all")
-        _unique("endpoints", [name for group in self.endpoints for name in group.names])
-        _unique("workflows", [workflow.name for workflow in self.workflows])
+        _unique("endpoints", [(group.name, *group.names) for group in self.endpoints])
+        _unique("workflows", [(workflow.name,) for workflow in self.workflows])
         for where, shares in (
             ("workflows", [workflow.share for workflow in self.workflows]),
             ("demands", [demand.share for demand in self.demands]),
-            ("deadlines", [] if self.deadlines is None else [one.share for one in self.deadlines.multiples]),
+            ("deadlines.multiples", [] if self.deadlines is None else [one.share for one in self.deadlines.multiples]),
         ):
             if shares and not sum(shares) > 0:
                 raise ConfigError("all shares are 0", field=where, allowed="at least one above 0")
         self._check_planned()
         if self.workflows and all(group.models is not None for group in self.endpoints):
             message = "the calls of workflows ask for no model by name"
-            raise ConfigError(message, field="endpoints.models", allowed="at least one endpoint without it")
-        best = max(group.quality for group in self.endpoints)
-        for demand in self.demands:
-            if demand.share > 0 and demand.min_quality > best:
-                raise ConfigError("no endpoint is as good", field="demands", allowed=f"a min_quality up to {best:g}")
+            raise ConfigError(message, field="endpoints[0].models", allowed="at least one endpoint without it")
+        self._check_demands()
+        self._check_sizes()
         self._check_room()
         return self
 
     def _check_planned(self) -> None:
-        known = {name for group in self.endpoints for name in (group.name, *group.names)}
-        for fault in self.faults.planned:
-            for name in fault.endpoints:
+        known = dict.fromkeys(name for group in self.endpoints for name in (group.name, *group.names))
+        for number, fault in enumerate(self.faults.planned):
+            for place, name in enumerate(fault.endpoints):
                 if name not in known:
-                    allowed = ", ".join(sorted(known))
-                    raise ConfigError(f"unknown endpoint {name!r}", field="faults.planned", allowed=allowed)
+                    where = f"faults.planned[{number}].endpoints[{place}]"
+                    raise ConfigError("unknown endpoint", field=where, given=name, allowed=", ".join(known))
+
+    def _check_demands(self) -> None:
+        # Calls of workflows ask for no model by name, so that endpoints with `models` never serve them.
+        best = max(group.quality for group in self.endpoints if group.models is None or self.workload is not None)
+        for number, demand in enumerate(self.demands):
+            if demand.share > 0 and demand.min_quality > best:
+                where, allowed = f"demands[{number}].min_quality", f"a min_quality up to {best:g}"
+                raise ConfigError("no endpoint is as good", field=where, given=demand.min_quality, allowed=allowed)
+
+    def _check_sizes(self) -> None:
+        """A typical call beyond the bounds would be cut every time, and nobody would be told."""
+        for number, workflow in enumerate(self.workflows):
+            for place, stage in enumerate(workflow.stages):
+                where = f"workflows[{number}].stages[{place}]"
+                if stage.prompt > self.prompts.most:
+                    allowed = f"up to {self.prompts.most}, which is prompts.most"
+                    raise ConfigError("longer than any prompt may be", field=f"{where}.prompt", allowed=allowed)
+                if stage.output.median > self.outputs.most:
+                    allowed = f"up to {self.outputs.most}, which is outputs.most"
+                    raise ConfigError("longer than any answer may be", field=f"{where}.output.median", allowed=allowed)
 
     def _check_room(self) -> None:
         longest = self.prompts.most + self.outputs.most
@@ -130,12 +148,14 @@ class Scenario(Part):
             limit = group.engine.context_limit_tokens
             if longest > limit:
                 message = f"a call may need {longest} tokens, but {group.name} holds {limit}"
-                raise ConfigError(message, field="prompts", allowed=f"prompts.most + outputs.most up to {limit}")
+                raise ConfigError(message, field="prompts.most", allowed=f"prompts.most + outputs.most up to {limit}")
 
 
-def _unique(where: str, names: list[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise ConfigError(f"the name {name} is used twice", field=where, allowed="unique names")
-        seen.add(name)
+def _unique(where: str, entries: list[tuple[str, ...]]) -> None:
+    """No name stands for two of the entries; an entry may have several names."""
+    seen: dict[str, int] = {}
+    for number, names in enumerate(entries):
+        for name in names:
+            if seen.setdefault(name, number) != number:
+                message = f"the name {name} is used twice, first by {where}[{seen[name]}]"
+                raise ConfigError(message, field=f"{where}[{number}].name", allowed="unique names")

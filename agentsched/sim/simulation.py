@@ -29,6 +29,8 @@ __all__ = ["FIRST_CHOICE_ONLY", "MOST_CLIENTS", "Setup", "Simulation", "simulate
 
 MOST_CLIENTS = 32
 
+_SHORTEST_SHARE_S = 0.001
+
 FIRST_CHOICE_ONLY = Rules(
     retry=RetryRules(max_attempts=1), hedge=HedgeRules(max_extra=0.0, reserve=0.0, max_moves=0.0, max_waste=0.0)
 )
@@ -77,6 +79,9 @@ class Setup:
             value = getattr(self, name)
             if value is not None and not 0 < value < 1e9:
                 raise ConfigError("out of range", field=name, given=value, allowed="more than 0")
+        if self.share_every_s < _SHORTEST_SHARE_S:
+            allowed = f"{_SHORTEST_SHARE_S:g} s or more"
+            raise ConfigError("out of range", field="share_every_s", given=self.share_every_s, allowed=allowed)
         if not 0 <= self.share_delay_s < 1e9:
             raise ConfigError("out of range", field="share_delay_s", given=self.share_delay_s, allowed="0 or more")
 

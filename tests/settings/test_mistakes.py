@@ -1,5 +1,6 @@
 """Every kind of mistake in a file: which line, which key, what was given, what is allowed."""
 
+import json
 import pickle
 from collections.abc import Callable
 
@@ -7,6 +8,7 @@ import pytest
 
 from agentsched.errors import ConfigError
 from agentsched.settings import Settings, SettingsError, load_settings
+from agentsched.settings.document import read_document
 
 Load = Callable[[str], Settings]
 
@@ -136,6 +138,8 @@ YAML_MISTAKES = [
     ("two documents", "version: 1\n---\nversion: 1\n", 2, "not YAML"),
     ("unknown alias", "version: 1\nx: *canary_key\n", 2, "not YAML"),
     ("a list as key", "version: 1\n? [a]\n: 1\n", 2, "not YAML"),
+    ("unknown alias, plainly", "version: 1\nx: *y\n", 2, "not YAML: found undefined alias"),
+    ("half a character", 'version: 1\nx: "\\ud83d"\n', 2, "not YAML: half a character"),
     ("control character", "version: \x07\n", None, "not YAML"),
     ("python object", "version: !!python/object:os.system {}\n", 1, "not YAML"),
     ("alias to itself", "version: 1\nx: &x [*x]\n", None, "refers to itself"),
@@ -217,3 +221,7 @@ def test_it_is_a_config_error_and_can_be_pickled(load: Load) -> None:
     again = pickle.loads(pickle.dumps(caught.value))
     assert str(again) == str(caught.value)
     assert [error.line for error in again.errors] == [1, 1, 2]
+
+
+def test_characters_written_as_json_writes_them_are_read() -> None:
+    assert read_document(json.dumps({"name": "\U0001f600 ü"}), file="x.yaml").data == {"name": "\U0001f600 ü"}

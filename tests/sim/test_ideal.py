@@ -4,9 +4,12 @@ from agentsched.engine.hosted import HostedApi
 from agentsched.engine.instance import Instance
 from agentsched.engine.profiles import load_profile
 from agentsched.engine.request import Request
-from agentsched.sim.ideal import IdealTimes, unloaded_s
+from agentsched.errors import ConfigError
+from agentsched.sim.ideal import IdealTimes, Offer, unloaded_s
 from agentsched.sim.plan import critical_path
+from agentsched.sim.scenario_files import load_scenario
 from agentsched.sim.streams import Stream, stream
+from agentsched.sim.workflows import WorkflowDrawer
 
 
 @pytest.mark.parametrize("profile", ["study-8b-v100", "study-8b-h800", "study-72b-4xh100", "llama3-70b-h100-tp4"])
@@ -37,9 +40,25 @@ def test_of_a_hosted_api_it_is_the_middle():
 
 def test_the_fastest_that_is_good_enough_counts_network_included():
     fast, good = load_profile("study-8b-h800"), load_profile("study-8b-v100")
-    ideal = IdealTimes([(fast, 0.3, 0.01), (good, 0.4, 0.02)])
+    ideal = IdealTimes([Offer(fast, 0.3, 0.01), Offer(good, 0.4, 0.02)])
     assert ideal.call_s(100, 10, 0.0) == pytest.approx(0.02 + unloaded_s(fast, 100, 10))
     assert ideal.call_s(100, 10, 0.4) == pytest.approx(0.04 + unloaded_s(good, 100, 10))
+
+
+def test_an_endpoint_that_serves_other_models_is_nobodys_ideal():
+    fast, slow = load_profile("study-8b-h800"), load_profile("study-8b-v100")
+    ideal = IdealTimes([Offer(fast, 0.5, 0.0, frozenset({"large"})), Offer(slow, 0.3, 0.0)])
+    assert ideal.call_s(100, 10, 0.0) == pytest.approx(unloaded_s(slow, 100, 10))
+    assert ideal.call_s(100, 10, 0.0, "large") == pytest.approx(unloaded_s(fast, 100, 10))
+    with pytest.raises(ConfigError, match=r"endpoints: none serves a quality of 0\.4 or more"):
+        ideal.call_s(100, 10, 0.4)
+
+
+def test_workflows_and_recorded_calls_have_the_ideal_of_those_who_serve_them():
+    slow = {"name": "slow", "profile": "study-8b-v100"}
+    fast = {"name": "fast", "profile": "study-8b-h800", "models": ["large"]}
+    alone, beside = (load_scenario({"base": "s1", "endpoints": pool}) for pool in ([slow], [fast, slow]))
+    assert WorkflowDrawer(beside, 1).draw().ideal_s == WorkflowDrawer(alone, 1).draw().ideal_s
 
 
 def test_a_critical_path_with_a_join():

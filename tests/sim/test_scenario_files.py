@@ -170,16 +170,52 @@ def written(folder: Path, text: str) -> Path:
         (
             "base: s1\nendpoints:\n  - name: a\n    profile:\n"
             "      {ttft_median_s: x, ttft_sigma: 0, tpot_median_s: 1, tpot_sigma: 0}",
-            "mine.yaml:4: endpoints[0].profile: not a number: ttft_median_s: 'x'",
+            "mine.yaml:5: endpoints[0].profile.ttft_median_s: not a number (given: 'x'); allowed: a number (no unit)",
         ),
         (
             "base: s1\nendpoints:\n  - {name: a, profile: study-8b-a40}\n  - {name: a, profile: study-8b-a40}",
-            "endpoints: the name a is used twice",
+            "mine.yaml:4: endpoints[1].name: the name a is used twice, first by endpoints[0] (given: 'a')",
         ),
-        ("base: s1\nprompts: {most: 98000}", "prompts: a call may need 102096 tokens, but v100 holds 98000"),
+        (
+            "base: s1\nendpoints:\n  - {name: a, count: 2, profile: study-8b-a40}\n"
+            "  - {name: a, profile: study-8b-a40}",
+            "mine.yaml:4: endpoints[1].name: the name a is used twice, first by endpoints[0] (given: 'a')",
+        ),
+        (
+            "base: s1\nendpoints:\n  - name: a\n    profile:\n"
+            "      prefill: {step_base: 1}\n      decode: study-8b-a40",
+            "mine.yaml:5: endpoints[0].profile.prefill.step_base: unknown key; did you mean 'step_base_s'?",
+        ),
+        (
+            "base: s1\nfaults:\n  planned:\n    - {endpoints: [v100, a4], at: 0, duration: 1}",
+            "mine.yaml:4: faults.planned[0].endpoints[1]: unknown endpoint; did you mean 'a40'? (given: 'a4')",
+        ),
+        (
+            "base: s1\nfaults: {failure: {duration: 1, every: 1e-9}}",
+            "mine.yaml:2: faults.failure.every: out of range (given: 1e-09); allowed: 1ms or more",
+        ),
+        ("base: s1\nprogress: 1e-6", "mine.yaml:2: progress: out of range (given: 1e-06); allowed: 1ms or more"),
+        (
+            "base: s1\nendpoints: [{name: a, profile: study-8b-a40, models: [x]}]",
+            "mine.yaml:2: endpoints[0].models: the calls of workflows ask for no model by name",
+        ),
+        (
+            "base: s1\nendpoints:\n  - {name: a, profile: study-8b-a40, models: [x]}\n"
+            "  - {name: b, profile: study-8b-a40, quality: 0.5}\ndemands: [{min_quality: 0.6, share: 1}]",
+            "mine.yaml:5: demands[0].min_quality: no endpoint is as good (given: 0.6)",
+        ),
+        (
+            "base: s1\nprompts: {most: 1000}",
+            "workflows[0].stages[1].prompt: longer than any prompt may be (given: 1400); allowed: up to 1000",
+        ),
+        (
+            "base: s1\noutputs: {most: 600}",
+            "workflows[2].stages[2].output.median: longer than any answer may be (given: 700); allowed: up to 600",
+        ),
+        ("base: s1\nprompts: {most: 98000}", "prompts.most: a call may need 102096 tokens, but v100 holds 98000"),
         (
             "base: s3\ndemands: [{min_quality: 0.5, share: 1}]",
-            "mine.yaml:2: demands: no endpoint is as good (given: a list); allowed: a min_quality up to 0.44",
+            "mine.yaml:2: demands[0].min_quality: no endpoint is as good (given: 0.5); allowed: a min_quality up to",
         ),
         ("base: s1\ndemands: [{min_quality: 0.5, share: 0}]", "demands: all shares are 0"),
         (
@@ -206,6 +242,48 @@ def test_mistakes_are_told_with_file_line_and_key(tmp_path: Path, text: str, sai
     with pytest.raises(SettingsError) as caught:
         load_scenario(written(tmp_path, text))
     assert said in str(caught.value)
+
+
+FIGURES = {
+    "step_base_s": 0.02,
+    "step_per_sequence_s": 0.0002,
+    "step_per_kv_token_s": 0.0,
+    "prefill_tokens_per_s": 6000,
+    "max_slots": 8,
+    "kv_tokens": 50000,
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("step_base_s", float("inf"), "out of range (given: inf)"),
+        ("step_base_s", float("nan"), "not a number (given: nan)"),
+        ("step_base_s", "20ms", "not a number (given: '20ms'); allowed: a number (no unit)"),
+        ("step_base_s", 10**400, "out of range"),
+        ("block_tokens", 1.5, "not a whole number (given: 1.5)"),
+        ("max_slots", True, "not a whole number (given: True)"),
+        ("basis", "guess", "unknown (given: 'guess'); allowed: fitted, assumed, scenario"),
+        ("source", 3, "not a text (given: 3)"),
+    ],
+)
+def test_every_figure_of_a_profile_is_checked_by_its_kind(key: str, value: object, said: str):
+    endpoints = [{"name": "a", "profile": {**FIGURES, key: value}}]
+    with pytest.raises(SettingsError) as caught:
+        load_scenario({"base": "s1", "endpoints": endpoints})
+    assert f"endpoints[0].profile.{key}: {said}" in str(caught.value)
+
+
+def test_a_hosted_profile_scatters_within_what_numbers_can_hold():
+    figures = {"ttft_median_s": 1, "ttft_sigma": 1000, "tpot_median_s": 0.1, "tpot_sigma": 0}
+    with pytest.raises(SettingsError, match=r"endpoints\[0\].profile.ttft_sigma: out of range .*from 0 to 10"):
+        load_scenario({"base": "s1", "endpoints": [{"name": "a", "profile": figures}]})
+
+
+def test_a_whole_number_may_be_written_as_1e6():
+    scenario = load_scenario({"base": "s1", "endpoints": [{"name": "a", "profile": {**FIGURES, "kv_tokens": 1e6}}]})
+    tokens = scenario.endpoints[0].engine.context_limit_tokens
+    assert (tokens, type(tokens)) == (1_000_000, int)
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path):

@@ -69,7 +69,7 @@ def test_sharing_repeats_to_the_last_bit(small):
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize(("field", "value"), [("share_every_s", 0.0), ("share_delay_s", -1.0)])
+@pytest.mark.parametrize(("field", "value"), [("share_every_s", 0.0), ("share_every_s", 1e-6), ("share_delay_s", -1.0)])
 def test_intervals_that_cannot_be(field, value):
     with pytest.raises(ConfigError, match=field):
         Setup(**{field: value})

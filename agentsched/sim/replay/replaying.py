@@ -13,7 +13,7 @@ from agentsched.sim.agent import Manners
 from agentsched.sim.arrivals import arrival_times
 from agentsched.sim.client import Client
 from agentsched.sim.course import Course
-from agentsched.sim.ideal import IdealTimes
+from agentsched.sim.ideal import IdealTimes, Offer
 from agentsched.sim.knowledge import Book
 from agentsched.sim.learning import KNOWN_AT_FIRST, Learner
 from agentsched.sim.outcome import RunResult
@@ -105,7 +105,7 @@ class Replay:
         self._unserved = frozenset(unserved)
         everybody = Group(tuple(one.name for one in pool.endpoints))
         self._pool = Pool(pool.endpoints, {**pool.groups, MODEL: everybody})
-        self._ideal = IdealTimes([(one.profile, 1.0, one.network_s) for one in self.endpoints])
+        self._ideal = IdealTimes([Offer(one.profile, 1.0, one.network_s) for one in self.endpoints])
         self.assumed = self._assumptions(recording)
 
     def _assumptions(self, recording: Recording) -> dict[str, int]:

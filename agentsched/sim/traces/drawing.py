@@ -42,7 +42,8 @@ def drawn_again(run: RecordedRun, ideal: IdealTimes, fitting: Fitting) -> Drawn:
     ]
     waits_s = [fitting.wait_s() if call.wait_s is None else call.wait_s for call in run.calls]
     demands = [max(call.min_quality, fitting.min_quality()) for call in run.calls]
-    times_s = [ideal.call_s(*sizes) for sizes in zip(inputs, outputs, demands, strict=True)]
+    models = [fitting.model(call.model) for call in run.calls]
+    times_s = [ideal.call_s(*told) for told in zip(inputs, outputs, demands, models, strict=True)]
     none_s = [0.0] * len(times_s)
     path_s, rests_s = critical_path(times_s, none_s, [call.parents for call in run.calls], waits_s)
 
@@ -59,7 +60,7 @@ def drawn_again(run: RecordedRun, ideal: IdealTimes, fitting: Fitting) -> Drawn:
             ideal_s=times_s[k],
             rest_s=rests_s[k] + run.tail_s,
             wait_s=waits_s[k],
-            model=fitting.model(call.model),
+            model=models[k],
             max_tokens=call.max_tokens,
             stream=call.stream,
             needs=call.needs,
