@@ -1,14 +1,12 @@
 """``agentsched explain RUN``: one screen that tells where a run's deadline went."""
 
-from datetime import UTC, datetime
-
 import click
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from agentsched.cli.decision_logs import decision_logs
-from agentsched.cli.output import json_option, people, print_json
+from agentsched.cli.output import date, json_option, people, print_json
 from agentsched.telemetry.explain import Explanation, explain, find_run
 from agentsched.telemetry.report_rows import counted, short
 from agentsched.telemetry.run_log import AttemptLog, ReviewEntry
@@ -118,7 +116,7 @@ class _Screen:
         if run.scores:
             facts.append(f"feedback {run.scores[-1]:g}")
         if run.arrival_s is not None:
-            facts.append(f"began {datetime.fromtimestamp(run.arrival_s, UTC):%Y-%m-%d %H:%M:%S} UTC")
+            facts.append(f"began {date(run.arrival_s)} UTC")
         self._print(", ".join(facts))
         if line is not None and line.parent_run_id:
             self._print(f"started by run {line.parent_run_id}")

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from agentsched.settings import CONFIG_VARIABLE, DEFAULT_FILE, Settings, from_en
 __all__ = [
     "CONFIGURATION_HELP",
     "configured",
+    "date",
     "json_option",
     "path_argument",
     "people",
@@ -70,6 +72,14 @@ def people(*, pipe_width: int | None = None) -> Console:
 def progress() -> Console:
     """Where progress and remarks go, also in a ``--json`` run: stderr."""
     return Console(stderr=True, highlight=False)
+
+
+def date(at_s: float) -> str:
+    """An instant, seconds since the Unix epoch, as people write it, in UTC; as seconds where no calendar has it."""
+    try:
+        return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S}"
+    except (OverflowError, ValueError, OSError):  # milliseconds, for example: a log may come from anywhere
+        return f"{at_s:g} s"
 
 
 CONFIGURATION_HELP = f"PATH is a configuration; by default the one that {CONFIG_VARIABLE} names, else ./pool.yaml."

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from agentsched import clock
 from agentsched.cli.decision_logs import decision_logs
-from agentsched.cli.output import json_option, people, print_json
+from agentsched.cli.output import date, json_option, people, print_json
 from agentsched.core.duration import parse_duration
 from agentsched.errors import ConfigError
 from agentsched.telemetry.prediction_quality import Predictions
@@ -108,7 +108,7 @@ def _show_workflow(one: WorkflowReport, console: Console) -> None:
     title.append(f": {counted(one.runs, 'runs')}", "default")
     title.append(f", {one.unfinished} more without an end in the log" if one.unfinished else "", "default")
     if one.since_s is not None and one.until_s is not None:
-        title.append(f", {_date(one.since_s)} to {_date(one.until_s)} UTC", "default")
+        title.append(f", {date(one.since_s)} to {date(one.until_s)} UTC", "default")
     console.print(title)
     facts = Table.grid(padding=(0, 2))
     for name, text in _facts(one):
@@ -218,7 +218,3 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for row in rows:
         table.add_row(f"  {row[0]}", *row[1:])
     return table
-
-
-def _date(at_s: float) -> str:
-    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S}"

@@ -120,7 +120,7 @@ def _runs_of_log(path: Path, remark: Remark) -> list[TraceRun]:
         answered = [call for call in run.calls if call.status in ("ok", None) and call.output_tokens]
         if answered:
             calls = tuple(_call_of_log(path, call, arrival_s) for call in answered)
-            found.append(TraceRun(_writable(run.run_id), _writable(run.workflow), calls))
+            found.append(TraceRun(run.run_id, run.workflow, calls))
     return found
 
 
@@ -135,12 +135,12 @@ def _call_of_log(path: Path, call: CallLog, arrival_s: float) -> TraceCall:
     for name in ("output_tokens", "input_tokens", "max_tokens"):
         given = getattr(call, name)
         if given is not None and given > _MOST:
-            where = f"run {_writable(call.run_id)}, call {call.call_index}, {name}"
+            where = f"run {call.run_id}, call {call.call_index}, {name}"
             raise ConfigError("wrong value", file=str(path), field=where, given=_short(given), allowed=_COUNT)
     return TraceCall(
         output_tokens=call.output_tokens or 0,
-        step=_writable(call.step),
-        model=_writable(call.model),
+        step=call.step or "",
+        model=call.model or "",
         input_tokens=call.input_tokens or 0,
         max_tokens=call.max_tokens,
         start_s=None if call.start_s is None else call.start_s + arrival_s,
@@ -148,12 +148,12 @@ def _call_of_log(path: Path, call: CallLog, arrival_s: float) -> TraceCall:
     )
 
 
-def _writable(name: str | None) -> str:
-    """A name as it can be written: JSON may hold halves of characters, which no file and no terminal takes."""
-    return (name or "").encode("utf-8", "replace").decode("utf-8")
-
-
 # -- tables ----------------------------------------------------------------------------------------------------------
+
+
+def _writable(name: str) -> str:
+    """A name as it can be written: JSON may hold halves of characters, which no file and no terminal takes."""
+    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def _text(column: str, value: Any, row: Mapping[str, Any]) -> str:

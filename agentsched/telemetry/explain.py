@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentsched.errors import ConfigError
-from agentsched.telemetry.reading import LogReading, Source, iter_lines, log_files, read_log
+from agentsched.telemetry.reading import LogReading, Problem, Source, iter_lines, log_files, read_log
 from agentsched.telemetry.run_log import AttemptLog, CallLog, RunLine, RunLog
 from agentsched.telemetry.slip import Slip, decisive_slip, label
 from agentsched.telemetry.timeline import CallSpan, Timeline, timeline
@@ -140,11 +140,14 @@ def find_run(
 
 
 def _ended_runs(sources: Source | Sequence[Source], workflow: str | None) -> list[RunLine]:
-    lines = iter_lines(log_files(sources), lambda _: None, only='"run"')
+    files, problems = log_files(sources), list[Problem]()
+    lines = iter_lines(files, problems.append, only='"run"')
     runs = [line for line in lines if isinstance(line, RunLine) and workflow in (None, line.workflow)]
     if not runs:
-        where = "" if workflow is None else f" of workflow {workflow!r}"
-        raise ConfigError(f"no ended run{where} in the log", field="RUN", allowed="the beginning of a run's id")
+        message = f"no ended run{'' if workflow is None else f' of workflow {workflow!r}'} in the log"
+        if problems:
+            message += f" ({len(problems)} lines could not be read, the first: {problems[0]})"
+        raise ConfigError(message, field="RUN", file=files[-1], allowed="the beginning of a run's id")
     return runs
 
 

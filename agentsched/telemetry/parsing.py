@@ -107,13 +107,14 @@ def _wrong(value: Any, allowed: str) -> ValueError:
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
-        return value
+        # JSON may hold halves of characters, which no file and no terminal takes.
+        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
     raise _wrong(value, "a text")
 
 
 def _id(value: Any) -> str:
     if isinstance(value, str):
-        return value
+        return _text(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise _wrong(value, "a text or an integer")

@@ -280,3 +280,17 @@ def test_bad_lines_are_mentioned_beside_the_screen(late_log):
     result = CliRunner().invoke(command, ["r-7f3a", "--log", str(late_log)])
     assert "1 lines could not be read, the first:" in result.stderr
     assert f"{late_log}:14:" in result.stderr
+
+
+def test_a_log_of_which_nothing_can_be_read_is_refused_with_the_reason(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps({**line("run"), "schema": 99}) + "\n")
+    text = refuse("last", "--log", str(path))
+    assert text.startswith(
+        f"{path}: RUN: no ended run in the log (1 lines could not be read, the first: {path}:1: schema"
+    )
+
+
+def test_a_run_that_began_in_milliseconds_is_explained(tmp_path):
+    path = write_runs(tmp_path / "log.jsonl", {"run_id": "r1", "arrival_s": 1.79e12, "elapsed_s": 1.0})
+    assert "began 1.79e+12 s UTC" in ask(path, "r1")

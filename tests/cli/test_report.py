@@ -187,3 +187,10 @@ def test_failures_and_feedback_are_shown(tmp_path):
     assert "1 run, 1 more without an end in the log" in shown
     for text in ("none of the runs had one", "deadline 1", "silent 1", "0.5 on average", "100.0%"):
         assert text in shown
+
+
+@pytest.mark.parametrize("arrival_s", [1_790_000_000_000.0, 1e300])
+def test_arrivals_that_no_calendar_has_are_told_as_seconds(tmp_path, arrival_s):
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps(run(1, 5.0, arrival_s=arrival_s)) + "\n")
+    assert f"{arrival_s:g} s to {arrival_s:g} s UTC" in report(path).output

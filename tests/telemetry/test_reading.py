@@ -387,3 +387,10 @@ def test_notes_and_feedback_survive_the_log():
 def test_runs_travel_between_processes(tmp_path):
     (one,) = read_log(write(tmp_path / "log.jsonl", run(), call(mood=1))).runs
     assert pickle.loads(pickle.dumps(one)) == one
+
+
+def test_half_a_character_does_not_get_to_who_prints_it(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps({"record": "run", "run_id": "r\ud800", "workflow": "w\udfff \U0001f600"}) + "\n")
+    (run,) = read_log(path).runs
+    assert (run.run_id, run.workflow) == ("r?", "w? \U0001f600")

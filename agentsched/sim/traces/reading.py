@@ -111,8 +111,8 @@ def read_arrivals(source: str | os.PathLike[str]) -> list[float]:
 
 
 def is_log(path: Path) -> bool:
-    """Whether a JSON Lines file holds records of the log format, as the first line of it that can be read tells."""
-    if ".jsonl" not in path.name or not path.exists():
+    """Whether a file, whatever it is called, holds records of the log format, as its first readable line tells."""
+    if not path.is_file() or path.name.lower().removesuffix(".gz").endswith((".csv", ".parquet")):
         return False
     for text in first_lines(path, _LOOKED_AT):
         try:

@@ -29,6 +29,12 @@ def test_a_log_is_known_by_its_first_line(tmp_path: Path):
     assert read_runs(tmp_path)[0].run_id == "a"
 
 
+@pytest.mark.parametrize("name", ["decisions.log", "decisions", "log.jsonl.2"])
+def test_a_log_may_have_any_name(tmp_path: Path, name: str):
+    (tmp_path / name).write_text(lines(*LOG), encoding="utf-8")
+    assert read_runs(tmp_path / name)[0].calls[0].output_tokens == 5
+
+
 def test_a_table_of_calls_makes_runs_with_their_calls_in_order(tmp_path: Path):
     path = tmp_path / "calls.csv"
     path.write_text(
