@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from string import ascii_uppercase
 from typing import Any, Literal
 
 from agentsched.emulator.apierror import ApiError, bad_request
 from agentsched.emulator.token_ids import generated, is_id, text_of
-from agentsched.emulator.words import count_tokens, identity_of
+from agentsched.emulator.words import count_tokens, identity_of, words
 
 __all__ = ["LENGTH_HEADER", "Api", "Call", "Tool", "read_chat", "read_completion", "read_responses"]
 
@@ -138,7 +139,7 @@ def read_completion(body: Mapping[str, Any], headers: Mapping[str, str], *, kind
         prompt = text_of(ids[: len(ids) - said])
     if not isinstance(prompt, str):
         raise bad_request("prompt must be a text or a list of token ids (or a list with one of these)", "prompt")
-    return Call(
+    call = Call(
         api="completions",
         prompt=prompt,
         partial=text_of(ids[len(ids) - said :]),
@@ -148,6 +149,20 @@ def read_completion(body: Mapping[str, Any], headers: Mapping[str, str], *, kind
         max_tokens=_whole(body.get("max_tokens", 16), "max_tokens", low=1),
         **_shared(body, headers, prompt=prompt, kind=kind),
     )
+    return call if ids or call.tells_ids else _begun(call)
+
+
+def _begun(call: Call) -> Call:
+    """The same with the end of the prompt as partial answer, where it is what is answered to the text before it.
+
+    So a model goes on with its own words; no answer has a capital but at its beginning.
+    """
+    at = max(map(call.prompt.rfind, ascii_uppercase))
+    if at <= 0:
+        return call
+    begun = replace(call, prompt=call.prompt[:at], partial=call.prompt[at:])
+    own = "".join(words(begun.identity, count_tokens(begun.partial) + 1))
+    return begun if own.startswith(begun.partial) and not call.say else call
 
 
 def _ids(prompt: Sequence[Any]) -> tuple[int, ...]:

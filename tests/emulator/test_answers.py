@@ -53,6 +53,25 @@ def test_a_continuation_is_exactly_the_rest_wherever_it_was_cut(cut: int) -> Non
     assert whole[:cut] + continued(whole[:cut]).text == whole
 
 
+def completed(prompt: str, **fields: Any) -> Answer:
+    body = {"model": "m", "prompt": prompt, "max_tokens": 99} | fields
+    return compose(read_completion(body, {}, kind="vllm"), Lengths(), room_tokens=10_000)
+
+
+@given(st.integers(0, 80))
+def test_so_is_that_of_a_text_completion_whose_prompt_holds_the_beginning(cut: int) -> None:
+    whole = completed("Hello You [[out=20]]").text
+    cut = min(cut, len(whole))
+    assert whole[:cut] + completed("Hello You [[out=20]]" + whole[:cut]).text == whole
+    assert len(completed("Hello You [[out=20]]" + whole[:7], max_tokens=3).tokens) == 3
+
+
+def test_another_text_at_the_end_of_a_prompt_is_a_prompt() -> None:
+    whole = completed("Hello You [[out=20]]").text
+    assert len(completed("Hello you [[out=20]]" + whole[:7]).tokens) == 20
+    assert len(completed("Hello You [[out=20]]" + whole[:7], seed=1).tokens) == 20
+
+
 def test_a_foreign_beginning_is_continued_up_to_the_length() -> None:
     answer = continued("Nobody here wrote this ")
     assert len(answer.tokens) == 20 - 6
