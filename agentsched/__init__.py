@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from agentsched.core.endpoint import Pool as Pool
     from agentsched.core.endpoint import Price as Price
     from agentsched.core.endpoint import Profile as Profile
+    from agentsched.core.endpoint import Tls as Tls
     from agentsched.core.slo import SLO as SLO
     from agentsched.core.slo import Budget as Budget
     from agentsched.core.slo import Deadline as Deadline
@@ -62,7 +63,7 @@ _HOMES = {
         "propagate propagate_env step uninstrument workflow"
     ),
     "asgi": "AgentschedMiddleware",
-    "core.endpoint": "Endpoint Group Pool Price Profile",
+    "core.endpoint": "Endpoint Group Pool Price Profile Tls",
     "core.slo": "SLO Budget Deadline",
     "errors": (
         "AdapterError AgentschedError CallFailed CallTimedOut ConfigError CostExceeded DeadlineExceeded "

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import aiohttp
 import click
 from rich.table import Table
 
 from agentsched import clock
-from agentsched.cli.check_files import unwritable_files
+from agentsched.cli.check_files import unusable_certificates, unwritable_files
 from agentsched.cli.output import CONFIGURATION_HELP, configured, json_option, path_argument, people, print_json
 from agentsched.cli.probe_calls import Caller, Refused, session
 from agentsched.core.endpoint import Endpoint
@@ -66,7 +67,7 @@ def command(path: Path | None, connect: bool, strict: bool, as_json: bool) -> No
     settings = configured(path)
     contacts = asyncio.run(_contact_all(settings.pool.endpoints)) if connect else {}
     state = _contact_state(settings, connect)
-    warnings = [*advise(settings), *unwritable_files(settings)]
+    warnings = [*advise(settings), *unwritable_files(settings), *([] if connect else unusable_certificates(settings))]
     if state is not None and state.detail:
         warnings.append(Advice("state", state.detail))
     for name, contact in contacts.items():
@@ -82,7 +83,7 @@ def command(path: Path | None, connect: bool, strict: bool, as_json: bool) -> No
 
 async def _contact_all(endpoints: tuple[Endpoint, ...]) -> dict[str, Contact]:
     async with session(_CONNECT_S) as http:
-        contacts = await asyncio.gather(*(_contact(Caller(endpoint, http)) for endpoint in endpoints))
+        contacts = await asyncio.gather(*(_contact(endpoint, http) for endpoint in endpoints))
     return {endpoint.name: contact for endpoint, contact in zip(endpoints, contacts, strict=True)}
 
 
@@ -104,10 +105,12 @@ def _contact_state(settings: Settings, connect: bool) -> StateContact | None:
     return StateContact(True, len(others), took_s, "")
 
 
-async def _contact(caller: Caller) -> Contact:
-    model = caller.endpoint.model
+async def _contact(endpoint: Endpoint, http: aiohttp.ClientSession) -> Contact:
+    model = endpoint.model
     try:
-        entries = await caller.models()
+        entries = await Caller(endpoint, http).models()
+    except ConfigError as error:
+        return Contact(False, str(error))
     except Refused as refusal:
         if refusal.status in (404, 405, 501):  # there is a server, and it has no list
             return Contact(True, "")
@@ -153,6 +156,7 @@ def _endpoint(endpoint: Endpoint, contacts: Mapping[str, Contact]) -> dict[str, 
         "has_key": endpoint.api_key is not None,
         "profile": asdict(endpoint.profile),
         "price": asdict(endpoint.price),
+        "tls": asdict(endpoint.tls),
         "capabilities": None if endpoint.capabilities is None else sorted(endpoint.capabilities),
         "reachable": None if contact is None else contact.reachable,
     }

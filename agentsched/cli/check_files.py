@@ -1,14 +1,16 @@
-"""Files that a configuration has written, and that could not be."""
+"""Files that a configuration has written or read, and that could not be."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from agentsched.dispatch.trust import credentials_of
+from agentsched.errors import ConfigError
 from agentsched.settings import Settings
 from agentsched.settings.advice import Advice
 from agentsched.settings.learned_path import learned_path
 
-__all__ = ["unwritable_files"]
+__all__ = ["unusable_certificates", "unwritable_files"]
 
 
 def unwritable_files(settings: Settings) -> Iterator[Advice]:
@@ -24,6 +26,15 @@ def unwritable_files(settings: Settings) -> Iterator[Advice]:
         lack = None if path is None else _lack(path)
         if lack is not None:
             yield Advice(name, f"{path} cannot be written: {lack}")
+
+
+def unusable_certificates(settings: Settings) -> Iterator[Advice]:
+    """One remark for each endpoint that could not be called for the files that its ``tls`` names."""
+    for endpoint in settings.pool.endpoints:
+        try:
+            credentials_of([endpoint])
+        except ConfigError as error:
+            yield Advice(f"endpoint {endpoint.name}", str(error))
 
 
 def _lack(path: Path) -> str | None:

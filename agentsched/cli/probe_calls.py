@@ -15,7 +15,7 @@ from agentsched import clock
 from agentsched.cli.probe_fit import Sample
 from agentsched.core.call import Usage
 from agentsched.core.endpoint import Endpoint
-from agentsched.dispatch.trust import trusted
+from agentsched.dispatch.trust import credentials_of
 from agentsched.endpoints.answers import MalformedAnswer, error_of, read_answer, read_chunk, usage_of
 from agentsched.endpoints.exchange import Exchange
 from agentsched.endpoints.limits import retry_after_s
@@ -50,7 +50,6 @@ class NotStreamed(Refused):
 def session(timeout_s: float) -> aiohttp.ClientSession:
     """HTTP connections for a probe; ``timeout_s`` bounds each request."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=trusted()),
         timeout=aiohttp.ClientTimeout(total=timeout_s),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=True,
@@ -67,12 +66,16 @@ class Caller:
 
     Attributes:
         requests, input_tokens, output_tokens: what was used; tokens as the endpoint counts them, where it does.
+
+    Raises:
+        ConfigError: a file of the endpoint's ``tls`` cannot be used.
     """
 
     def __init__(self, endpoint: Endpoint, http: aiohttp.ClientSession, *, first_wait_s: float = 0.5) -> None:
         self.endpoint = endpoint
         self.requests = self.input_tokens = self.output_tokens = 0
         self._http, self._address, self._first_wait_s = http, Address(endpoint), first_wait_s
+        self._tls = credentials_of([endpoint]).get(endpoint.name, True)
         self._pace: AbstractAsyncContextManager[Any] = nullcontext()
         if endpoint.rpm is not None:
             self._pace = Throttler(rate_limit=max(1, int(endpoint.rpm)), period=60.0)
@@ -173,7 +176,7 @@ class Caller:
         body = wire.body if method == "POST" else None
         try:
             async with self._http.request(
-                method, wire.url, headers=wire.headers, data=body, allow_redirects=False
+                method, wire.url, headers=wire.headers, data=body, allow_redirects=False, ssl=self._tls
             ) as response:
                 if response.status != 200:
                     raise self._refusal(response, await response.read())

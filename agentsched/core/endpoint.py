@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from agentsched.errors import ConfigError
 
-__all__ = ["CAPABILITIES", "CONTINUATIONS", "Endpoint", "Group", "Pool", "Price", "Profile"]
+__all__ = ["CAPABILITIES", "CONTINUATIONS", "Endpoint", "Group", "Pool", "Price", "Profile", "Tls"]
 
 CAPABILITIES = frozenset(
     {"stream", "tools", "json_schema", "vision", "logprobs", "responses", "completions", "n", "token_ids"}
@@ -74,6 +74,29 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """Whom an https endpoint has to be, and who this client is to it. Paths of PEM files.
+
+    Attributes:
+        ca: certificates of those who may vouch for it, in place of the usual ones; None: the usual ones.
+        cert: this client's certificate, if it asks for one; with those between it and its authority.
+        key: the private key of ``cert``, without a password; None: it is in the file of ``cert``.
+        verify: False believes anybody who answers.
+    """
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    verify: bool = True
+
+    def __post_init__(self) -> None:
+        if self.key is not None and self.cert is None:
+            raise ConfigError("has no certificate", field="tls.key", given=self.key, allowed="together with tls.cert")
+        if self.ca is not None and not self.verify:
+            raise ConfigError("is not looked at", field="tls.ca", given=self.ca, allowed="only without verify: false")
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One OpenAI-compatible server that can be called.
 
@@ -99,6 +122,7 @@ class Endpoint:
         continuation: how it is asked to go on with an unfinished message: ``continue_final_message`` (vLLM, SGLang), a
             trailing ``assistant`` message (llama.cpp), one marked ``prefix`` (DeepSeek, Mistral) or ``partial`` (Qwen's
             cloud), ``none`` if it cannot (nor from token ids), ``auto``: as its kind does.
+        tls: certificates, where ``base_url`` is https.
     """
 
     name: str
@@ -119,6 +143,7 @@ class Endpoint:
     api_version: str | None = None
     priority: bool = False
     continuation: str = "auto"
+    tls: Tls = Tls()
 
     def __post_init__(self) -> None:
         where = f"endpoint {self.name!r}"
@@ -127,6 +152,10 @@ class Endpoint:
             if not isinstance(value, str) or not value.strip():
                 raise ConfigError("missing", field=f"{where}.{name}", given=value, allowed="a non-empty text")
         _check_url(self.base_url, f"{where}.base_url")
+        if self.tls != Tls() and not self.secure:
+            raise ConfigError(
+                "is for https alone", field=f"{where}.tls", given=self.base_url, allowed="a base_url of https://..."
+            )
         if self.api_key is not None and not _PRINTABLE.fullmatch(self.api_key):
             raise ConfigError(  # the key itself is never shown
                 "holds a space, a line break or another character that no HTTP header may hold",
@@ -146,6 +175,11 @@ class Endpoint:
         if told is not None and not (isinstance(told, frozenset) and told <= known):
             allowed = f"a frozenset of {', '.join(sorted(known))}"
             raise ConfigError("unknown", field=f"{where}.capabilities", given=told, allowed=allowed)
+
+    @property
+    def secure(self) -> bool:
+        """Whether it has to show a certificate."""
+        return self.base_url.lower().startswith("https:")
 
     @property
     def continues_by(self) -> str:

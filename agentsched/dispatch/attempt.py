@@ -10,7 +10,7 @@ from aiohttp import ClientTimeout
 from agentsched import clock
 from agentsched.core.call import AttemptLimits, Failure, FailureKind, Handed, Usage
 from agentsched.dispatch.body import AsyncStream, Stream
-from agentsched.dispatch.connections import ended_with_connection
+from agentsched.dispatch.connections import Route, ended_with_connection
 from agentsched.dispatch.http_failures import ConnectionTrace, failure_of, refusal_kind
 from agentsched.dispatch.redirects import MOST_REDIRECTS, redirected
 from agentsched.endpoints.answers import Chunk, MalformedAnswer, error_of, read_answer, read_chunk, usage_of
@@ -90,8 +90,7 @@ class LiveAttempt:
         address: the endpoint.
         exchange: what is asked of this endpoint.
         limits: the clocks kept here.
-        session: the loop's HTTP connections.
-        proxy: the proxy for this endpoint, or None.
+        route: how the endpoint is reached.
         post: takes events, in this loop.
         assembler: puts a whole answer together that is asked for as a stream; None: what comes is what was asked for.
         splice: decides what of the stream the caller gets, and keeps what others may go on from; None: all of it.
@@ -105,8 +104,7 @@ class LiveAttempt:
         address: Address,
         exchange: Exchange,
         limits: AttemptLimits,
-        session: aiohttp.ClientSession,
-        proxy: str | None,
+        route: Route,
         post: Callable[[Event], None],
         assembler: Assembler | None = None,
         splice: Splice | ResponsesSplice | None = None,
@@ -120,7 +118,7 @@ class LiveAttempt:
         self._stopped = False
         self._reported_handed = Handed.NOTHING
         self._address, self._exchange, self._limits = address, exchange, limits
-        self._session, self._proxy, self._post = session, proxy, post
+        self._route, self._post = route, post
         self._without_ids = without_ids
         self._tokens, self._characters, self._unsaid = 0, 0, 0
         self._reported_tokens, self._reported_at, self._token_at = 0, 0.0, 0.0
@@ -147,13 +145,14 @@ class LiveAttempt:
 
     async def _exchange_bytes(self, trace: ConnectionTrace) -> None:
         request = self._address.request(self._exchange, self.attempt_id)
-        async with self._session.post(
+        async with self._route.session.post(
             self._led_to or request.url,
             data=request.body,
             headers=request.headers,
             timeout=ClientTimeout(total=None, connect=self._limits.connect_s),
             allow_redirects=False,
-            proxy=self._proxy,
+            proxy=self._route.proxy,
+            ssl=self._route.tls,
             trace_request_ctx=trace,
         ) as response:
             self.answer.headers = tuple(

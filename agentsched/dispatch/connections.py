@@ -1,23 +1,37 @@
 """The connections of one event loop to the endpoints."""
 
 import asyncio
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import aiohttp
 
-from agentsched.dispatch.trust import trusted
 from agentsched.forking import in_forked_child
 
-__all__ = ["ended_with_connection", "open_session"]
+__all__ = ["Route", "ended_with_connection", "open_session"]
 
 _READ_BYTES = 256 * 1024
 _HEADER_BYTES = 64 * 1024
 """As much as callers' own HTTP clients take; gateways send policies and cookies of more than aiohttp's 8 KiB."""
+
+
+class Route(NamedTuple):
+    """How an endpoint is reached.
+
+    Attributes:
+        session: the loop's connections.
+        proxy: through whom; None: straight.
+        tls: whose certificates are believed, and who this client is; True: as aiohttp sees to it.
+    """
+
+    session: aiohttp.ClientSession
+    proxy: str | None
+    tls: ssl.SSLContext | bool
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -27,8 +41,8 @@ class _Connector(aiohttp.TCPConnector):
     of the system, and the parent would wait forever for what the child has taken out of it.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, secure: bool) -> None:
-        super().__init__(limit=0, limit_per_host=0, enable_cleanup_closed=False, ssl=trusted() if secure else True)
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=0, limit_per_host=0, enable_cleanup_closed=False)
         self._of = loop
         self.in_parent = False
 
@@ -41,16 +55,14 @@ class _Connector(aiohttp.TCPConnector):
             super().__del__(*args)
 
 
-def open_session(loop: asyncio.AbstractEventLoop, *, secure: bool = False) -> aiohttp.ClientSession:
+def open_session(loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
     """A session of the running loop: as many connections as are asked for, no cookies, no proxies by itself.
-
-    ``secure``: whether it is for endpoints with TLS as well, which have to show a certificate that is `trusted`.
 
     The ``trace_request_ctx`` of a request, a namespace, has ``reused`` set when its connection had been used before.
     """
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_note_reuse)
-    connector = _Connector(loop, secure=secure)
+    connector = _Connector(loop)
     _connectors.add(connector)
     return aiohttp.ClientSession(
         connector=connector,

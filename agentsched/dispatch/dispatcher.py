@@ -13,7 +13,7 @@ from agentsched.core.records import CallEnded, Recordable
 from agentsched.dispatch.body import Stream
 from agentsched.dispatch.lane import Lane, Pending
 from agentsched.dispatch.portal import Portal
-from agentsched.dispatch.trust import has_tls, trusted
+from agentsched.dispatch.trust import credentials_of
 from agentsched.endpoints.exchange import Exchange, Reply
 from agentsched.errors import AgentschedError, CallFailed
 from agentsched.forking import ProcessLock
@@ -54,8 +54,7 @@ class Dispatcher:
         self._clamped = 0
         self._pending: dict[str, Pending] = {}
         self._endpoints = {endpoint.name: endpoint for endpoint in scheduler.pool.endpoints}
-        if has_tls(self._endpoints.values()):
-            trusted()  # reads files: now, not in the first call
+        self._credentials = credentials_of(self._endpoints.values())
         self._portal = Portal()
         self._portal_lock = ProcessLock()
 
@@ -107,7 +106,7 @@ class Dispatcher:
         self.post(CallArrived(pending.call))
 
     async def _open_lane(self, loop: asyncio.AbstractEventLoop) -> Lane:
-        lane = Lane(loop, self._endpoints, self.post)
+        lane = Lane(loop, self._endpoints, self.post, self._credentials)
         await lane.open()
         self._lanes[loop] = lane
         return lane

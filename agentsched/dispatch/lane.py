@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import functools
+import ssl
 import threading
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -18,9 +19,8 @@ from agentsched.core.call import FailureKind, ModelCall, Way
 from agentsched.core.endpoint import Endpoint
 from agentsched.dispatch.attempt import LiveAttempt
 from agentsched.dispatch.body import AsyncReader, AsyncStream, Reader, Stream
-from agentsched.dispatch.connections import open_session
+from agentsched.dispatch.connections import Route, open_session
 from agentsched.dispatch.failing import error_for
-from agentsched.dispatch.trust import has_tls
 from agentsched.endpoints.continuation import Transcript, cap_of, continued
 from agentsched.endpoints.dialects import hinted
 from agentsched.endpoints.exchange import Exchange, Reply
@@ -80,17 +80,22 @@ class Lane:
         loop: the loop.
         endpoints: name -> endpoint.
         post: takes events; callable from any thread.
+        credentials: as from `credentials_of`, of those endpoints.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, endpoints: Mapping[str, Endpoint], post: Callable[[Event], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        endpoints: Mapping[str, Endpoint],
+        post: Callable[[Event], None],
+        credentials: Mapping[str, ssl.SSLContext],
     ) -> None:
         self.loop = loop
         self._thread = 0
         self.clamped = 0
         self.closed = False
         self._post = post
-        self._secure = has_tls(endpoints.values())
+        self._credentials = credentials
         self._addresses = {name: Address(endpoint) for name, endpoint in endpoints.items()}
         self._proxies = {name: _proxy_for(endpoint.base_url) for name, endpoint in endpoints.items()}
         self._throttles = {
@@ -113,7 +118,7 @@ class Lane:
         """Make the connections. They are closed with the loop's async generators, which `asyncio.run` always does."""
         self._thread = threading.get_ident()
         if self._session is None:
-            self._session = open_session(self.loop, secure=self._secure)
+            self._session = open_session(self.loop)
             self._guard = self._close_with_loop()
             await anext(self._guard)
 
@@ -190,8 +195,7 @@ class Lane:
             address,
             self._asked(pending, action, address.endpoint, ids=ids),
             action.limits,
-            self._session,
-            self._proxies[action.endpoint],
+            Route(self._session, self._proxies[action.endpoint], self._credentials.get(action.endpoint, True)),
             self._post,
             _assembler(pending, action),
             _splice(pending, action, self._ids(pending, address.endpoint)),

@@ -52,6 +52,8 @@ def _transport(endpoint: Endpoint) -> Iterator[str]:
     if url.scheme == "http":
         what = "prompts travel" if endpoint.api_key is None else "prompts and the key travel"
         yield f"{what} unencrypted to {url.hostname} (http)"
+    if not endpoint.tls.verify:
+        yield f"anybody who answers for {url.hostname} is believed (tls.verify: false)"
     if endpoint.api_key is None and (url.scheme == "https" or endpoint.kind in ("openai", "azure")):
         yield "has no api_key"
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from agentsched.core.endpoint import Endpoint, Price, Profile
+from agentsched.core.endpoint import Endpoint, Price, Profile, Tls
 from agentsched.core.rules import AdmissionRules, BreakerRules, HedgeRules, RetryRules, SkipRules, StreamRules
 from agentsched.settings.document import Dumper
 from agentsched.settings.environment import escaped
@@ -103,6 +103,8 @@ def _endpoint(endpoint: Endpoint, settings: Settings) -> dict[str, object]:
             value = profile_figures(value)
         elif isinstance(value, Price):
             value = {"input": value.input, "output": value.output}
+        elif isinstance(value, Tls):
+            value = _changed(value, Tls())
         elif isinstance(value, frozenset):
             value = sorted(value)
         elif isinstance(value, tuple):

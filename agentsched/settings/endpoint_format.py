@@ -1,12 +1,14 @@
 """The endpoints and groups of the configuration file, version 1. The descriptions are what an editor shows."""
 
-from typing import Annotated, Literal, get_args
+from pathlib import Path
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from agentsched.core.endpoint import CAPABILITIES, Endpoint, Group, Price, Profile
+from agentsched.core.endpoint import CAPABILITIES, Endpoint, Group, Price, Profile, Tls
 from agentsched.errors import ConfigError
 from agentsched.settings.fields import Count, Flag, Number, NumberOrZero, Seconds, SecondsOrZero, Share, Text, Url
+from agentsched.settings.paths import anchored
 from agentsched.settings.problems import shown
 from agentsched.settings.profiles import profile_names, profile_prior
 from agentsched.settings.section import Section
@@ -53,6 +55,24 @@ class PriceFile(Section):
     def core(self) -> Price:
         """As the rest of agentsched knows it."""
         return Price(self.input, self.output)
+
+
+class TlsFile(Section):
+    """Certificates, where base_url is https. Paths of PEM files, relative to this file."""
+
+    ca: Text | None = None
+    """Those who may vouch for the endpoint, in place of the system's."""
+    cert: Text | None = None
+    """The certificate of this client, where the endpoint asks for one."""
+    key: Text | None = None
+    """Its private key, without a password; left out: it is in the file of cert."""
+    verify: Flag = True
+    """false believes anybody who answers."""
+
+    def core(self, folder: Path | None) -> Tls:
+        """As the rest of agentsched knows it; relative paths start at ``folder``, where there is one."""
+        ca, cert, key = (None if one is None else str(anchored(one, folder)) for one in (self.ca, self.cert, self.key))
+        return Tls(ca, cert, key, self.verify)
 
 
 def _known_profile(value: object) -> object:
@@ -122,9 +142,17 @@ class EndpointFile(Section):
     refuse such calls."""
     continuation: Continuation = "auto"
     """How it is asked to go on with an unfinished answer; auto: as its kind does; none: it cannot, nor from ids."""
+    tls: TlsFile = TlsFile()
+    """Certificates, where base_url is https."""
 
-    def core(self) -> Endpoint:
-        """As the rest of agentsched knows it."""
+    @model_validator(mode="after")
+    def _tls_fits(self) -> Self:
+        if self.tls != TlsFile():
+            self.core(None)  # what it has to say against the files, or against the base_url
+        return self
+
+    def core(self, folder: Path | None) -> Endpoint:
+        """As the rest of agentsched knows it; relative paths start at ``folder``, where there is one."""
         profile = profile_prior(self.profile) if isinstance(self.profile, str) else self.profile.core()
         return Endpoint(
             name=self.name,
@@ -145,6 +173,7 @@ class EndpointFile(Section):
             api_version=self.api_version or None,
             priority=self.priority,
             continuation=self.continuation,
+            tls=self.tls.core(folder),
         )
 
 

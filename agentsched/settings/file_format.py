@@ -12,6 +12,7 @@ from agentsched.errors import ConfigError
 from agentsched.policy.table import POLICIES, make_policy
 from agentsched.settings.endpoint_format import EndpointFile, GroupFile
 from agentsched.settings.fields import Bytes, Count, Flag, Seconds, Text, WholeOrZero
+from agentsched.settings.paths import anchored
 from agentsched.settings.problems import Unquoted
 from agentsched.settings.rule_format import AdmissionFile, BreakerFile, HedgeFile, RetryFile, SkipFile, StreamFile
 from agentsched.settings.section import Section
@@ -108,10 +109,10 @@ class StateFile(Section):
 
     def core(self, folder: Path | None) -> StateSettings:
         """As the rest of agentsched knows it; a relative path starts at ``folder``, where there is one."""
-        url = str(_path(self.url, folder)) if self.backend == "sqlite" else self.url
+        url = str(anchored(self.url, folder)) if self.backend == "sqlite" else self.url
         profiles = self.profiles or (None if self.profiles is None else "off")  # YAML reads off as false
         if profiles not in (None, "off"):
-            profiles = str(_path(profiles, folder))
+            profiles = str(anchored(profiles, folder))
         return StateSettings(self.backend, url, self.interval, profiles, self.clients)
 
 
@@ -132,19 +133,12 @@ class LogFile(Section):
     def core(self, folder: Path | None) -> LogSettings:
         """As the rest of agentsched knows it; relative paths start at ``folder``, where there is one."""
         return LogSettings(
-            path=_path(self.path, folder),
+            path=anchored(self.path, folder),
             max_bytes=self.max_bytes,
             backups=self.backups,
             prompts=self.prompts,
-            record_events=_path(self.record_events, folder),
+            record_events=anchored(self.record_events, folder),
         )
-
-
-def _path(text: str | None, folder: Path | None) -> Path | None:
-    if not text:
-        return None
-    path = Path(text).expanduser()
-    return path if folder is None else folder / path
 
 
 class LearningFile(Section):
@@ -198,14 +192,14 @@ class PoolFile(Section):
     learning: LearningFile = LearningFile()
     intercept: InterceptFile = InterceptFile()
 
-    def pool(self) -> Pool:
-        """The pool it describes.
+    def pool(self, folder: Path | None) -> Pool:
+        """The pool it describes; relative paths start at ``folder``, where there is one.
 
         Raises:
             ConfigError: names that are used twice or unknown.
         """
         groups = {model: group.core() for model, group in self.groups.items()}
-        return Pool([endpoint.core() for endpoint in self.endpoints], groups)
+        return Pool([endpoint.core(folder) for endpoint in self.endpoints], groups)
 
     def rules(self) -> Rules:
         """The rules it describes."""

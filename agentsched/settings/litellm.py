@@ -69,6 +69,8 @@ _REASONS = {
     "default_fallbacks": 'add a group "*" with the endpoints that may serve any model',
     "context_window_fallbacks": "declare context_tokens: endpoints that are too small are then never chosen",
     "azure_ad_token": "only keys are supported",
+    "ssl_verify": "certificates are named per endpoint, see tls",
+    "ssl_certificate": "certificates are named per endpoint, see tls",
 }
 
 

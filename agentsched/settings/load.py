@@ -132,12 +132,13 @@ def _settings_of(document: Document, path: Path | None, unset_ok: bool = False) 
         raise SettingsError(in_order(document, problems))
     for warning in warnings:
         _log.warning("%s%s", f"{document.file}: " if document.file else "", warning)
+    folder = None if path is None else path.parent
     return Settings(
-        pool=content.pool(),
+        pool=content.pool(folder),
         policy=content.policy.core(),
         rules=content.rules(),
-        log=content.log.core(None if path is None else path.parent),
-        state=content.state.core(None if path is None else path.parent),
+        log=content.log.core(folder),
+        state=content.state.core(folder),
         learning=content.learning.core(),
         intercept=content.intercept.core(),
         warnings=warnings,

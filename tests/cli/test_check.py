@@ -200,6 +200,20 @@ def test_files_that_could_not_be_written_are_warnings(run: Run) -> None:
     assert not Path("new").exists(), "by who writes there, not by who looks"
 
 
+@pytest.mark.parametrize("connect", [[], ["--connect"]])
+def test_certificates_that_could_not_be_used_are_warnings(run: Run, connect: list[str], closed_port: int) -> None:
+    url = f"https://127.0.0.1:{closed_port}/v1"
+    write(
+        f"version: 1\nendpoints:\n  - {{name: gpu, base_url: '{url}', model: m, tls: {{ca: ca.pem}}}}\n"
+        f"  - {{name: open, base_url: '{url}', model: m, tls: {{verify: false}}}}\n"
+    )
+    told = json.loads(run("check", "--json", *connect).stdout)["warnings"]
+    (lack,) = (
+        warning["text"] for warning in told if warning["subject"] == "endpoint gpu" and "ca.pem" in warning["text"]
+    )
+    assert "tls.ca: cannot be read: No such file or directory" in lack
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is forbidden to this user")
 def test_files_that_this_user_may_not_write_are_warnings(run: Run) -> None:
     Path("closed").mkdir(mode=0o500)

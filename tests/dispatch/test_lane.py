@@ -13,7 +13,7 @@ from agentsched.dispatch.lane import Lane
 async def test_who_only_seems_to_be_in_the_loop_has_actions_performed_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """As under gevent, where asyncio tells every greenlet of the loop that one of them runs."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
-    lane, performed = Lane(loop, {}, lambda event: None), list[int]()
+    lane, performed = Lane(loop, {}, lambda event: None, {}), list[int]()
 
     def perform(self: Lane, pending: Any, action: Any) -> None:
         performed.append(threading.get_ident())

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from agentsched.core.endpoint import Endpoint
-from agentsched.dispatch.trust import has_tls, trusted
+from agentsched.dispatch.trust import credentials_of, trusted
 
 
 @pytest.fixture
@@ -39,5 +39,5 @@ def test_a_folder_of_certificates_is_enough(no_certificates, tmp_path):
 
 
 def test_only_endpoints_with_tls_need_certificates():
-    assert has_tls([Endpoint(name="a", base_url="https://a.example/v1", model="m")])
-    assert not has_tls([Endpoint(name="a", base_url="http://a.example/v1", model="m")])
+    secure, plain = (Endpoint(name=s, base_url=f"{s}://a.example/v1", model="m") for s in ("https", "http"))
+    assert credentials_of([secure, plain]) == {"https": trusted()}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agentsched.core.endpoint import Endpoint, Group, Pool
+from agentsched.core.endpoint import Endpoint, Group, Pool, Tls
 from agentsched.settings import Settings
 from agentsched.settings.advice import advise, is_loopback
 
@@ -25,12 +25,14 @@ def test_open_lines_and_missing_keys() -> None:
             Endpoint("a", "http://10.0.0.5/v1", "m", kind="vllm"),
             Endpoint("b", "http://10.0.0.5/v1", "m", api_key="canary"),
             Endpoint("c", "https://api.example.com/v1", "m"),
+            Endpoint("d", "https://api.example.com/v1", "m", api_key="canary", tls=Tls(verify=False)),
         ]
     )
     assert remarks(pool) == [
         "endpoint a: prompts travel unencrypted to 10.0.0.5 (http)",
         "endpoint b: prompts and the key travel unencrypted to 10.0.0.5 (http)",
         "endpoint c: has no api_key",
+        "endpoint d: anybody who answers for api.example.com is believed (tls.verify: false)",
     ]
 
 

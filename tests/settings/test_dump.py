@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from agentsched.core.endpoint import CAPABILITIES, Endpoint, Group, Pool, Price, Profile
+from agentsched.core.endpoint import CAPABILITIES, Endpoint, Group, Pool, Price, Profile, Tls
 from agentsched.core.rules import BreakerRules, HedgeRules, RetryRules, Rules, StreamRules
 from agentsched.settings import (
     InterceptSettings,
@@ -30,15 +30,18 @@ hosts = st.from_regex(r"https?://[a-z]{1,5}(:[1-9][0-9]{0,3})?(/[a-z1-9]{1,3}){0
 profiles = st.builds(Profile, st.floats(0, 1e3), positive, st.floats(0, 1e3), positive)
 prices = st.builds(Price, st.floats(0, 1e4), st.floats(0, 1e4))
 some = st.none() | st.integers(1, 10**6)
+pem = st.sampled_from(["/etc/a.pem", "/a b/${ü}.pem"])
+certificates = st.builds(Tls, ca=st.none() | pem, cert=pem, key=st.none() | pem) | st.just(Tls(verify=False))
 
 
 @st.composite
 def pools(draw: st.DrawFn) -> Pool:
     chosen = draw(st.lists(names, min_size=1, max_size=3, unique=True))
+    urls = {name: draw(hosts) for name in chosen}
     endpoints = [
         Endpoint(
             name=name,
-            base_url=draw(hosts),
+            base_url=urls[name],
             model=draw(names),
             api_key=draw(st.none() | st.just("canary")),
             kind=draw(st.sampled_from(KINDS)),
@@ -53,6 +56,7 @@ def pools(draw: st.DrawFn) -> Pool:
             context_tokens=draw(some),
             capabilities=draw(st.none() | st.frozensets(st.sampled_from(sorted(CAPABILITIES)), max_size=3)),
             api_version=draw(st.none() | names),
+            tls=draw(certificates) if urls[name].startswith("https") else Tls(),
         )
         for name in chosen
     ]

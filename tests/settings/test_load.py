@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agentsched.core.endpoint import Endpoint, Group, Pool, Price, Profile
+from agentsched.core.endpoint import Endpoint, Group, Pool, Price, Profile, Tls
 from agentsched.core.rules import BreakerRules, HedgeRules, RetryRules, Rules, SkipRules, StreamRules
 from agentsched.engine.profiles import load_profile
 from agentsched.errors import ConfigError
@@ -47,6 +47,7 @@ FULL = """
         kind: azure
         api_key: os.environ/AZURE_KEY
         api_version: "2024-10-21"
+        tls: {ca: /etc/ca.pem, cert: /etc/client.pem, key: "~/client.key"}
         profile: {ttft_s: 300ms, tpot_s: 0.01, tpot_per_batch_s: 0, prefill_tokens_per_s: 5000}
     groups:
       gpt-4.1: {endpoints: [gpu, cloud], min_quality: 0.6}
@@ -94,6 +95,7 @@ def test_every_key_arrives(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
                 api_key="azure-secret",
                 kind="azure",
                 api_version="2024-10-21",
+                tls=Tls("/etc/ca.pem", "/etc/client.pem", str(Path("~/client.key").expanduser())),
                 profile=Profile(0.3, 0.01, 0.0, 5000),
             ),
         ],
@@ -136,10 +138,11 @@ def test_paths_start_at_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     folder = tmp_path / "etc"
     folder.mkdir()
     file = folder / "pool.yaml"
-    text = "version: 1\nendpoints: [{name: a, base_url: 'http://h', model: m}]\nlog: {path: runs.jsonl}\n"
-    file.write_text(text + "state: {backend: sqlite, url: state.db}\n", encoding="utf-8")
+    text = "version: 1\nendpoints: [{name: a, base_url: 'https://h', model: m, tls: {ca: a.pem}}]\n"
+    file.write_text(text + "log: {path: runs.jsonl}\nstate: {backend: sqlite, url: state.db}\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert load_settings(file).log.path == folder / "runs.jsonl"
+    assert load_settings(file).pool.endpoints[0].tls == Tls(ca=str(folder / "a.pem"))
     assert load_settings(file).state == StateSettings("sqlite", str(folder / "state.db"))
 
 

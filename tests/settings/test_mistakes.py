@@ -19,6 +19,7 @@ endpoints:
     base_url: http://h/v1
     model: m
 """
+SECURE = GOOD.replace("http:", "https:")
 
 TABLE = [
     # name, text, (line, field, words of the message)
@@ -84,6 +85,10 @@ TABLE = [
         GOOD + "groups:\n  gpt-4.1:\n    endpoints:\n      - A\n",
         (9, 'groups["gpt-4.1"].endpoints[0]', "unknown endpoint"),
     ),
+    ("a key alone", SECURE + "    tls: {key: a.key}\n", (6, "endpoints[0].tls.key", "has no certificate")),
+    ("a ca for nothing", SECURE + "    tls: {ca: a, verify: false}\n", (6, "endpoints[0].tls.ca", "is not looked at")),
+    ("tls over http", GOOD + "    tls: {ca: a.pem}\n", (6, "endpoints[0].tls", "is for https alone")),
+    ("tls text", SECURE + "    tls: a.pem\n", (6, "endpoints[0].tls", "not a mapping (given: 'a.pem')")),
     ("empty group", GOOD + "groups: {x: []}\n", (6, "groups.x.endpoints", "empty")),
     ("group is text", GOOD + "groups: {x: a}\n", (6, "groups.x", "not a mapping (given: 'a')")),
     ("unknown policy", GOOD + "policy: {name: best}\n", (6, "policy.name", "unknown policy (given: 'best'); allowed:")),
