@@ -24,9 +24,15 @@ __all__ = [
     "Text",
     "Url",
     "WholeOrZero",
+    "plain",
+    "seconds_schema",
 ]
 
-_DURATION_TEXT = r"^\s*((\d+(\.\d+)?|\.\d+)\s*([mM][sS]|[sSmMhH])?\s*)+$"
+_SECONDS_TEXT = r"\+?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
+_DURATION_TEXT = rf"\s*({_SECONDS_TEXT}|((\d+(\.\d+)?|\.\d+)\s*([mM][sS]|[sSmMhH])\s*)+)\s*$"
+_NOT_ZERO = r"^(?=.*[1-9])"
+_LONGEST_S = 1e9
+_MOST_BYTES = 10**15
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|KiB|MB|MiB|GB|GiB)")
 _SIZE_BYTES = {"B": 1, "kB": 10**3, "KiB": 2**10, "MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
 
@@ -52,6 +58,13 @@ def _flag(value: object) -> object:
     return {"true": True, "false": False}.get(value.strip().lower(), value)
 
 
+def plain(value: object) -> object:
+    """A value of which only its user knows whether it is to be a number, a flag or a text: from the environment it is
+    what it spells."""
+    flag = _flag(value)
+    return _whole_number(value) if flag is value else flag
+
+
 def _seconds(value: Any) -> object:
     return parse_duration(value, field="")
 
@@ -62,7 +75,7 @@ def _seconds_or_zero(value: Any) -> object:
 
 def _bytes(value: object) -> object:
     if not isinstance(value, str):
-        return value
+        return _whole_number(value)
     match = _SIZE.fullmatch(value.strip())
     if match is None:
         number = _whole_number(value)
@@ -96,14 +109,24 @@ def _url(value: str) -> str:
     return urlunsplit((url.scheme, url.netloc, re.sub(r"/{2,}", "/", url.path).rstrip("/"), "", ""))
 
 
-_DURATION_SCHEMA = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": _DURATION_TEXT}]}
-_ZERO_SCHEMA = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": _DURATION_TEXT}]}
+def seconds_schema(*, zero: bool = False, **bounds: float) -> dict[str, Any]:
+    """The JSON Schema of a duration; ``bounds`` are those of plain numbers, in JSON Schema's words."""
+    lowest = {"minimum": 0.0} if zero else {"exclusiveMinimum": 0.0}
+    number = {"type": "number", **lowest, "exclusiveMaximum": _LONGEST_S, **bounds}
+    return {"anyOf": [number, {"type": "string", "pattern": ("^" if zero else _NOT_ZERO) + _DURATION_TEXT}]}
+
+
 _SIZE_SCHEMA = {
-    "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": rf"^\s*({_SIZE.pattern})\s*$"}]
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "exclusiveMaximum": _MOST_BYTES},
+        {"type": "string", "pattern": rf"{_NOT_ZERO}\s*({_SIZE.pattern})\s*$"},
+    ]
 }
 
 Text = Annotated[str, Field(json_schema_extra={"minLength": 1}), AfterValidator(_no_blank)]
-Url = Annotated[str, Field(json_schema_extra={"pattern": "^https?://"}), AfterValidator(_url)]
+Url = Annotated[
+    str, Field(json_schema_extra={"pattern": "^[hH][tT][tT][pP][sS]?://[^/?#]+[^?#]*$"}), AfterValidator(_url)
+]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Count = Annotated[int, Field(gt=0, lt=10**12), BeforeValidator(_whole_number)]
 WholeOrZero = Annotated[int, Field(ge=0, lt=10**6), BeforeValidator(_whole_number)]
@@ -113,6 +136,8 @@ NUMERIC = BeforeValidator(_number)
 Number = Annotated[float, Field(gt=0, lt=1e12), NUMERIC]
 NumberOrZero = Annotated[float, Field(ge=0, lt=1e9), BeforeValidator(_number)]
 Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_number)]
-Seconds = Annotated[float, Field(lt=1e9), BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA)]
-SecondsOrZero = Annotated[float, Field(lt=1e9), BeforeValidator(_seconds_or_zero), WithJsonSchema(_ZERO_SCHEMA)]
-Bytes = Annotated[int, Field(gt=0, lt=10**15), BeforeValidator(_bytes), WithJsonSchema(_SIZE_SCHEMA)]
+Seconds = Annotated[float, Field(lt=_LONGEST_S), BeforeValidator(_seconds), WithJsonSchema(seconds_schema())]
+SecondsOrZero = Annotated[
+    float, Field(lt=_LONGEST_S), BeforeValidator(_seconds_or_zero), WithJsonSchema(seconds_schema(zero=True))
+]
+Bytes = Annotated[int, Field(gt=0, lt=_MOST_BYTES), BeforeValidator(_bytes), WithJsonSchema(_SIZE_SCHEMA)]

@@ -1,17 +1,18 @@
 """The format of the configuration file, version 1, as a whole. The descriptions are what an editor shows."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from agentsched.core.endpoint import Pool
 from agentsched.core.rules import Rules
 from agentsched.errors import ConfigError
 from agentsched.policy.table import POLICIES, make_policy
 from agentsched.settings.endpoint_format import EndpointFile, GroupFile
-from agentsched.settings.fields import Bytes, Count, Flag, Seconds, Text, WholeOrZero
+from agentsched.settings.environment import REFERENCE_PATTERN
+from agentsched.settings.fields import Bytes, Count, Flag, Seconds, Text, WholeOrZero, plain, seconds_schema
 from agentsched.settings.paths import anchored
 from agentsched.settings.problems import Unquoted
 from agentsched.settings.rule_format import AdmissionFile, BreakerFile, HedgeFile, RetryFile, SkipFile, StreamFile
@@ -45,16 +46,20 @@ class PolicyFile(BaseModel):
             if not isinstance(value, (bool, int, float, str)):
                 allowed = "a number, a text, true or false"
                 raise ConfigError("not an option's value", field=f"policy.{option}", allowed=allowed)
-        make_policy(self.name, self.model_extra)
+        make_policy(self.name, self._options())
         return self
+
+    def _options(self) -> dict[str, Any]:
+        return {option: plain(value) for option, value in (self.model_extra or {}).items()}
 
     def core(self) -> PolicySettings:
         """As the rest of agentsched knows it."""
-        return PolicySettings(self.name, dict(self.model_extra or {}))
+        return PolicySettings(self.name, self._options())
 
 
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
 _SHORTEST_INTERVAL_S, _LONGEST_INTERVAL_S = 0.05, 60.0
+_TEXT_OR_OFF = {"anyOf": [{"type": "string", "minLength": 1}, {"const": False}]}
 
 
 def _interval(value: float) -> float:
@@ -63,13 +68,39 @@ def _interval(value: float) -> float:
     return value
 
 
+Interval = Annotated[
+    Seconds,
+    AfterValidator(_interval),
+    WithJsonSchema(seconds_schema(minimum=_SHORTEST_INTERVAL_S, maximum=_LONGEST_INTERVAL_S)),
+]
+
+
+def _off(value: object) -> object:
+    return "off" if value is False else value  # as YAML reads off
+
+
+def _needs(backend: str, url: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "if": {"properties": {"backend": {"const": backend}}, "required": ["backend"]},
+        "then": {"properties": {"url": url}, "required": ["url"]},
+    }
+
+
 class StateFile(Section):
     """Where several processes tell each other what they do at the endpoints."""
 
     model_config = ConfigDict(
         json_schema_extra={
-            "if": {"properties": {"backend": {"enum": ["sqlite", "redis"]}}, "required": ["backend"]},
-            "then": {"required": ["url"]},
+            "allOf": [
+                {
+                    "if": {"properties": {"backend": {"enum": ["memory", None]}}},
+                    "then": {"properties": {"url": {"type": "null"}}},
+                },
+                _needs("sqlite", {"type": "string"}),
+                _needs(
+                    "redis", {"pattern": rf"^({'|'.join(_REDIS_SCHEMES)})://|{REFERENCE_PATTERN}", "type": "string"}
+                ),
+            ]
         }
     )
 
@@ -77,11 +108,11 @@ class StateFile(Section):
     """memory: nowhere, every process for itself; sqlite: processes on one machine; redis: processes on several."""
     url: Text | None = None
     """The path of the SQLite file, or the address of the Redis server (redis://, rediss:// or unix://)."""
-    interval: Annotated[Seconds, AfterValidator(_interval)] = _STATE.interval_s
+    interval: Interval = _STATE.interval_s
     """How often they tell each other."""
     clients: Count = _STATE.clients
     """How many processes use the endpoints: those that do not tell what they do are supposed to do as this one does."""
-    profiles: Text | Literal[False] | None = None
+    profiles: Annotated[Text, BeforeValidator(_off), WithJsonSchema(_TEXT_OR_OFF)] | None = None
     """The file that keeps what is learned for the next process, or off; by default one in the user's cache folder."""
 
     @model_validator(mode="after")
@@ -110,7 +141,7 @@ class StateFile(Section):
     def core(self, folder: Path | None) -> StateSettings:
         """As the rest of agentsched knows it; a relative path starts at ``folder``, where there is one."""
         url = str(anchored(self.url, folder)) if self.backend == "sqlite" else self.url
-        profiles = self.profiles or (None if self.profiles is None else "off")  # YAML reads off as false
+        profiles = self.profiles
         if profiles not in (None, "off"):
             profiles = str(anchored(profiles, folder))
         return StateSettings(self.backend, url, self.interval, profiles, self.clients)
@@ -144,7 +175,11 @@ class LogFile(Section):
 class LearningFile(Section):
     """What is learned in the background beyond what is counted."""
 
-    train: Literal["off", "network", "experts"] | Literal[False] = _LEARNING.train
+    train: Annotated[
+        Literal["off", "network", "experts"],
+        BeforeValidator(_off),
+        WithJsonSchema({"enum": ["off", "network", "experts", False]}),
+    ] = _LEARNING.train
     """A forecaster of output lengths that is trained with torch, which has to be installed, and forecasts where it does
     best."""
     budget: Seconds = _LEARNING.budget_s
@@ -152,7 +187,7 @@ class LearningFile(Section):
 
     def core(self) -> LearningSettings:
         """As the rest of agentsched knows it."""
-        return LearningSettings(self.train or "off", self.budget)  # YAML reads off as false
+        return LearningSettings(self.train, self.budget)
 
 
 class InterceptFile(Section):

@@ -8,7 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from agentsched.settings.environment import REFERENCE_PATTERN
 from agentsched.settings.file_format import PoolFile
 
-__all__ = ["Published", "properties_at", "properties_in", "settings_schema"]
+__all__ = ["Published", "or_without_value", "properties_at", "properties_in", "settings_schema"]
 
 _REFERENCE: dict[str, Any] = {
     "description": "A text that refers to an environment variable: ${NAME}, ${NAME:-default} or os.environ/NAME.",
@@ -30,16 +30,38 @@ def settings_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of the configuration file, for editors and other tools.
 
     Wherever a number, a flag, a URL or one of some names is asked for, a reference to an environment variable is
-    allowed too.
+    allowed too, and wherever a key may be left out, it may stand without a value.
     """
     schema = PoolFile.model_json_schema(schema_generator=Published)
     groups = schema["properties"]["groups"]  # a list of names is short for a mapping that has nothing else
     names = schema["$defs"]["GroupFile"]["properties"]["endpoints"]
-    groups["additionalProperties"] = {"anyOf": [groups["additionalProperties"], names]}
-    opened = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_with_references(schema)}
+    groups["additionalProperties"] = {"anyOf": [groups["additionalProperties"], names, {"type": "null"}]}
+    opened = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_with_references(or_without_value(schema))}
     opened["$defs"]["Reference"] = _REFERENCE
     opened["title"] = "agentsched pool configuration"
     return opened
+
+
+def or_without_value(schema: dict[str, Any]) -> dict[str, Any]:
+    """Let every key of a model's schema that may be left out also stand without a value, as it may in a file."""
+    definitions = schema.get("$defs", {})
+    for one in (schema, *definitions.values()):
+        needed = one.get("required", ())
+        for name, inner in one.get("properties", {}).items():
+            if name not in needed:
+                one["properties"][name] = _or_null(inner, definitions)
+    return schema
+
+
+def _or_null(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    null = {"type": "null"}
+    if null in schema.get("anyOf", ()):
+        return schema
+    about: dict[str, Any] = {key: schema.pop(key) for key in ("default", "description") if key in schema}
+    if "$ref" in schema:
+        about.setdefault("description", definitions[schema["$ref"].rsplit("/", 1)[-1]]["description"])
+    options = schema.pop("anyOf") if set(schema) == {"anyOf"} else [schema]
+    return {"anyOf": [*options, null], **about}
 
 
 def _with_references(schema: dict[str, Any]) -> dict[str, Any]:

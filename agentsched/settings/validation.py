@@ -170,6 +170,9 @@ def _from_core(document: Document, loc: Loc, error: ConfigError, form: Format) -
     if message == "unknown key":
         message += _suggestion(str(loc[-1]), (allowed or "").split(", "))
         return loc, document.problem(loc, message, allowed=allowed)
+    if message == "unknown option" and allowed:
+        message += _suggestion(str(loc[-1]), allowed.split(", "))
+        return loc, document.problem(loc, message, given=given, allowed=allowed)
     if message.startswith("unknown") and allowed:
         listed, alternative, further = allowed.partition(", or ")
         names = listed.split(", ")

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from agentsched.errors import ConfigError
 from agentsched.settings.document import Document, document_of, read_document
-from agentsched.settings.json_schema import Published, properties_in
+from agentsched.settings.json_schema import Published, or_without_value, properties_in
 from agentsched.settings.load import in_order, text_of
 from agentsched.settings.problems import Loc, SettingsError, shown
 from agentsched.settings.validation import Format, mistakes
@@ -121,7 +121,7 @@ def _validated(document: Document) -> Scenario:
 
 def scenario_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a scenario file, for editors and other tools."""
-    schema = Scenario.model_json_schema(schema_generator=Published)
+    schema = or_without_value(Scenario.model_json_schema(schema_generator=Published))
     needed = schema.pop("required")
     schema["properties"][_BASE] = {
         "description": "Another scenario, by name or by path: keys that are left out here are taken from it.",

@@ -24,7 +24,7 @@ def valid(path: Path) -> None:
     schema = json.loads(path.with_name(name).read_text(encoding="utf-8"))
     assert schema == settings_schema()
     data = yaml.load(text, Loader=Loader)
-    jsonschema.validate({key: value for key, value in data.items() if value is not None}, schema)
+    jsonschema.validate(data, schema)
 
 
 def test_it_writes_a_file_that_loads(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,26 @@ EXAMPLES = {
         state: {backend: redis, url: 'redis://h:6379/0', interval: 1s}
         intercept: {custom_transports: "${SCHEMA_FLAG:-true}"}
     """,
+    "keys without a value": """
+        version: 1
+        endpoints: [{name: a, base_url: HTTP://h/v1, model: m, kind: , profile: , price: {input: }, tags: }]
+        groups:
+        policy: {name: }
+        retry:
+        stream: {idle_timeout: , upgrade: }
+        state: {backend: , url: }
+        log: {max_bytes: }
+    """,
+    "numbers": """
+        version: 1
+        endpoints: [{name: a, base_url: http://h/v1, model: m, max_concurrency: 1e2}]
+        groups: {x: }
+        policy: {samples: "${SCHEMA_SAMPLES:-16}", joins: "${SCHEMA_JOINS:-false}", toll: "${SCHEMA_TOLL:-0.5}"}
+        retry: {max_wait: "1e3"}
+        state: {interval: 0.05, profiles: off}
+        log: {max_bytes: 1e6}
+        learning: {train: off}
+    """,
 }
 REFUSED = {
     "no endpoints": "{version: 1, endpoints: []}",
@@ -47,6 +67,23 @@ REFUSED = {
     "duration": "{version: 1, endpoints: [{name: a, base_url: http://h, model: m}], retry: {backoff: soon}}",
     "size": "{version: 1, endpoints: [{name: a, base_url: http://h, model: m}], log: {max_bytes: 3 apples}}",
     "backend": "{version: 1, endpoints: [{name: a, base_url: http://h, model: m}], state: {backend: redis}}",
+    **{
+        section: f"{{version: 1, endpoints: [{{name: a, base_url: http://h, model: m}}], {section}}}"
+        for section in (
+            "retry: {backoff: '5 5'}",
+            "retry: {backoff: 0s}",
+            "retry: {backoff: 1e9}",
+            "state: {url: a.db}",
+            "state: {backend: sqlite, url: }",
+            "state: {backend: redis, url: h}",
+            "state: {interval: 0.04}",
+            "state: {interval: 61}",
+            "state: {profiles: true}",
+            "learning: {train: true}",
+            "log: {max_bytes: 0 B}",
+            "log: {max_bytes: 1e15}",
+        )
+    },
 }
 
 
