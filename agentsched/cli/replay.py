@@ -84,7 +84,7 @@ def command(
         deadline_s=None if deadline is None else parse_duration(deadline, field="--deadline"),
         cut_late=on_late == "raise",
         clients=clients,
-        network_s=parse_duration(network, field="--network"),
+        network_s=parse_duration(network, field="--network", zero=True),
     )
     settings = load_settings(pool)
     chosen = [policy_choice(text) for text in policies] or [_own_policy(settings)]

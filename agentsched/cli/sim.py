@@ -20,6 +20,7 @@ from agentsched.cli.sim_arguments import (
     loads_of,
     policy_choice,
     seeds_of,
+    writable,
 )
 from agentsched.cli.sim_capacity import capacity
 from agentsched.cli.sim_forecasts import forecasts
@@ -42,6 +43,8 @@ from agentsched.sim.simulation import FIRST_CHOICE_ONLY, MOST_CLIENTS, Setup
 from agentsched.sim.tuning import SHIPPED, read_tuned
 
 __all__ = ["command"]
+
+_RESULTS = "results.json"
 
 
 @click.group("sim")
@@ -157,7 +160,7 @@ def run(
                 clients=clients,
                 share=Sharing(share),
                 share_every_s=parse_duration(share_every, field="--share-every"),
-                share_delay_s=parse_duration(share_delay, field="--share-delay"),
+                share_delay_s=parse_duration(share_delay, field="--share-delay", zero=True),
                 knowledge=Knowledge(knowledge),
                 rests=None if rests is None else Knowledge(rests),
                 rules=Rules() if rectify else FIRST_CHOICE_ONLY,
@@ -168,6 +171,8 @@ def run(
         ],
     )
     _check_cases(tasks)
+    if out is not None:
+        _make(out)
     done = simulate_all(tasks, jobs)
     comparison = compare([(task, one.outcome) for task, one in done], tasks)
     document = _document(comparison, tasks, done)
@@ -203,7 +208,7 @@ def _document(comparison: Comparison, tasks: Sequence[Task], done: Sequence[tupl
         {
             "scenario": task.scenario.name,
             "policy": task.policy.label,
-            "load": task.setup.load or task.scenario.load,
+            "load": task.load,
             "seed": task.setup.seed,
             "digest": one.outcome.digest(),
         }
@@ -223,11 +228,19 @@ def _document(comparison: Comparison, tasks: Sequence[Task], done: Sequence[tupl
     }
 
 
-def _write(folder: Path, document: dict[str, Any], done: Sequence[tuple[Task, Timed]]) -> None:
+def _make(folder: Path) -> None:
+    """Before the simulations, which may take hours."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot be written: {error.strerror or error}", field="--out", given=str(folder)) from error
+    writable(folder / _RESULTS, "--out")
+
+
+def _write(folder: Path, document: dict[str, Any], done: Sequence[tuple[Task, Timed]]) -> None:
+    try:
         text = json.dumps(document, indent=2, allow_nan=False)
-        (folder / "results.json").write_text(text + "\n", encoding="utf-8")
+        (folder / _RESULTS).write_text(text + "\n", encoding="utf-8")
         with (folder / "runs.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(_rows(done))
     except OSError as error:
@@ -238,7 +251,7 @@ def _rows(done: Iterable[tuple[Task, Timed]]) -> Iterator[list[object]]:
     names = [field.name for field in fields(RunResult)]
     yield ["scenario", "policy", "load", "seed", *names]
     for task, timed in done:
-        key = [task.scenario.name, task.policy.label, task.setup.load or task.scenario.load, task.setup.seed]
+        key = [task.scenario.name, task.policy.label, task.load, task.setup.seed]
         for result in timed.outcome.runs:
             yield [*key, *(getattr(result, name) for name in names)]
 

@@ -18,12 +18,13 @@ from agentsched.cli.sim_running import simulate_all
 from agentsched.cli.sim_tables import percent, plain_table
 from agentsched.errors import ConfigError
 from agentsched.sim.capacity import Capacity
-from agentsched.sim.comparison import CaseResult, compare
+from agentsched.sim.comparison import CaseResult, NoRuns, compare
 from agentsched.sim.grid import PolicyChoice, Task
 from agentsched.sim.knowledge import Knowledge
 from agentsched.sim.scenario import Scenario
 from agentsched.sim.scenario_files import load_scenario
 from agentsched.sim.simulation import Setup
+from agentsched.sim.traces.drawing import trace_recording
 
 __all__ = ["capacity"]
 
@@ -71,7 +72,7 @@ def capacity(
     All policies meet the same seeds. A load counts as carried if the mean over the seeds reaches the share.
     """
     loaded = [load_scenario(scenario) for scenario in scenarios]
-    without = [scenario.name for scenario in loaded if scenario.deadlines is None]
+    without = [scenario.name for scenario in loaded if not _has_deadlines(scenario)]
     if without:
         raise ConfigError("has no deadlines that could be met", field="SCENARIO", given=without[0])
     choices = [policy_choice(text) for text in policies or ("deadline_aware",)]
@@ -100,6 +101,13 @@ def capacity(
         _show(searches)
 
 
+def _has_deadlines(scenario: Scenario) -> bool:
+    """Its own, or those that its recorded runs had."""
+    if scenario.deadlines is not None or scenario.workload is None:
+        return scenario.deadlines is not None
+    return any(run.deadline_s is not None for run in trace_recording(scenario.workload.trace).runs)
+
+
 def _search(
     searches: Searches, scenarios: list[Scenario], choices: list[PolicyChoice], setups: list[Setup], jobs: int
 ) -> None:
@@ -118,8 +126,15 @@ def _search(
         done = [(task, timed.outcome) for task, timed in simulate_all(tasks, jobs)]
         for case in dict.fromkeys(task.case for task in tasks):
             own = [task for task in tasks if task.case == case]
-            (result,) = compare([pair for pair in done if pair[0].case == case], own).results
-            searches[case.scenario, case.policy].tell(result)
+            search = searches[case.scenario, case.policy]
+            try:
+                (result,) = compare([pair for pair in done if pair[0].case == case], own).results
+            except NoRuns:  # a load so low that none came: lower ones tell nothing, if a higher one was too much
+                if search.too_much is None:
+                    raise
+                search.end()
+            else:
+                search.tell(result)
 
 
 def _rows(searches: Searches) -> list[dict[str, Any]]:

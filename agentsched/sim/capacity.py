@@ -33,6 +33,7 @@ class Capacity:
     precision: float
     carried: CaseResult | None = field(default=None, init=False)
     too_much: CaseResult | None = field(default=None, init=False)
+    _ended: bool = field(default=False, init=False)
 
     @property
     def load(self) -> float | None:
@@ -42,6 +43,8 @@ class Capacity:
     @property
     def next_load(self) -> float | None:
         """What to try next, runs per second; None: the search is over."""
+        if self._ended:
+            return None
         if self.carried is None and self.too_much is None:
             return self.start
         if self.too_much is None:
@@ -55,6 +58,10 @@ class Capacity:
         assert end is not None
         strides = abs(math.log(end.load / self.start)) / math.log(_STRIDE)
         return None if strides > _MOST_STRIDES - 0.5 else _rounded(end.load * stride)
+
+    def end(self) -> None:
+        """Nothing can be learned from the next load: the search ends with what it has."""
+        self._ended = True
 
     def tell(self, result: CaseResult) -> None:
         """What was reached at a load."""

@@ -11,7 +11,11 @@ from agentsched.sim.grid import Case, Task
 from agentsched.sim.intervals import Estimate, estimate
 from agentsched.sim.outcome import Outcome, RunResult
 
-__all__ = ["CaseResult", "Comparison", "compare"]
+__all__ = ["CaseResult", "Comparison", "NoRuns", "compare"]
+
+
+class NoRuns(ConfigError):
+    """A simulation has no run that counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +24,14 @@ class CaseResult:
 
     Attributes:
         case: which.
-        load: runs per second that were asked for.
+        load: runs per second that were asked for; of recorded arrivals as they are, those that came.
         seeds: the seeds, ascending.
         attainment: share of the counted runs that met their deadline.
         by_seed: that share for each seed.
         goodput: runs per second that met it.
         by_workflow: attainment of each workflow that came in every seed.
         latency_p50_s, latency_p95_s: percentiles of the runs' latency, seconds; runs that were cut count until then.
-        lateness_p95: 95th percentile of latency / deadline; None without deadlines.
+        lateness_p95: 95th percentile of latency / deadline; None where a run has no deadline.
         cost_usd: mean cost of a run.
         quality: mean quality of a run, as far as calls were answered (see `RunResult`); None: no call was, with a seed.
         outcomes: how many counted runs ended how, over all seeds.
@@ -95,7 +99,7 @@ def compare(outcomes: Iterable[tuple[Task, Outcome]], order: Sequence[Task]) -> 
         order: the tasks in the order in which cases are to be told.
 
     Raises:
-        ConfigError: a simulation has no run that counts.
+        NoRuns: a simulation has no run that counts.
     """
     cases: dict[Case, dict[int, tuple[Task, Outcome]]] = {task.case: {} for task in order}
     for task, outcome in outcomes:
@@ -117,7 +121,7 @@ def _result(case: Case, pairs: Sequence[tuple[Task, Outcome]]) -> CaseResult:
     for (one, _), runs in zip(pairs, counted, strict=True):
         if not runs:
             message = f"no run arrived after the warm-up with seed {one.setup.seed}"
-            raise ConfigError(message, field=case.scenario, allowed="a longer duration, or more load")
+            raise NoRuns(message, field=case.scenario, allowed="a longer duration, or more load")
 
     def over(figure: Callable[[Sequence[RunResult]], float]) -> Estimate:
         return estimate([figure(runs) for runs in counted])
@@ -126,12 +130,12 @@ def _result(case: Case, pairs: Sequence[tuple[Task, Outcome]]) -> CaseResult:
         outcome = pair[1]
         return sum(run.met for run in outcome.counted) / (outcome.counted_until_s - outcome.counted_from_s)
 
-    with_deadline = task.scenario.deadlines is not None
+    with_deadline = all(run.deadline_s is not None for runs in counted for run in runs)
     whys = _sums([whys for _, outcome in pairs for whys in outcome.attempts.values()])
     there = _sums([{name: sum(whys.values()) for name, whys in outcome.attempts.items()} for _, outcome in pairs])
     return CaseResult(
         case=case,
-        load=task.setup.load or task.scenario.load,
+        load=task.load,
         seeds=tuple(task.setup.seed for task, _ in pairs),
         attainment=over(_met),
         by_seed=tuple(_met(runs) for runs in counted),

@@ -11,6 +11,7 @@ from agentsched.policy.table import make_policy
 from agentsched.sim.outcome import Outcome
 from agentsched.sim.scenario import Scenario
 from agentsched.sim.simulation import Setup, simulate
+from agentsched.sim.workload import mean_load
 
 __all__ = ["Case", "PolicyChoice", "Task", "run_task", "run_tasks", "tasks_of"]
 
@@ -69,6 +70,11 @@ class Task:
     def case(self) -> Case:
         """Which average it belongs to."""
         return Case(self.scenario.name, self.setup.load, self.policy.label)
+
+    @property
+    def load(self) -> float:
+        """Runs per second, see `mean_load`."""
+        return mean_load(self.scenario, self.setup.load, self.setup.duration_s or self.scenario.duration)
 
 
 def tasks_of(scenarios: Sequence[Scenario], policies: Sequence[PolicyChoice], setups: Sequence[Setup]) -> list[Task]:

@@ -78,7 +78,7 @@ class Setup:
         for name in ("load", "duration_s", "share_every_s"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1e9:
-                raise ConfigError("out of range", field=name, given=value, allowed="more than 0")
+                raise ConfigError("out of range", field=name, given=value, allowed="more than 0 and less than 1e9")
         if self.share_every_s < _SHORTEST_SHARE_S:
             allowed = f"{_SHORTEST_SHARE_S:g} s or more"
             raise ConfigError("out of range", field="share_every_s", given=self.share_every_s, allowed=allowed)

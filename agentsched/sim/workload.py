@@ -1,7 +1,7 @@
 """The runs of a simulation: the same for every policy, because nothing in them depends on what a policy does."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from agentsched.sim.traces.drawing import Fitting, drawn_again, trace_arrivals, 
 from agentsched.sim.workflows import WorkflowDrawer, lognormal
 from agentsched.sim.workload_format import Deadlines, Demand, Lognormal, Workload
 
-__all__ = ["Sample", "StepKey", "draw_runs", "sampled", "step_outputs"]
+__all__ = ["Sample", "StepKey", "draw_runs", "mean_load", "sampled", "step_outputs"]
 
 StepKey = tuple[str, str]
 """(workflow, step)."""
@@ -117,6 +117,23 @@ def draw_runs(
         deadline_s = _deadline_s(scenario.deadlines, drawn, mean_ideals_s, deadlines)
         runs.append(drawn.plan(index=index, client=int(homes[index]), arrival_s=at, deadline_s=deadline_s))
     return runs
+
+
+def mean_load(scenario: Scenario, load: float | None, duration_s: float) -> float:
+    """Runs per second: those asked for, else the scenario's own; where arrivals are recorded, those that came.
+
+    Raises:
+        ConfigError: a trace cannot be read.
+    """
+    if load is not None:
+        return load
+    workload = scenario.workload
+    recorded: Sequence[float] | None = scenario.arrivals.times
+    if workload is not None and workload.arrivals is not None:
+        recorded = trace_arrivals(workload.arrivals)
+    if recorded is None:
+        return scenario.load
+    return len(scaled_times(recorded, None, duration_s)) / duration_s
 
 
 def _times(scenario: Scenario, seed: int, load: float | None, duration_s: float) -> list[float]:

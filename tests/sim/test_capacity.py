@@ -71,6 +71,24 @@ def test_the_command_compares_policies(small: Path):
     assert "weighted_least_outstanding" in invoke(*arguments).stdout
 
 
+def test_a_pool_that_carries_nothing_is_told_so_though_no_run_comes_at_the_lowest_loads(small: Path):
+    hopeless = {"multiples": [{"times": 0.001, "share": 1}], "plus": 0}
+    Path("small.yaml").write_text(yaml.safe_dump({**SMALL, "duration": 3.0, "deadlines": hopeless}), encoding="utf-8")
+    (found,) = json.loads(invoke("small.yaml", *QUICK, "--json").stdout)["results"]
+    assert (found["load"], found["carried"]) == (None, None)
+    assert found["too_much"]["attainment"]["mean"] == 0.0
+
+
+def test_recorded_deadlines_will_do(small: Path):
+    rows = [{"arrival_s": k, "input_tokens": 50, "output_tokens": 20, "deadline_s": 30} for k in range(5)]
+    Path("calls.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    content = {key: value for key, value in SMALL.items() if key not in ("deadlines", "workflows")}
+    recorded = {**content, "duration": 3.0, "workload": {"trace": "calls.jsonl"}}
+    Path("recorded.yaml").write_text(yaml.safe_dump(recorded), encoding="utf-8")
+    (found,) = json.loads(invoke("recorded.yaml", *QUICK, "--precision", "1", "--json").stdout)["results"]
+    assert found["carried"]["lateness_p95"]["mean"] < 1.0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -101,6 +101,17 @@ def test_without_deadlines_latency_is_all_there_is(run):
     assert json.loads(result.stdout)["cases"][0]["lateness_p95"] is None
 
 
+def test_where_results_cannot_be_written_nothing_is_simulated(run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("agentsched.cli.sim.simulate_all", lambda tasks, jobs: pytest.fail("simulated in vain"))
+    result = run("run", "small.yaml", *QUICK, "--out", "small.yaml/o")
+    assert (result.exit_code, "--out: cannot be written" in result.stderr) == (2, True)
+
+
+def test_gossip_may_be_heard_at_once(run):
+    gossip = ("--clients", "2", "--share", "gossip", "--share-delay", "0")
+    assert run("run", "small.yaml", *QUICK, *gossip, "--duration", "2s").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -111,6 +122,7 @@ def test_without_deadlines_latency_is_all_there_is(run):
         (("small.yaml", "--policy", "shortest_expected_completion:toll"), "not an option"),
         (("small.yaml", "--load", "1,x"), "not a list of numbers"),
         (("small.yaml", "--load", "0"), "load: out of range"),
+        (("small.yaml", "--load", "1e12"), "allowed: more than 0 and less than 1e9"),
         (("small.yaml", "--seeds", "a"), "not a list of seeds"),
         (("small.yaml", "--seeds", "3-2"), "names no seed"),
         (("small.yaml", "--duration", "soon"), "--duration"),

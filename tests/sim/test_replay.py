@@ -172,7 +172,7 @@ def test_what_had_to_be_assumed_is_told(replay: Replay):
 def test_traces_without_times_need_a_rate(replay: Replay):
     rows = "".join(f"r{k},plan,100,40\nr{k},write,200,80\n" for k in range(30))
     Path("t.csv").write_text("run_id,step,prompt_tokens,output_tokens\n" + rows, encoding="utf-8")
-    told = document(replay("--json", "--rate", "2", "--deadline", "30s", log="t.csv"))
+    told = document(replay("--json", "--rate", "2", "--deadline", "30s", "--network", "0", log="t.csv"))
     assert (told["replayed"][0]["runs"], told["replayed"][0]["attainment"]) == (30, 1.0)
     assert told["recorded"]["attainment"] is None
     result = replay(log="t.csv")

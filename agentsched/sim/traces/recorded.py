@@ -13,6 +13,7 @@ from agentsched.telemetry.run_log import CallLog, RunLog
 __all__ = ["RecordedCall", "RecordedRun", "Recording", "recording_of"]
 
 _TOUCHING_S = 0.001
+_MOST_TOKENS = 10**9
 """A call that starts this much before another's end may still have waited for it: clocks are read one after another."""
 
 
@@ -99,9 +100,11 @@ def recording_of(logs: Sequence[RunLog], *, source: str) -> Recording:
         source: where they come from, for errors.
 
     Raises:
-        ConfigError: no run has a call whose tokens are known.
+        ConfigError: no run has a call whose tokens are known, or some call's cannot be.
     """
     assumed: Counter[str] = Counter()
+    for log in logs:
+        _check_sizes(log, source)
     sizes = _Sizes([call for log in logs for call in log.calls])
     if not sizes.known:
         message = "no call tells both its prompt's and its answer's tokens"
@@ -118,6 +121,17 @@ def recording_of(logs: Sequence[RunLog], *, source: str) -> Recording:
     return Recording(tuple(runs), dict(sorted(assumed.items())))
 
 
+def _check_sizes(log: RunLog, source: str) -> None:
+    for call in log.calls:
+        for name in ("input_tokens", "output_tokens"):
+            tokens = getattr(call, name)
+            if tokens is not None and tokens > _MOST_TOKENS:
+                where = f"run {log.run_id}, call {call.call_index}, {name}"
+                raise ConfigError(
+                    "out of range", field=where, file=source, given=tokens, allowed=f"up to {_MOST_TOKENS:,}"
+                )
+
+
 def _run(log: RunLog, calls: tuple[RecordedCall, ...], assumed: Counter[str]) -> RecordedRun:
     line = log.line
     outcome = None if line is None else line.outcome
@@ -129,11 +143,15 @@ def _run(log: RunLog, calls: tuple[RecordedCall, ...], assumed: Counter[str]) ->
     if line is not None and line.parent_run_id is not None:
         assumed["runs started by another run: made again on their own, at their recorded arrival"] += 1
     slo = None if line is None else line.slo
+    deadline_s = log.deadline_s
+    if deadline_s is not None and deadline_s <= 0.0:
+        assumed["deadlines of 0 and less: taken for none"] += 1
+        deadline_s = None
     return RecordedRun(
         run_id=log.run_id,
         workflow=log.workflow,
         arrival_s=log.arrival_s,
-        deadline_s=log.deadline_s,
+        deadline_s=deadline_s,
         calls=calls,
         tail_s=_tail_s(log) if complete else 0.0,
         outcome=outcome,

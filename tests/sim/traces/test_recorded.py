@@ -141,3 +141,16 @@ def test_runs_of_which_nothing_was_answered_are_left_out():
     assert recording.assumed["runs without a call that was answered, left out"] == 1
     with pytest.raises(ConfigError, match="tells both"):
         recording_of([failed], source="here")
+
+
+@pytest.mark.parametrize("name", ["input_tokens", "output_tokens"])
+def test_tokens_that_no_call_has_are_told_with_their_call(name: str):
+    with pytest.raises(ConfigError, match=rf"here: run r, call 1, {name}: out of range .*up to 1,000,000,000"):
+        recorded(a_call(0), a_call(1, **{name: 10**15}))
+
+
+@pytest.mark.parametrize(("deadline_s", "known"), [(0.0, None), (-1.0, None), (0.5, 0.5)])
+def test_no_time_at_all_is_no_deadline(deadline_s: float, known: float | None):
+    recording = recorded(a_call(0), deadline_s=deadline_s)
+    assert recording.runs[0].deadline_s == known
+    assert recording.assumed.get("deadlines of 0 and less: taken for none", 0) == (known is None)

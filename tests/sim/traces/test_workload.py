@@ -15,7 +15,7 @@ from agentsched.sim.plan import RunPlan
 from agentsched.sim.scenario import Scenario
 from agentsched.sim.scenario_files import load_scenario
 from agentsched.sim.simulation import Setup, simulate
-from agentsched.sim.workload import draw_runs, step_outputs
+from agentsched.sim.workload import draw_runs, mean_load, step_outputs
 from tests.sim.conftest import SMALL
 
 OWN = {key: value for key, value in SMALL.items() if key not in ("workflows", "deadlines")}
@@ -68,6 +68,14 @@ def test_recorded_arrivals_and_order(folder: Path):
     others = scenario(folder, {"trace": "runs.jsonl", "arrivals": "times.csv"})
     assert [run.arrival_s for run in drawn(others)] == [0.0, 1.0, 4.0]
     assert [run.arrival_s for run in drawn(others, load=1.0)] == [0.0, 0.5, 2.0]
+
+
+def test_the_load_of_recorded_arrivals_is_what_came(folder: Path):
+    as_recorded = scenario(folder, {"trace": "runs.jsonl", "arrivals": "times.csv"})
+    given = scenario(folder, {"trace": "runs.jsonl"}, arrivals={"kind": "recorded", "times": [3, 5, 5, 30]})
+    drawn_ones = scenario(folder, {"trace": "runs.jsonl"})
+    assert [mean_load(one, None, 20.0) for one in (as_recorded, given, drawn_ones)] == [0.15, 0.15, SMALL["load"]]
+    assert mean_load(as_recorded, 3.0, 20.0) == 3.0
 
 
 def test_a_rule_for_deadlines_goes_before_recorded_ones_and_sizes_keep_to_the_bounds(folder: Path):
