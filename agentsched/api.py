@@ -7,7 +7,7 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, cast, overload
 
 from agentsched.core.duration import Duration, parse_duration
 from agentsched.core.endpoint import Pool
@@ -35,6 +35,7 @@ from agentsched.workflow.wrapping import Block, wrap_function
 
 if TYPE_CHECKING:
     from agentsched.runtime import Runtime
+    from agentsched.settings import Settings
 
 __all__ = [
     "attach",
@@ -60,12 +61,12 @@ logger = logging.getLogger("agentsched")
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PoolSource = Pool | Mapping[str, object] | str | os.PathLike[str]
-"""A pool, or the path of a configuration file."""
+PoolSource: TypeAlias = "Pool | Settings | Mapping[str, object] | str | os.PathLike[str]"
+"""A pool, complete settings, the path of a configuration file, or the content of one as a mapping."""
 
 
 class _RuntimeModule(Protocol):
-    def runtime_for(self, pool: PoolSource | None = None) -> "Runtime | None": ...
+    def runtime_for(self, pool: "PoolSource | None" = None) -> "Runtime | None": ...
     def configure(self, source: PoolSource) -> "Runtime": ...
 
 
@@ -89,7 +90,7 @@ def workflow(slo: Callable[P, R], /) -> Callable[P, R]: ...
 
 @overload
 def workflow(
-    slo: SLO | Duration | None = None, *, name: str | None = None, pool: PoolSource | None = None
+    slo: SLO | Duration | None = None, *, name: str | None = None, pool: "PoolSource | None" = None
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
 
@@ -97,7 +98,7 @@ def workflow(
     slo: SLO | Duration | Callable[P, R] | None = None,
     *,
     name: str | None = None,
-    pool: PoolSource | None = None,
+    pool: "PoolSource | None" = None,
 ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
     """Make each call of a function one run: its model calls share one deadline and are scheduled together.
 
@@ -115,8 +116,9 @@ def workflow(
     Args:
         slo: the target, or just its deadline, e.g. ``"20s"``; None: no bound of its own.
         name: the workflow's name, under which its calls are learned; None: the function's.
-        pool: where its calls may go: a `Pool` or the path of a configuration file; None: that of the run around it,
-            else what `configure` or ``AGENTSCHED_CONFIG`` says. Without any, calls are bounded in time only.
+        pool: where its calls may go: a `Pool`, the path of a configuration file, or what else `configure` takes; None:
+            that of the run around it, else what `configure` or ``AGENTSCHED_CONFIG`` says. Without any, calls are
+            bounded in time only.
 
     Returns:
         The decorated function; with no function given yet, the decorator.
@@ -139,7 +141,7 @@ def workflow(
     return functools.partial(_decorated, slo=target, name=name, pool=pool)
 
 
-def _decorated(fn: Callable[P, R], slo: SLO | None, name: str | None, pool: PoolSource | None) -> Callable[P, R]:
+def _decorated(fn: Callable[P, R], slo: SLO | None, name: str | None, pool: "PoolSource | None") -> Callable[P, R]:
     if isinstance(fn, (staticmethod, classmethod)):
         return cast(Callable[P, R], type(fn)(_decorated(fn.__func__, slo, name, pool)))
     if inspect.isclass(fn) or not callable(fn):
@@ -204,7 +206,7 @@ def _begin_run(
     name: str,
     slo: SLO | None,
     *,
-    pool: PoolSource | None = None,
+    pool: "PoolSource | None" = None,
     arrival: wire.Arrival | None = None,
     arrived_at: float | None = None,
 ) -> RunLifetime:
@@ -394,8 +396,9 @@ def hint(
 def carry(fn: Callable[P, R]) -> Callable[P, R]:
     """Bind a function to the current run, for a thread or callback that would otherwise be outside it.
 
-    Threads that are started and work that is submitted to a ``ThreadPoolExecutor`` inside a run belong to it without
-    this. It is needed for threads that existed before: queues, callbacks, ``multiprocessing.pool.ThreadPool``.
+    Threads that are started inside a run, and work that is handed to executors, a ``multiprocessing.pool.ThreadPool``
+    or an event loop there, belong to it without this. It is needed for threads that existed before and take work from
+    a queue of their own, and for greenlets.
 
     Args:
         fn: a function, coroutine function, generator function or async generator function.
@@ -463,7 +466,8 @@ def configure(source: PoolSource) -> "Runtime":
     """Set the pool that workflows use unless they name their own; replaces what was configured before.
 
     Args:
-        source: a `Pool`, the path of a configuration file, or the content of such a file as a mapping.
+        source: a `Pool`, `agentsched.settings.Settings`, the path of a configuration file, or the content of such a
+            file as a mapping.
 
     Returns:
         The runtime of that pool.

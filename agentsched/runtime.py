@@ -294,7 +294,14 @@ def configure(source: PoolSource) -> Runtime:
 def _settings(source: PoolSource) -> Settings | None:
     if source is None:
         return from_environment()
-    return load_settings(source if isinstance(source, (Pool, Settings, Mapping)) else os.fspath(source))
+    return load_settings(source if isinstance(source, (Pool, Settings, Mapping)) else _path(source))
+
+
+def _path(source: object) -> str:
+    if not isinstance(source, (str, os.PathLike)):
+        allowed = "a Pool, Settings, the path of a configuration file, or the content of one as a mapping"
+        raise ConfigError("names no pool", field="pool", given=type(source), allowed=allowed)
+    return os.fspath(source)
 
 
 def runtime_for(pool: PoolSource = None) -> Runtime | None:
@@ -307,7 +314,7 @@ def runtime_for(pool: PoolSource = None) -> Runtime | None:
     """
     if pool is None:
         return _default if _default is not None or _asked_environment else _from_environment()
-    key = id(pool) if isinstance(pool, (Pool, Settings, Mapping)) else os.fspath(pool)
+    key = id(pool) if isinstance(pool, (Pool, Settings, Mapping)) else _path(pool)
     with _lock:
         known = _by_pool.get(key)
         if known is None:

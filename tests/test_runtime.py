@@ -43,6 +43,12 @@ def test_configuring_from_nothing_says_what_is_missing():
         configure(None)
 
 
+def test_what_names_no_pool_is_a_mistake_of_the_configuration():
+    for use in (configure, runtime_for):
+        with pytest.raises(ConfigError, match=r"pool: names no pool .given: <class 'int'>.; allowed: a Pool"):
+            use(5)
+
+
 def test_a_bad_configuration_leaves_the_one_before(tmp_path):
     first = configure(POOL)
     bad = tmp_path / "pool.yaml"

@@ -75,8 +75,8 @@ def policy_choice(text: str) -> PolicyChoice:
 
 
 def _value(text: str) -> bool | int | float | str:
-    if text in ("true", "false"):
-        return text == "true"
+    if text.lower() in ("true", "false"):  # tables show True, as Python does
+        return text.lower() == "true"
     for kind in (int, float):
         try:
             return kind(text)

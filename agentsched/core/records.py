@@ -70,7 +70,7 @@ class CallEnded:
 
 @dataclass(frozen=True, slots=True)
 class RunClosed:
-    """How a run ended; ``outcome`` is ok, deadline, error or cancelled; ``skipped`` the optional steps it left out."""
+    """How a run ended; ``outcome`` is ok, late, deadline, error or cancelled; ``skipped`` the steps left out."""
 
     run: RunInfo
     ended_at: float

@@ -70,6 +70,9 @@ class SLO:
             raise ConfigError("unknown", field="slo.on_late", given=on_late, allowed=", ".join(get_args(OnLate)))
         if reserve is not None and not isinstance(reserve, Mapping):
             raise ConfigError("not a mapping", field="slo.reserve", given=reserve, allowed='e.g. {"final": "3s"}')
+        if not all(isinstance(step, str) and step for step in reserve or ()):
+            allowed = 'names of steps, each a non-empty text, e.g. {"final": "3s"}'
+            raise ConfigError("not the name of a step", field="slo.reserve", given=reserve, allowed=allowed)
         reserve_s = {
             step: parse_duration(time, field=f"slo.reserve[{step!r}]") for step, time in (reserve or {}).items()
         }

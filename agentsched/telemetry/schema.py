@@ -105,7 +105,7 @@ _RUN_FIELDS = (
         "bound_s", "number", "Time until it would have been stopped, seconds: outer scopes applied; null: unbounded."
     ),
     Field("slo", "slo", "What the run was asked to achieve."),
-    Field("outcome", "text", "ok, deadline, error or cancelled."),
+    Field("outcome", "text", "ok, late (it returned after its deadline), deadline (it was cut), error or cancelled."),
     Field("elapsed_s", "number", "Seconds from its arrival to its end."),
     Field("calls", "count", "Model calls."),
     Field("attempts", "count", "Tries of those calls at endpoints."),

@@ -41,6 +41,8 @@ def test_durations_are_converted_at_the_door():
         ("on_late", "shrug", "raise, degrade, wrap_up, partial, ignore"),
         ("reserve", "3s", "final"),
         ("reserve", ["final"], "final"),
+        ("reserve", {5: "3s"}, "a non-empty text"),
+        ("reserve", {"": "3s"}, "a non-empty text"),
     ],
 )
 def test_bad_values_are_refused_by_name(field, value, allowed):

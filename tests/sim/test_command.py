@@ -133,3 +133,8 @@ def test_mistakes_are_told(run, arguments: tuple[str, ...], said: str):
     result = run("run", *arguments)
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+def test_options_are_taken_as_results_show_them(run):
+    shown = run("run", "small.yaml", *QUICK, "--policy", "just_enough:load_aware=True", "--json")
+    assert {case["policy"] for case in json.loads(shown.stdout)["cases"]} >= {"just_enough:load_aware=True"}
