@@ -146,9 +146,8 @@ class EndpointFile(Section):
     """Certificates, where base_url is https."""
 
     @model_validator(mode="after")
-    def _tls_fits(self) -> Self:
-        if self.tls != TlsFile():
-            self.core(None)  # what it has to say against the files, or against the base_url
+    def _can_be_made(self) -> Self:
+        self.core(None)  # what it has to say against a key, or against certificates, is then told with its place
         return self
 
     def core(self, folder: Path | None) -> Endpoint:

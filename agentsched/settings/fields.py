@@ -100,7 +100,7 @@ def _url(value: str) -> str:
         raise ConfigError("not a URL", given=shown(value), allowed=allowed) from None
     if url.username is not None or url.password is not None:
         raise ConfigError("holds credentials, which logs would show", given=Unquoted("not shown"), allowed="api_key")
-    if url.scheme not in ("http", "https") or not url.hostname:
+    if url.scheme not in ("http", "https") or not url.hostname or re.search(r"\s", url.netloc):
         raise ConfigError("not a URL", given=shown(value), allowed=allowed)
     if url.query or url.fragment:
         raise ConfigError(

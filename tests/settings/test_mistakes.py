@@ -68,6 +68,16 @@ TABLE = [
         (6, "endpoints[0].quality", "out of range (given: 1.1); allowed: at most 1"),
     ),
     ("negative price", GOOD + "    price: {input: -1}\n", (6, "endpoints[0].price.input", "allowed: at least 0")),
+    (
+        "key of two lines",
+        GOOD + '    api_key: "canary\\ncanary"\n',
+        (6, "endpoints[0].api_key", "that no HTTP header may hold; allowed: printable ASCII"),
+    ),
+    (
+        "space in a host",
+        GOOD.replace("http://h", "http://h h"),
+        (4, "endpoints[0].base_url", "not a URL (given: 'http://h h/v1')"),
+    ),
     ("text as tags", GOOD + "    tags: eu\n", (6, "endpoints[0].tags", "not a list (given: 'eu')")),
     (
         "capability",
