@@ -14,7 +14,6 @@ from agentsched.cli.decision_logs import decision_logs
 from agentsched.cli.output import date, json_option, people, print_json
 from agentsched.core.duration import parse_duration
 from agentsched.errors import ConfigError
-from agentsched.telemetry.prediction_quality import Predictions
 from agentsched.telemetry.reading import LogReading, read_log
 from agentsched.telemetry.report import Attainment, Report, WorkflowReport, build_report
 from agentsched.telemetry.report_page import report_page
@@ -24,9 +23,11 @@ from agentsched.telemetry.report_rows import (
     VERDICTS,
     counted,
     endpoint_row,
+    predictions,
     short,
     step_row,
     tally,
+    waste,
 )
 from agentsched.telemetry.run_log import RunLog
 from agentsched.telemetry.spread import Spread
@@ -134,7 +135,7 @@ def _facts(one: WorkflowReport) -> list[tuple[str, Text]]:
     facts.append(("ended", Text(tally(one.outcomes) or "none")))
     facts.append(("per run", Text(_per_run(one))))
     if one.wasted_tokens:
-        facts.append(("wasted", Text(_waste(one))))
+        facts.append(("wasted", Text(waste(one))))
     if one.skipped:
         facts.append(("left out", Text(tally(one.skipped))))
     facts.append(("time", Text(_shares(one.time) or "none")))
@@ -143,7 +144,7 @@ def _facts(one: WorkflowReport) -> list[tuple[str, Text]]:
     if one.attempt_failures:
         facts.append(("lost attempts", Text(tally(one.attempt_failures))))
     facts.append(("queueing", Text(_queueing(one))))
-    told = _predictions(one.predictions)
+    told = predictions(one.predictions)
     facts += [("" if number else "predictions", Text(text)) for number, text in enumerate(told)]
     if one.score is not None:
         facts.append(("feedback", Text(f"{short(one.score)} on average")))
@@ -182,33 +183,11 @@ def _per_run(one: WorkflowReport) -> str:
     return ", ".join([*parts, f"{one.cost_usd / runs:.4g} USD ({one.cost_usd:.4g} in all)"])
 
 
-def _waste(one: WorkflowReport) -> str:
-    """What attempts took beyond one unbroken answer per call, and which kinds of further attempts there were."""
-    share = one.wasted_tokens / max(1, one.input_tokens + one.output_tokens)
-    money = f", {one.wasted_usd:.4g} USD" if one.wasted_usd else ""
-    further = {why: count for why, count in one.attempts_by.items() if why not in ("first", "queued")}
-    return f"{one.wasted_tokens:,} tokens ({share:.1%}){money}" + (f": {tally(further)}" if further else "")
-
-
 def _queueing(one: WorkflowReport) -> str:
     waits = one.queueing.waited_s
     if waits is None:
         return "no call waited for a place"
     return f"{one.queueing.share:.1%} of the calls waited: {_percentiles(waits, 's')}"
-
-
-def _predictions(one: Predictions) -> list[str]:
-    told = []
-    if one.p95_coverage is not None:
-        told.append(f"P95 held for {one.p95_coverage:.1%} of {one.answers} attempts (95 % is right)")
-    if one.e2e_error_s is not None:
-        text = f"median error {short(one.e2e_error_s)} s"
-        text += "" if one.e2e_error_share is None else f" ({one.e2e_error_share:.0%})"
-        told.append(text + ("" if one.ttft_error_s is None else f", first token {short(one.ttft_error_s)} s"))
-    if one.mean_p_meet is not None and one.met_share is not None and one.brier is not None:
-        odds = f"P(meet) said {one.mean_p_meet:.1%} at first on average, {one.met_share:.1%} met it"
-        told.append(f"{odds} (Brier score {one.brier:.3f})")
-    return told
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

@@ -11,9 +11,11 @@ from agentsched.telemetry.report_rows import (
     VERDICTS,
     counted,
     endpoint_row,
+    predictions,
     short,
     step_row,
     tally,
+    waste,
 )
 
 __all__ = ["report_page"]
@@ -22,6 +24,7 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .2rem .7rem; text-align: right; }
 th { border-bottom: 1px solid #999; font-weight: 600; } th:first-child, td:first-child { text-align: left; }
+h2, td:first-child { overflow-wrap: anywhere; } td:first-child { min-width: 10rem; }
 .met { color: #1e8449; } .missed { color: #c0392b; } .open { color: #9a7d0a; }
 figure { margin: 1rem 0; } figcaption, .note { color: #666; font-size: 13px; } svg { max-width: 100%; height: auto; }
 """
@@ -71,8 +74,12 @@ def _facts(one: WorkflowReport) -> dict[str, str]:
     }
     if one.skipped:
         facts["steps left out"] = tally(one.skipped)
-    if one.predictions.p95_coverage is not None:
-        facts["predicted P95 held"] = f"{one.predictions.p95_coverage:.1%} of {one.predictions.answers} attempts"
+    if one.wasted_tokens:
+        facts["wasted"] = waste(one)
+    if told := predictions(one.predictions):
+        facts["predictions"] = "; ".join(told)
+    if one.score is not None:
+        facts["feedback"] = f"{short(one.score)} on average"
     return facts
 
 

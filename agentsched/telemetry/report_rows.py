@@ -2,10 +2,22 @@
 
 from collections.abc import Mapping
 
-from agentsched.telemetry.report import EndpointReport, StepReport
+from agentsched.telemetry.prediction_quality import Predictions
+from agentsched.telemetry.report import EndpointReport, StepReport, WorkflowReport
 from agentsched.telemetry.spread import Spread
 
-__all__ = ["ENDPOINT_HEAD", "STEP_HEAD", "VERDICTS", "counted", "endpoint_row", "short", "step_row", "tally"]
+__all__ = [
+    "ENDPOINT_HEAD",
+    "STEP_HEAD",
+    "VERDICTS",
+    "counted",
+    "endpoint_row",
+    "predictions",
+    "short",
+    "step_row",
+    "tally",
+    "waste",
+]
 
 ENDPOINT_HEAD = ("endpoint", "attempts", "share", "errors", "TTFT P50", "P95 s", "TPOT P50", "P95 ms", "USD")
 STEP_HEAD = ("step", "calls", "of time", "spent P50", "P95 s", "planned P50", "P95 s", "tokens P50", "P95")
@@ -24,6 +36,29 @@ def step_row(row: StepReport) -> tuple[str, ...]:
     spreads = (row.spent_s, row.planned_s, row.output_tokens)
     cells = tuple(cell for spread in spreads for cell in _middle_and_tail(spread))
     return (row.step, str(row.calls), f"{row.share:.0%}", *cells)
+
+
+def waste(one: WorkflowReport) -> str:
+    """What attempts took beyond one unbroken answer per call, and which kinds of further attempts there were."""
+    share = one.wasted_tokens / max(1, one.input_tokens + one.output_tokens)
+    money = f", {one.wasted_usd:.4g} USD" if one.wasted_usd else ""
+    further = {why: count for why, count in one.attempts_by.items() if why not in ("first", "queued")}
+    return f"{one.wasted_tokens:,} tokens ({share:.1%}){money}" + (f": {tally(further)}" if further else "")
+
+
+def predictions(one: Predictions) -> list[str]:
+    """How what was predicted compares with what came of it, a sentence for each thing that can be told."""
+    told = []
+    if one.p95_coverage is not None:
+        told.append(f"P95 held for {one.p95_coverage:.1%} of {one.answers} attempts (95 % is right)")
+    if one.e2e_error_s is not None:
+        text = f"median error {short(one.e2e_error_s)} s"
+        text += "" if one.e2e_error_share is None else f" ({one.e2e_error_share:.0%})"
+        told.append(text + ("" if one.ttft_error_s is None else f", first token {short(one.ttft_error_s)} s"))
+    if one.mean_p_meet is not None and one.met_share is not None and one.brier is not None:
+        odds = f"P(meet) said {one.mean_p_meet:.1%} at first on average, {one.met_share:.1%} met it"
+        told.append(f"{odds} (Brier score {one.brier:.3f})")
+    return told
 
 
 def counted(number: float, things: str, one: str = "") -> str:

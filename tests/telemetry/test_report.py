@@ -1,11 +1,14 @@
 import json
 import re
+from dataclasses import replace
+from html import escape
 
 import pytest
 
 from agentsched.telemetry.reading import read_log
 from agentsched.telemetry.report import build_report
 from agentsched.telemetry.report_page import report_page
+from agentsched.telemetry.report_rows import predictions, waste
 
 
 def run(run_id, arrival_s, elapsed_s, outcome="ok", **fields):
@@ -189,6 +192,15 @@ def test_the_page_stands_alone_and_escapes_names(report):
     assert not re.search(r"https?://|<script|src=|url\(", page)
     assert page.count("<table") == page.count("</table>")
     assert page.count("<figure>") == page.count("</figure>") == 4
+
+
+def test_the_page_tells_what_the_terminal_tells(report):
+    one = replace(report.workflows[1], wasted_tokens=30, score=0.5)
+    page = report_page(replace(report, workflows=(one,)))
+    assert one.predictions.answers > 0
+    told = {"wasted": waste(one), "predictions": "; ".join(predictions(one.predictions)), "feedback": "0.5 on average"}
+    for name, text in told.items():
+        assert f"<td>{name}</td><td>{escape(text)}</td>" in page
 
 
 def test_an_empty_log(tmp_path):
