@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from agentsched.emulator.faults import Fault
@@ -14,12 +15,17 @@ from agentsched.engine.instance import Scheduling
 from agentsched.engine.profile import DisaggregatedProfile, EngineProfile, HardwareProfile, HostedProfile
 from agentsched.engine.profiles import load_profile, profile_from_mapping
 from agentsched.errors import ConfigError
+from agentsched.settings.document import Document, read_document
+from agentsched.settings.json_schema import properties_in
+from agentsched.settings.load import in_order, text_of
+from agentsched.settings.problems import SettingsError
+from agentsched.settings.validation import Format, mistakes
 
 __all__ = ["EmulatedEndpoint", "EmulatorConfig", "Lengths", "PoolPrice", "load_config"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 class Lengths(_Strict):
@@ -33,9 +39,15 @@ class Lengths(_Strict):
     """
 
     median_tokens: float = Field(default=120.0, gt=0)
-    sigma: float = Field(default=0.6, ge=0)
+    sigma: float = Field(default=0.6, ge=0, le=10)
     min_tokens: int = Field(default=1, ge=1)
     max_tokens: int = Field(default=4096, ge=1)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Lengths:
+        if self.min_tokens > self.max_tokens:
+            raise ConfigError("out of range", field="lengths.max_tokens", allowed=f"{self.min_tokens} or more")
+        return self
 
 
 class PoolPrice(_Strict):
@@ -68,7 +80,7 @@ class EmulatedEndpoint(_Strict):
         quality: told in ``pool.yaml``.
     """
 
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")
+    name: str
     profile: HardwareProfile | HostedProfile | DisaggregatedProfile
     model: str = Field(default="emulated-model", min_length=1)
     kind: Literal["vllm", "openai"] = "vllm"
@@ -85,6 +97,13 @@ class EmulatedEndpoint(_Strict):
     price: PoolPrice = PoolPrice()
     quality: float = Field(default=1.0, ge=0, le=1)
 
+    @field_validator("name")
+    @classmethod
+    def _fit_for_addresses(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+            raise ConfigError("not fit for an address", allowed="letters, digits, dots, hyphens and underscores")
+        return name
+
     @field_validator("profile", mode="before")
     @classmethod
     def _resolve_profile(cls, value: Any) -> Any:
@@ -92,7 +111,9 @@ class EmulatedEndpoint(_Strict):
             return load_profile(value)
         if isinstance(value, dict):
             return profile_from_mapping({"name": "inline", **value})
-        return value
+        if isinstance(value, EngineProfile):
+            return value
+        raise ConfigError("neither a name nor a mapping", allowed="the name of a profile, or a mapping of figures")
 
     @property
     def engine_profile(self) -> EngineProfile:
@@ -110,17 +131,22 @@ class EmulatorConfig(_Strict):
         time_scale: how many times faster than real time the engines run.
     """
 
-    endpoints: tuple[EmulatedEndpoint, ...] = Field(min_length=1)
+    endpoints: tuple[EmulatedEndpoint, ...]
     host: str = "127.0.0.1"
     control_port: int = Field(default=0, ge=0, le=65535)
     time_scale: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
-    def _unique(self) -> EmulatorConfig:
-        names = [endpoint.name for endpoint in self.endpoints]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two endpoints are named {twice[0]!r}")
+    def _consistent(self) -> EmulatorConfig:
+        if not self.endpoints:
+            raise ConfigError("empty", field="endpoints", allowed="at least one entry")
+        seen: dict[str, int] = {}
+        for number, endpoint in enumerate(self.endpoints):
+            if seen.setdefault(endpoint.name, number) != number:
+                message = f"the name is used twice, first by endpoints[{seen[endpoint.name]}]"
+                raise ConfigError(
+                    message, field=f"endpoints[{number}].name", given=endpoint.name, allowed="a unique name"
+                )
         return self
 
     @classmethod
@@ -130,33 +156,33 @@ class EmulatorConfig(_Strict):
         Raises:
             ConfigError: a field does not fit.
         """
-        return _validate({"endpoints": tuple(endpoints), **settings}, file=None)
+        return _validated(Document({"endpoints": tuple(endpoints), **settings}))
 
 
 def load_config(path: str | Path) -> EmulatorConfig:
     """Read a pool from a YAML file.
 
     Raises:
-        ConfigError: the file cannot be read or a field does not fit; says which.
+        SettingsError: a `ConfigError` that lists everything that is wrong, with file, line and key.
+        ConfigError: the file cannot be read.
     """
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", file=str(path)) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark is not None else None
-        raise ConfigError(f"is not YAML: {error}", file=str(path), line=line) from error
-    if not isinstance(data, dict):
-        raise ConfigError("must be a mapping with the key 'endpoints'", file=str(path), given=type(data).__name__)
-    return _validate(data, file=str(path))
+    named = Path(path)
+    return _validated(read_document(text_of(named), file=str(path), needed="`endpoints:`"))
 
 
-def _validate(data: dict[str, Any], *, file: str | None) -> EmulatorConfig:
+def _validated(document: Document) -> EmulatorConfig:
     try:
-        return EmulatorConfig.model_validate(data)
+        return EmulatorConfig.model_validate(document.data)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        given = first["input"] if not isinstance(first["input"], dict) else None
-        raise ConfigError(first["msg"], field=field, given=given, file=file) from None
+        problems = in_order(document, mistakes(document, error, _FORMAT))
+    raise SettingsError(problems)
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return EmulatorConfig.model_json_schema()
+
+
+_FORMAT = Format(
+    lambda loc: properties_in(_schema(), loc), {("endpoints",): "a list of endpoints, each with name and profile"}
+)

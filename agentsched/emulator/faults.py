@@ -69,7 +69,7 @@ class Fault(BaseModel):
         stream: only streams (true), only non-streams (false), or both (none).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: FaultKind
     after: int = Field(default=0, ge=0)

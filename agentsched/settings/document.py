@@ -113,12 +113,13 @@ def child(node: yaml.Node, part: str | int) -> tuple[yaml.Node | None, yaml.Node
     return None
 
 
-def read_document(text: str, *, file: str) -> Document:
+def read_document(text: str, *, file: str, needed: str = "`version: 1` and `endpoints:`") -> Document:
     """Parse YAML text.
 
     Args:
         text: the whole text.
         file: the name shown in errors.
+        needed: what such a file says at least, for the error about one that says nothing.
 
     Raises:
         SettingsError: it is no YAML, holds several documents or nothing at all, refers to itself, or has a key twice.
@@ -143,7 +144,7 @@ def read_document(text: str, *, file: str) -> Document:
     if mistake is not None:
         raise SettingsError([mistake])
     if root is None or data is None:
-        raise SettingsError([ConfigError("the file says nothing", file=file, allowed="`version: 1` and `endpoints:`")])
+        raise SettingsError([ConfigError("the file says nothing", file=file, allowed=needed)])
     if doubles:
         raise SettingsError(doubles)
     return Document(data, file, root)

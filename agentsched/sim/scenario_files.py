@@ -21,6 +21,7 @@ from agentsched.sim.traces.drawing import trace_arrivals, trace_recording
 __all__ = ["load_scenario", "scenario_schema", "shipped_scenarios"]
 
 _BASE, _WORKFLOWS, _WORKLOAD = "base", "workflows", "workload"
+_NEEDED = "`base: s1`, for example, and what is to be different; or `version: 1`, `name:`, `endpoints:` and so on"
 _FOLDER = "agentsched.sim.scenarios"
 _SUFFIX = ".yaml"
 
@@ -63,7 +64,7 @@ def _document(source: str | Path | Mapping[str, object], folder: Path | None) ->
     if path.suffix not in (_SUFFIX, ".yml"):
         allowed = f"a YAML file, or one of {', '.join(shipped_scenarios())}"
         raise ConfigError("no such scenario", field="scenario", given=text, allowed=allowed)
-    return _with_paths(read_document(text_of(path), file=str(path)), path.parent), path.parent
+    return _with_paths(read_document(text_of(path), file=str(path), needed=_NEEDED), path.parent), path.parent
 
 
 def _with_paths(document: Document, folder: Path | None) -> Document:

@@ -10,6 +10,7 @@ from agentsched.emulator import EmulatedEndpoint, Emulator, EmulatorConfig, load
 from agentsched.emulator.defaults import default_config
 from agentsched.engine import HardwareProfile, HostedProfile
 from agentsched.errors import ConfigError
+from agentsched.settings.problems import SettingsError
 
 
 def test_a_yaml_file_is_read(tmp_path: Path) -> None:
@@ -39,7 +40,27 @@ time_scale: 4
         ("- 1", "mapping"),
         ("endpoints: [{name: a, profile: no-such-gpu}]", "no-such-gpu"),
         ("endpoints: [{name: a, profile: study-8b-a40, speed: 3}]", "speed"),
-        ("endpoints: [{name: a, profile: study-8b-a40}, {name: a, profile: study-8b-a40}]", "two endpoints"),
+        (
+            "endpoints:\n- {name: a, profile: study-8b-a40}\n- {name: a, profile: study-8b-a40}",
+            r"pool.yaml:3: endpoints\[1\].name: the name is used twice, first by endpoints\[0\] \(given: 'a'\)",
+        ),
+        ("endpoints: [{name: a b, profile: study-8b-a40}]", r"endpoints\[0\].name: not fit for an address"),
+        ("endpoints: [{name: a, profile: 5}]", r"endpoints\[0\].profile: neither a name nor a mapping \(given: 5\)"),
+        (
+            "endpoints:\n- name: a\n  profile: study-8b-a40\n  faults: [{kind: silnt}]",
+            r"pool.yaml:4: endpoints\[0\].faults\[0\].kind: unknown; did you mean 'silent'\? \(given: 'silnt'\)",
+        ),
+        (
+            "endpoints:\n- name: a\n  profile: study-8b-a40\n  faults: [{kind: cut, start_s: 5s}]",
+            r"faults\[0\].start_s: not a number \(given: '5s'\); allowed: a number",
+        ),
+        (
+            "endpoints:\n- name: a\n  profile: study-8b-a40\n  lengths: {min_tokens: 5, max_tokens: 2}",
+            r"pool.yaml:4: endpoints\[0\].lengths.max_tokens: out of range \(given: 2\); allowed: 5 or more",
+        ),
+        ("endpoints: [{name: a, profile: study-8b-a40}]\ntime_scale: .inf", "pool.yaml:2: time_scale: not a number"),
+        ("endpoints: []\nendpoints: []", "the key stands here twice"),
+        ("", "the file says nothing; allowed: `endpoints:`"),
         ("endpoints: [{name: a, profile: {step_base_s: 0.1}}]", "incomplete profile"),
         ("endpoints: [{name: a, profile: {step_base_s: 0.1, colour: red}}]", "colour"),
         ("endpoints: [", "YAML"),
@@ -51,6 +72,21 @@ def test_mistakes_are_named(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
         load_config(path)
     assert "pool.yaml" in str(caught.value)
+
+
+def test_all_mistakes_are_told_at_once_and_no_others(tmp_path: Path) -> None:
+    path = tmp_path / "pool.yaml"
+    path.write_text("endpoints: [{name: a, profile: study-8b-a40, port: http}]\ntimescale: 2\n", encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load_config(path)
+    assert [error.field for error in caught.value.errors] == ["endpoints[0].port", "timescale"]
+
+
+def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pool.yaml"
+    path.write_bytes(b"endpoints: \xff")
+    with pytest.raises(ConfigError, match=r"pool\.yaml: cannot be read: not UTF-8 text"):
+        load_config(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
