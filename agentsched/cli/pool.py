@@ -72,7 +72,12 @@ def _refuse_foreign(path: Path) -> None:
     """What we did not write ourselves is not overwritten."""
     if not path.parent.is_dir():
         raise ConfigError("there is no such folder", field="--write-pool", given=str(path.parent))
-    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(_WRITTEN_BY):
+    try:
+        foreign = path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(_WRITTEN_BY)
+    except OSError as error:
+        message = f"cannot be read: {error.strerror or error}"
+        raise ConfigError(message, field="--write-pool", given=str(path)) from error
+    if foreign:
         raise ConfigError(
             "the file is there and was not written by this command", field="--write-pool", given=str(path)
         )

@@ -64,7 +64,17 @@ def write_safely(path: Path, text: str) -> None:
     """Replace a file, or make it, in one step: a reader sees the old content or the new, never a part.
 
     An existing file's permissions are kept.
+
+    Raises:
+        ConfigError: it cannot be written.
     """
+    try:
+        _replace(path, text)
+    except OSError as error:
+        raise ConfigError(f"cannot be written: {error.strerror or error}", file=str(path)) from error
+
+
+def _replace(path: Path, text: str) -> None:
     mode = path.stat().st_mode & 0o777 if path.exists() else None
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY

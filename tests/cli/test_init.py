@@ -73,6 +73,9 @@ def test_it_overwrites_nothing_unless_forced(run: Run) -> None:
     result = run("init")
     assert result.exit_code == 2
     assert "pool.yaml: is there already; allowed: --force" in result.stderr
+    Path("folder").mkdir()
+    result = run("init", "folder", "--force")
+    assert (result.exit_code, "folder: cannot be written" in result.stderr) == (2, True)
     assert Path("pool.yaml").read_text(encoding="utf-8") == "mine"
     assert run("init", "--force").exit_code == 0
     assert Path("pool.yaml").read_text(encoding="utf-8") != "mine"

@@ -56,6 +56,9 @@ def test_a_file_of_the_user_is_not_overwritten(run: Run) -> None:
     assert Path("pool.yaml").read_text(encoding="utf-8") == "mine"
     result = run("pool", "up", "--write-pool", "no/folder/pool.yaml")
     assert (result.exit_code, "there is no such folder" in result.stderr) == (2, True)
+    Path("folder").mkdir()
+    result = run("pool", "up", "--write-pool", "folder")
+    assert (result.exit_code, "--write-pool: cannot be read: Is a directory" in result.stderr) == (2, True)
 
 
 def test_a_configuration_that_is_wrong(run: Run) -> None:

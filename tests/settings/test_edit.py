@@ -197,7 +197,7 @@ def test_a_failed_write_leaves_the_old_file(file: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ConfigError, match=r"pool\.yaml: cannot be written: No space left"):
         write_safely(file, "new")
     assert [path.name for path in file.parent.iterdir()] == ["pool.yaml"]
     assert file.read_text(encoding="utf-8") == TEXT
