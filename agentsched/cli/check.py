@@ -14,9 +14,10 @@ from agentsched import clock
 from agentsched.cli.check_files import unusable_certificates, unwritable_files
 from agentsched.cli.output import CONFIGURATION_HELP, configured, json_option, path_argument, people, print_json
 from agentsched.cli.probe_calls import Caller, Refused, session
-from agentsched.core.endpoint import Endpoint
+from agentsched.core.endpoint import Endpoint, Profile
 from agentsched.core.shared import Posting
 from agentsched.errors import ConfigError, StateUnavailable
+from agentsched.scheduler.cold_start import first_profiles
 from agentsched.settings import Settings
 from agentsched.settings.advice import Advice, advise
 from agentsched.state.stores import open_store
@@ -126,7 +127,10 @@ def _document(
     pool = settings.pool
     return {
         "path": None if settings.source is None else str(settings.source),
-        "endpoints": [_endpoint(endpoint, contacts) for endpoint in pool.endpoints],
+        "endpoints": [
+            _endpoint(endpoint, profile, contacts)
+            for endpoint, profile in zip(pool.endpoints, first_profiles(pool.endpoints), strict=True)
+        ],
         "groups": {
             model: {
                 "endpoints": list(group.endpoints),
@@ -148,13 +152,13 @@ def _document(
     }
 
 
-def _endpoint(endpoint: Endpoint, contacts: Mapping[str, Contact]) -> dict[str, object]:
+def _endpoint(endpoint: Endpoint, profile: Profile, contacts: Mapping[str, Contact]) -> dict[str, object]:
     contact = contacts.get(endpoint.name)
     shown = {item.name: getattr(endpoint, item.name) for item in fields(endpoint) if item.name != "api_key"}
     return {
         **shown,
         "has_key": endpoint.api_key is not None,
-        "profile": asdict(endpoint.profile),
+        "profile": asdict(profile),
         "price": asdict(endpoint.price),
         "tls": asdict(endpoint.tls),
         "capabilities": None if endpoint.capabilities is None else sorted(endpoint.capabilities),
@@ -194,7 +198,8 @@ def _endpoint_table(settings: Settings, contacts: Mapping[str, Contact]) -> Tabl
 
 def _figure_table(settings: Settings) -> Table:
     table = Table("endpoint", "ttft", "tpot", "prefill", "limits", "USD/M in, out", "quality", box=None, pad_edge=False)
-    for endpoint in settings.pool.endpoints:
+    endpoints = settings.pool.endpoints
+    for endpoint, profile in zip(endpoints, first_profiles(endpoints), strict=True):
         limits = {
             "calls": endpoint.max_concurrency,
             "rpm": endpoint.rpm,
@@ -203,9 +208,9 @@ def _figure_table(settings: Settings) -> Table:
         }
         table.add_row(
             endpoint.name,
-            f"{endpoint.profile.ttft_s * 1000:.0f} ms",
-            f"{endpoint.profile.tpot_s * 1000:.1f} ms",
-            f"{endpoint.profile.prefill_tokens_per_s:.0f} tok/s",
+            f"{profile.ttft_s * 1000:.0f} ms",
+            f"{profile.tpot_s * 1000:.1f} ms",
+            f"{profile.prefill_tokens_per_s:.0f} tok/s",
             ", ".join(f"{value:g} {name}" for name, value in limits.items() if value is not None) or "none",
             f"{endpoint.price.input:g}, {endpoint.price.output:g}",
             f"{endpoint.quality:g}",

@@ -12,7 +12,7 @@ import numpy as np
 
 from agentsched.core.endpoint import Endpoint, Profile
 
-__all__ = ["mean_profile", "peers", "untold"]
+__all__ = ["first_profiles", "mean_profile", "peers", "untold"]
 
 _UNTOLD = Profile()
 _LEAST = 1e-6
@@ -26,6 +26,16 @@ def untold(endpoints: Sequence[Endpoint]) -> list[int]:
 def peers(endpoints: Sequence[Endpoint], i: int, known: Sequence[int]) -> list[int]:
     """Of the ``known`` ones those that endpoint ``i`` may be like: of the same model, else all."""
     return [k for k in known if endpoints[k].model == endpoints[i].model] or list(known)
+
+
+def first_profiles(endpoints: Sequence[Endpoint]) -> list[Profile]:
+    """What is believed of each endpoint's speed before anything was seen."""
+    strangers = untold(endpoints)
+    known = [i for i in range(len(endpoints)) if i not in strangers]
+    profiles = [endpoint.profile for endpoint in endpoints]
+    for i in strangers if known else ():
+        profiles[i] = mean_profile([endpoints[k].profile for k in peers(endpoints, i, known)])
+    return profiles
 
 
 def mean_profile(profiles: Sequence[Profile]) -> Profile:

@@ -66,6 +66,15 @@ def test_json(run: Run) -> None:
     assert [warning["subject"] for warning in told["warnings"]] == ["endpoint cloud", "group gpt"]
 
 
+def test_speeds_are_shown_as_they_will_be_believed(run: Run) -> None:
+    figures = "{ttft_s: 50ms, tpot_s: 10ms, tpot_per_batch_s: 0.0001, prefill_tokens_per_s: 10000}"
+    write(TEXT.replace("rpm: 60", f"rpm: 60, profile: {figures}"))
+    lines = [" ".join(line.split()) for line in run("check").stdout.splitlines()]
+    assert "cloud 50 ms 10.0 ms 10000 tok/s none 1, 2 0.9" in lines, "said nothing of its speed: that of the others"
+    cloud = json.loads(run("check", "--json").stdout)["endpoints"][1]
+    assert cloud["profile"]["ttft_s"] == pytest.approx(0.05)
+
+
 def test_rules_are_shown_as_the_file_says_them(run: Run) -> None:
     write(TEXT + "stream: {upgrade: never, idle_timeout: 7s}\n")
     rules = dict(row.split(maxsplit=1) for row in run("check").stdout.splitlines() if row.startswith("stream."))

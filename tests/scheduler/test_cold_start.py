@@ -6,7 +6,7 @@ import pytest
 from agentsched.core.endpoint import Endpoint, Profile
 from agentsched.core.rules import BreakerRules
 from agentsched.core.shared import EndpointKnowledge
-from agentsched.scheduler.cold_start import mean_profile
+from agentsched.scheduler.cold_start import first_profiles, mean_profile
 from agentsched.scheduler.endpoint_table import EndpointTable
 from agentsched.scheduler.events import OthersKnow
 from agentsched.scheduler.knowledge import take_over
@@ -48,6 +48,16 @@ def test_those_of_the_same_model_go_before_all_others():
     table = pool((FAST, "small"), (SLOW, "large"), (Profile(), "large"), (Profile(), "other"))
     assert table.rows.tpot_alone_s[2] == pytest.approx(SLOW.tpot_s)
     assert table.rows.tpot_alone_s[3] == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(
+    "rows", [[(FAST, "small"), (SLOW, "large"), (Profile(), "large"), (Profile(), "other")], [(Profile(), "m")]]
+)
+def test_what_is_shown_of_speeds_is_what_a_pool_begins_with(rows):
+    table = pool(*rows)
+    shown = first_profiles(table.endpoints)
+    assert [one.tpot_s for one in shown] == pytest.approx(table.rows.tpot_s.tolist())
+    assert [one.ttft_s for one in shown] == pytest.approx(table.rows.ttft_idle_s.tolist())
 
 
 def test_where_nothing_is_known_of_any_the_guess_stands_until_one_is_heard_of():
