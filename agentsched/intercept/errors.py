@@ -3,10 +3,11 @@
     caller                     out of time (DeadlineExceeded, CallTimedOut)   no answer (every other CallFailed)
     openai SDK                 + openai.APITimeoutError                       + openai.APIConnectionError
     a framework over the SDK   + openai.APIError                              + openai.APIError
+    langroid                   + openai.OpenAIError, no TimeoutError          + openai.OpenAIError
     plain httpx(2)             + ReadTimeout                                  + ConnectError, once streaming ReadError
 
 The scheduler has tried what could be tried, so nobody above shall try again. Seen with langchain-openai 1.7, LangGraph
-1.2, CrewAI 1.15, llama-index 0.14 and litellm 1.106:
+1.2, CrewAI 1.15, llama-index 0.14, litellm 1.106 and langroid 0.69:
 
 - langchain-openai turns the SDK's timeout and connection errors into retryable errors of its own, CrewAI into a
   ConnectionError that it repeats, llama-index repeats them; each lets other errors of the SDK pass.
@@ -14,6 +15,7 @@ The scheduler has tried what could be tried, so nobody above shall try again. Se
   is one, and it is False.
 - litellm 1.106 makes an error of its own by the status, 500 where there is none, and its router repeats that after a
   sleep that knows no deadline.
+- langroid repeats five times, after sleeps of up to 10 s, whatever is an ``APIError`` or a TimeoutError.
 - LangGraph's default retry policy repeats neither an OSError (a TimeoutError is one) nor a RuntimeError; CrewAI repeats
   everything but a TimeoutError. An error without an answer, no TimeoutError by nature, is what its caller lets pass.
 - langchain-openai waits for each chunk of an asynchronous stream with a timeout and takes every TimeoutError for its
@@ -76,6 +78,8 @@ def shape(
         arguments["message"] = text
     elif foreign is known.sdk.APIError:
         arguments |= {"message": text, "body": None}
+    elif known.framework == "langroid":
+        arguments = {}
     foreign.__init__(shaped, **arguments)
     vars(shaped).update(vars(plain), message=text, plain=plain.with_traceback(None))
     shaped.args = (text,)
@@ -97,6 +101,8 @@ def _foreign(own: type[AgentschedError], caller: Caller, family: Family) -> type
     found: type[Exception]
     if caller.sdk is None:
         found = family.read_timeout if late else family.read_error if own is StreamBroken else family.connect_error
+    elif caller.framework == "langroid":
+        found = getattr(caller.sdk, "OpenAIError", caller.sdk.APIError)
     elif caller.framework is not None:
         found = caller.sdk.APIError
     else:

@@ -206,6 +206,15 @@ def test_shapes_are_made_once_and_a_shaped_error_can_be_shaped_again():
     assert type(shaped(first, Caller(sdk=openai))) is type(second)
 
 
+@pytest.mark.parametrize(("error", "_"), TABLE)
+def test_langroid_gets_neither_an_error_of_the_api_nor_a_timeout(error, _):
+    """It repeats both, after sleeps that know no deadline."""
+    made = shaped(error, Caller(sdk=openai, framework="langroid", waits=True))
+    assert isinstance(made, openai.OpenAIError)
+    assert not isinstance(made, (openai.APIError, TimeoutError))
+    assert type(vars(made)["plain"]) is type(error)
+
+
 def test_raise_clean_drops_what_a_framework_would_read():
     error = AgentschedError("x")
     error.__cause__ = ValueError()

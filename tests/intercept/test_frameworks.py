@@ -163,6 +163,20 @@ def test_llama_index(dispatcher, new_run, error):
 
 
 @EACH_ERROR
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_langroid(dispatcher, new_run, error, stream, monkeypatch):
+    """It sleeps, longer each time, and repeats whatever is a TimeoutError or an APIError; a run's end is neither."""
+    models = pytest.importorskip("langroid.language_models")
+    dispatcher.answer = error
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("it sleeps"))
+    model = models.OpenAIGPT(models.OpenAIGPTConfig(chat_model="gpt-4o-mini", stream=stream, chat_context_length=999))
+    with inside(new_run()), pytest.raises((type(error), OutOfTime)) as caught:
+        model.chat([models.LLMMessage(role=models.Role.USER, content="hi")])
+    assert type(vars(caught.value)["plain"]) is type(error)
+    assert len(dispatcher.calls) == 1
+
+
+@EACH_ERROR
 def test_autogen(dispatcher, new_run, error):
     """Teams wrap every error in a RuntimeError of their own; its text has ours, and the decorator translates."""
     agents = pytest.importorskip("autogen_agentchat.agents")
