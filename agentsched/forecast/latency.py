@@ -1,4 +1,4 @@
-"""Latency at each candidate if one more call joins it: TTFT and TPOT from black-box signals (DESIGN.md section 10)."""
+"""Latency at each candidate if one more call joins it: TTFT and TPOT from black-box signals (decision 6)."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""The probability that the workflow meets its deadline, minus a toll: agentsched's own rule (DESIGN.md section 10).
+"""The probability that the workflow meets its deadline, minus a toll: agentsched's own rule (decision 6).
 
 A call goes where its run is likeliest to be done in time, less what its load takes from the runs that are served there
 already. Greedy rules fill the fastest endpoint until everybody is as slow as on the slowest one; a price for the harm

@@ -227,7 +227,7 @@ def judge_running(running: Running, *, may_move: bool) -> Judgement:
     """Compare going on with starting the alternative, by the probability of the whole answer in time.
 
     An attempt that is surely dead is left where the alternative is likelier. One that still flows is left only when it
-    is out of order (`SLOW`) and leaving gains .35: DESIGN.md section 10 found re-reading prompts the scarce resource.
+    is out of order (`SLOW`) and leaving gains .35: the routing study found re-reading prompts the scarce resource.
     Without a deadline, "in time" is twice what the alternative takes.
 
     Args:

@@ -19,7 +19,7 @@ class ShortestExpectedCompletion:
 
     T_i is the expected completion time of this call at i, e_i its recent error rate (a failed try is repeated, so the
     expected time is that of a geometric series), n_i the calls in flight there, each of which is slowed by b_i per
-    token of this one and by the time its prompt is read: the latency toll of DESIGN.md section 10.
+    token of this one and by the time its prompt is read: the latency toll of decision 6.
 
     Args:
         toll: weight of the harm done to others; 0 is the selfish rule.

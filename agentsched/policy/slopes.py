@@ -1,6 +1,6 @@
 """The value of time: how likely a call's run is to be done by its deadline, and what one more second would cost it.
 
-The probability is smoothed by a sigmoid, whose width is the safety margin (DESIGN.md section 10):
+The probability is smoothed by a sigmoid, whose width is the safety margin (decision 6):
 
     P(S) = mean_k sigmoid((S - X_k) / h),  h = .1 max(.5, S) + .03
     slope = (P(S) - P(S - dl)) / dl,  dl = max(.2, .05 S), h held fixed

@@ -18,7 +18,7 @@ __all__ = ["EndpointSpeeds"]
 Array = NDArray[np.float64]
 
 _TPOT_TAU_S = 1.0
-"""Time constant of the token-pace average, seconds (DESIGN.md section 10)."""
+"""Time constant of the token-pace average, seconds (decision 6)."""
 
 _EXCESS_DECAY_S = 5.0
 """How fast an observed excess of TTFT over its prediction is forgotten, seconds."""

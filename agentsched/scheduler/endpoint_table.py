@@ -37,7 +37,7 @@ __all__ = ["EndpointTable"]
 Array = NDArray[np.float64]
 
 _STAKE_TAU_S = 20.0
-"""Time constant of the mean stakes, seconds (DESIGN.md section 10)."""
+"""Time constant of the mean stakes, seconds (decision 6)."""
 
 _LEAST_STAKE = 1e-12
 

@@ -20,7 +20,7 @@ __all__ = ["RunningStakes"]
 Array = NDArray[np.float64]
 
 _REFRESH_S = 0.5
-"""Stakes are worked out anew this often, seconds (DESIGN.md section 10)."""
+"""Stakes are worked out anew this often, seconds (decision 6)."""
 
 _MOST_OVERDUE_S = 1.0
 """From this age on they are worked out even if a call waits for a decision, seconds."""

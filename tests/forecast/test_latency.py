@@ -1,4 +1,4 @@
-"""The formulas of DESIGN.md section 10, against a plain reading of them, one endpoint at a time."""
+"""The formulas of decision 6, against a plain reading of them, one endpoint at a time."""
 
 import math
 

@@ -36,7 +36,7 @@ BUSY = [
 
 
 def plainly(seen, policy_noise, *, toll=1.0, cost=0.005, latency=0.15):
-    """DESIGN.md section 10, one endpoint and one future at a time."""
+    """Decision 6, one endpoint and one future at a time."""
     states, slack = seen.states, seen.slack_s
     width, lengths = smoothing_s(slack), seen.output_tokens.values
     mean = float(lengths.mean())
