@@ -28,6 +28,9 @@ __all__ = ["Choosing"]
 _MOST_REPLACED = 8
 """Waiting calls looked at when a place becomes free: bounds the work of one event."""
 
+_TRIAL_LOOK_S = 0.5
+"""The same for a call that waits for the trial of an endpoint."""
+
 _FULL_LOOK_S = 0.05
 """A call waiting for a slot, or for its turn, is looked at no more often than this, seconds: what it waits for wakes it
 anyway."""
@@ -79,7 +82,7 @@ class Choosing:
             return
         placement = self._placer.place(state, payable, self._patient_until(state, now), now)
         if placement is None:
-            self._give_up(state, now)
+            self._give_up_unless_tried(state, payable, now)
         elif state.call.optional and why == "first" and (skip := self._skipping.skips(state, placement, now)):
             self._leave_out(state, skip, now)
         elif why == "first" and self._sheds(state, placement):
@@ -190,6 +193,16 @@ class Choosing:
         self._ledger.enter_waiting(state, i, now)
         self._ledger.freed.add(i)
         self._outbox.review_at(state, min(now + _FULL_LOOK_S, clocks.call_ends_at(state)), now)
+
+    def _give_up_unless_tried(self, state: CallState, payable: tuple[int, ...], now: float) -> None:
+        """No place can be had for sure; where a call tries an endpoint just now, how it ends is waited for."""
+        tried = self._ledger.table.gates.on_trial(payable, now)
+        patient_until = self._patient_until(state, now)
+        if tried is None or now >= patient_until:
+            self._give_up(state, now)
+        else:
+            self._ledger.enter_waiting(state, tried, now)
+            self._outbox.review_at(state, min(now + _TRIAL_LOOK_S, patient_until), now)
 
     def _give_up(self, state: CallState, now: float) -> None:
         """No place can be had before the budget is spent: say so now rather than at the deadline."""

@@ -108,6 +108,14 @@ class EndpointGates:
             0.0 if total is None else total.wait_s(now, tokens, order),
         )
 
+    def on_trial(self, candidates: Iterable[int], now: float) -> int | None:
+        """The first of these rows whose breaker is open and that a call tries at the moment; None: there is none."""
+        for i in candidates:
+            alive = self._rows.in_flight[i] > 0  # a trial that was cancelled said nothing, and is over
+            if self.probing[i] and alive and self.blocked_until[i] <= now < self.open_until[i]:
+                return i
+        return None
+
     # -- waiting, spending ---------------------------------------------------------------------------------------------
 
     def enter_queue(self, i: int, order: Order, tokens: float) -> None:

@@ -1,10 +1,12 @@
 """An endpoint that keeps failing is left alone, probed by one call, and taken back."""
 
+from dataclasses import replace
+
 import pytest
 
 from agentsched.core.call import FailureKind
 from agentsched.core.rules import BreakerRules, RetryRules, Rules
-from tests.scheduler.bench import Bench
+from tests.scheduler.bench import Bench, Seen
 
 RULES = Rules(retry=RetryRules(max_attempts=1), breaker=BreakerRules(failures=3, cooldown_s=2.0, max_cooldown_s=5.0))
 
@@ -110,6 +112,57 @@ def test_while_a_probe_runs_there_is_at_most_one_more_per_cooldown():
     assert sum(len(seen.starts) for seen in calls) == 1
     bench.advance(2.01)
     assert sum(len(seen.starts) for seen in calls) == 2
+
+
+def tried() -> tuple[Bench, Seen]:
+    """A pool whose only endpoint, out of order so far, is being tried by a call."""
+    bench = broken("a")
+    trial = bench.call(100.0)
+    bench.advance(2.01)
+    assert trial.starts
+    return bench, trial
+
+
+def test_who_could_not_wait_for_another_trial_waits_for_the_end_of_this_one():
+    bench, trial = tried()
+    calls = [bench.call(1.0) for _ in range(20)]
+    assert not any(seen.starts or seen.failed for seen in calls)
+    bench.advance(0.2)
+    bench.finish(trial)
+    bench.advance(0.6)
+    assert all(seen.places == ["a"] for seen in calls)
+
+
+def test_they_fail_when_the_trial_does():
+    bench, trial = tried()
+    seen = bench.call(1.0)
+    bench.advance(0.2)
+    bench.fail(trial)
+    assert "out of order" in seen.failed.failure.detail
+
+
+def test_they_fail_at_once_when_nobody_tries_any_more():
+    bench, trial = tried()
+    bench.cancel(trial)
+    assert bench.call(1.0).failed is not None
+
+
+def test_a_trial_without_an_end_is_waited_for_no_longer_than_anything_else():
+    rules = replace(
+        RULES, retry=RetryRules(max_attempts=1, max_wait_s=3.0), breaker=replace(RULES.breaker, cooldown_s=9.0)
+    )
+    bench = Bench("a", rules=rules)
+    for _ in range(3):
+        bench.fail(bench.call(10.0, pinned="a"))
+    bench.call(100.0)
+    bench.advance(9.01)
+    waiting, bounded = bench.call(None), bench.call(1.5)
+    bench.advance(1.4)
+    assert (waiting.failed, bounded.failed) == (None, None)
+    bench.advance(0.2)
+    assert (waiting.failed, bounded.failed is None) == (None, False)
+    bench.advance(1.5)
+    assert waiting.failed is not None
 
 
 def test_an_endpoint_that_fails_now_and_then_is_used_less():
