@@ -28,7 +28,8 @@ def _not_too_often(seconds: float) -> float:
 
 
 Interval = Annotated[Seconds, AfterValidator(_not_too_often)]
-"""Seconds between two events of a kind: a simulation does nothing else where they come all the time."""
+"""Seconds between two events of a kind, or that something lasts: a simulation does nothing else where they come all the
+time, and late on a clock of 64 bits nothing shorter passes."""
 
 
 class Part(BaseModel):

@@ -8,7 +8,7 @@ from agentsched.engine.profile import EngineProfile, HostedProfile
 from agentsched.engine.profiles import all_profiles, load_profile, profile_from_mapping
 from agentsched.errors import ConfigError
 from agentsched.settings.endpoint_format import PriceFile
-from agentsched.settings.fields import Count, Flag, Seconds, SecondsOrZero, Share, Text
+from agentsched.settings.fields import Count, Flag, SecondsOrZero, Share, Text
 from agentsched.sim.format_fields import Interval, Part, Slower
 
 __all__ = ["Endpoints", "Faults", "engine_profile"]
@@ -81,7 +81,7 @@ class Slowdown(Part):
 
     factor: Slower
     """How many times longer everything takes meanwhile."""
-    duration: Seconds
+    duration: Interval
     """How long it lasts."""
     every: Interval
     """Mean time between two at one endpoint."""
@@ -90,7 +90,7 @@ class Slowdown(Part):
 class Failure(Part):
     """At random instants an endpoint loses everything it holds and is down for a while."""
 
-    duration: Seconds
+    duration: Interval
     """How long it is down."""
     every: Interval
     """Mean time between two at one endpoint."""
@@ -103,7 +103,7 @@ class Planned(Part):
     """Whose: names as results have them, or the name of a group of several, which stands for all of them."""
     at: SecondsOrZero
     """When it begins."""
-    duration: Seconds
+    duration: Interval
     """How long it lasts."""
     factor: Slower | None = None
     """How many times longer everything takes meanwhile; left out, they lose everything they hold and are down."""

@@ -1,6 +1,8 @@
 """Scenario files: the shipped ones say what the study says, mistakes are told at their place."""
 
 import json
+import re
+from dataclasses import MISSING, fields
 from importlib.resources import files
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
+from agentsched.engine.profile import DisaggregatedProfile, HardwareProfile, HostedProfile
 from agentsched.errors import ConfigError
 from agentsched.settings import SettingsError
 from agentsched.settings.document import Loader
@@ -194,6 +197,10 @@ def written(folder: Path, text: str) -> Path:
             "base: s1\nfaults: {failure: {duration: 1, every: 1e-9}}",
             "mine.yaml:2: faults.failure.every: out of range (given: 1e-09); allowed: 1ms or more",
         ),
+        (
+            "base: s1\nfaults: {planned: [{endpoints: [v100], at: 40, duration: 1e-16, factor: 2}]}",
+            "mine.yaml:2: faults.planned[0].duration: out of range (given: 1e-16); allowed: 1ms or more",
+        ),
         ("base: s1\nprogress: 1e-6", "mine.yaml:2: progress: out of range (given: 1e-06); allowed: 1ms or more"),
         (
             "base: s1\nendpoints: [{name: a, profile: study-8b-a40, models: [x]}]",
@@ -284,6 +291,20 @@ def test_a_whole_number_may_be_written_as_1e6():
     scenario = load_scenario({"base": "s1", "endpoints": [{"name": "a", "profile": {**FIGURES, "kv_tokens": 1e6}}]})
     tokens = scenario.endpoints[0].engine.context_limit_tokens
     assert (tokens, type(tokens)) == (1_000_000, int)
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [("an instance", HardwareProfile), ("a hosted API", HostedProfile), ("two instances", DisaggregatedProfile)],
+)
+def test_the_keys_of_a_profile_are_documented(row: str, kind: type):
+    (told,) = (line for line in (DOCS / "simulator.md").read_text("utf-8").splitlines() if line.startswith(f"| {row}"))
+    keys = {field.name: field.default is MISSING for field in fields(kind)}
+    for own in ("name", "basis", "source"):
+        del keys[own]
+    needed = set(re.findall(r"\*\*`(\w+)`\*\*", told))
+    assert needed == {key for key, missing in keys.items() if missing}
+    assert set(keys) <= set(re.findall(r"`(\w+)`", told))
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path):
