@@ -1,6 +1,7 @@
 """What the pages say is so: their examples run, their configurations load, their lists are whole."""
 
 import ast
+import json
 import re
 from inspect import signature
 from pathlib import Path
@@ -18,6 +19,8 @@ from agentsched.settings import load_settings, settings_schema
 from agentsched.settings.document import Loader
 from agentsched.sim.knowledge import Knowledge
 from agentsched.sim.scenario_files import load_scenario, shipped_scenarios
+from agentsched.sim.traces.drawing import trace_recording
+from agentsched.telemetry.schema import log_schema
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
@@ -90,6 +93,14 @@ def test_a_pool_of_emulators_and_a_scenario_load(tmp_path: Path, monkeypatch: py
     (tmp_path / "emulators.yaml").write_text(emulators, encoding="utf-8")
     assert [one.name for one in load_config(tmp_path / "emulators.yaml").endpoints] == ["fast", "api"]
     assert load_scenario(yaml.load(scenario, Loader=Loader)).name == "mine"
+
+
+def test_a_trace_can_be_written_as_shown(tmp_path: Path):
+    (trace,) = blocks("docs/decision-log.md", "json")
+    for line in trace.splitlines():
+        jsonschema.validate(json.loads(line), log_schema())
+    (tmp_path / "trace.jsonl").write_text(trace, encoding="utf-8")
+    assert len(trace_recording(str(tmp_path / "trace.jsonl")).runs) == 1
 
 
 def test_every_policy_is_told_of():
