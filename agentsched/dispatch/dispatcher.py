@@ -52,6 +52,7 @@ class Dispatcher:
         self._lock = threading.Lock()
         self._lanes: dict[asyncio.AbstractEventLoop, Lane] = {}
         self._clamped = 0
+        self._retired = False
         self._pending: dict[str, Pending] = {}
         self._endpoints = {endpoint.name: endpoint for endpoint in scheduler.pool.endpoints}
         self._credentials = credentials_of(self._endpoints.values())
@@ -151,6 +152,13 @@ class Dispatcher:
         pending = self._pending.pop(call_id, None)
         if pending is not None:
             pending.lane.retire(pending, _running_loop())
+            if self._retired:
+                self._close_idle(pending.lane)
+
+    def _close_idle(self, lane: Lane) -> None:
+        """Close the lane of a caller's loop once no call is open in it: nobody may ever ask this dispatcher again."""
+        if lane is not self._portal.lane:
+            lane.close_soon(lambda: all(pending.lane is not lane for pending in tuple(self._pending.values())))
 
     def sweep(self, *, at_exit: bool = False) -> None:
         """Fail the calls of loops that were closed under them, and so free their slots."""
@@ -186,12 +194,15 @@ class Dispatcher:
         return len(self._pending)
 
     def close(self, *, at_exit: bool = False) -> None:
-        """End the portal thread, whose open calls fail; loops of callers close their own connections.
+        """End the portal thread, whose open calls fail; those of callers close their connections after theirs.
 
         At the end of the process only daemon threads can still wait: they are not told, for they would complain.
         """
         self._portal.close()
         self.sweep(at_exit=at_exit)
+        self._retired = not at_exit
+        for lane in tuple(self._lanes.values()) if self._retired else ():
+            self._close_idle(lane)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

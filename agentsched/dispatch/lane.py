@@ -8,6 +8,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -110,6 +111,7 @@ class Lane:
         self._session: aiohttp.ClientSession | None = None
         self._guard: AsyncGenerator[None, None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closing: asyncio.Task[None] | None = None
         self._context = contextvars.Context()
 
     # -- life --------------------------------------------------------------------------------------------------------
@@ -136,6 +138,17 @@ class Lane:
         if self._session is not None:
             session, self._session = self._session, None
             await session.close()
+
+    def close_soon(self, idle: Callable[[], bool]) -> None:
+        """Close the connections from the loop, if it runs and ``idle`` says then that no call needs them; the next call
+        opens another lane. Callable from any thread."""
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._close_if, idle)
+
+    def _close_if(self, idle: Callable[[], bool]) -> None:
+        if not self.closed and idle():
+            self.closed = True
+            self._closing = self.loop.create_task(self.close(), context=self._context)
 
     @property
     def dead(self) -> bool:

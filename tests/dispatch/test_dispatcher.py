@@ -10,6 +10,7 @@ import pytest
 
 from agentsched.core.endpoint import Endpoint, Pool
 from agentsched.core.rules import Rules, StreamRules
+from agentsched.dispatch import connections
 from agentsched.dispatch.body import HOLD_BYTES
 from agentsched.errors import (
     CallFailed,
@@ -122,6 +123,25 @@ async def test_closing_or_forgetting_a_stream_frees_the_slot_upstream(emulated, 
         await reply.stream.aclose()
     await until(lambda: not emulated.running("a"))
     await until(lambda: runtime.dispatcher.open_calls == 0)
+
+
+async def test_a_runtime_that_was_closed_leaves_no_connection_in_a_loop_that_goes_on(emulated, make_runtime):
+    """As in a server that is configured anew; calls that are open, or are made later by runs of before, are answered."""
+    loop = asyncio.get_running_loop()
+
+    def connected() -> bool:
+        return any(not each.closed for each in connections._connectors if each._of is loop)
+
+    runtime = make_runtime(emulated.pool())
+    reply = await runtime.dispatcher.send(a_call(stream=True), asked(stream=True))
+    runtime.close()
+    await asyncio.sleep(0)
+    assert connected()
+    assert b"".join([piece async for piece in reply.stream]).endswith(b"[DONE]\n\n")
+    await until(lambda: not connected())
+    assert (await runtime.dispatcher.send(a_call(), asked())).status == 200
+    await until(lambda: not connected())
+    quiet(runtime)
 
 
 async def test_a_slow_reader_holds_the_server_back_without_losing_the_answer(emulated, make_runtime):
