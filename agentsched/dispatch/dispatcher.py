@@ -194,7 +194,7 @@ class Dispatcher:
         return len(self._pending)
 
     def close(self, *, at_exit: bool = False) -> None:
-        """End the portal thread, whose open calls fail; those of callers close their connections after theirs.
+        """End the portal thread, whose open calls fail; loops of callers close their connections after theirs.
 
         At the end of the process only daemon threads can still wait: they are not told, for they would complain.
         """

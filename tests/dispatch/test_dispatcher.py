@@ -126,7 +126,7 @@ async def test_closing_or_forgetting_a_stream_frees_the_slot_upstream(emulated, 
 
 
 async def test_a_runtime_that_was_closed_leaves_no_connection_in_a_loop_that_goes_on(emulated, make_runtime):
-    """As in a server that is configured anew; calls that are open, or are made later by runs of before, are answered."""
+    """As in a server that is configured anew; calls that are open, or made later by runs of before, are answered."""
     loop = asyncio.get_running_loop()
 
     def connected() -> bool:
