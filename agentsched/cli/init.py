@@ -111,14 +111,14 @@ def command(path: Path, force: bool, litellm: Path | None, embedded: bool, as_js
     if litellm is not None:
         made = migrate_litellm(litellm)
         warnings, variables = made.warnings, made.variables
-        body = "".join(f"# not carried over from {litellm.name}: {warning}\n" for warning in warnings) + made.text
+        body = "".join(f"# {litellm.name}: {warning}\n" for warning in warnings) + made.text
     else:
         body = (_embedded() if embedded else _STARTER) + _RULES
     write_safely(path, _HEAD.format(schema=schema.name) + body)
     write_safely(schema, json.dumps(settings_schema(), indent=2) + "\n")
     if as_json:
         print_json({"path": str(path), "schema": str(schema), "warnings": warnings, "variables": variables})
-    _say(path, schema, warnings, variables)
+    _say(path, schema, warnings, variables, litellm)
 
 
 def _embedded() -> str:
@@ -139,10 +139,10 @@ def _embedded() -> str:
     return _EMBEDDED.format(endpoints="".join(entries), names=", ".join(endpoint.name for endpoint in config.endpoints))
 
 
-def _say(path: Path, schema: Path, warnings: tuple[str, ...], variables: tuple[str, ...]) -> None:
+def _say(path: Path, schema: Path, warnings: tuple[str, ...], variables: tuple[str, ...], litellm: Path | None) -> None:
     click.echo(f"wrote {path} and {schema}", err=True)
     for warning in warnings:
-        click.echo(f"not carried over: {warning}", err=True)
+        click.echo(f"{litellm}: {warning}", err=True)
     for variable in variables:
         click.echo(f"set {variable}: its key stood in the LiteLLM file and was not copied", err=True)
     click.echo(f"next: edit it, then agentsched check {path}", err=True)

@@ -115,7 +115,7 @@ model_list:
     assert "set GPT_4O_API_KEY" in result.stderr
     text = Path("pool.yaml").read_text(encoding="utf-8")
     assert "canary" not in text
-    assert "# not carried over from config.yaml: line 3: model_list[0].litellm_params.weight" in text
+    assert "# config.yaml: line 3: model_list[0].litellm_params.weight" in text
     valid(Path("pool.yaml"))
     monkeypatch.setenv("GPT_4O_API_KEY", "one")
     monkeypatch.setenv("K", "two")
