@@ -4,7 +4,6 @@ A file that is damaged, or of an older version, is renamed aside and made anew. 
 somebody else, is left alone and not used.
 """
 
-import itertools
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -19,8 +18,9 @@ from agentsched import clock
 from agentsched.core.quality import Judgement
 from agentsched.core.structure import WorkflowStructure
 from agentsched.errors import StateUnavailable
+from agentsched.state.aside import inode_of, put_aside
 from agentsched.state.experience import EndpointSpeed, PastLessons, unpacked_run
-from agentsched.state.sqlite import unforked
+from agentsched.state.sqlite import readable_text, unforked
 
 __all__ = ["NewRun", "ProfileFile", "ProfileSummary", "Profiles", "StoredWeights", "WorkflowSummary"]
 
@@ -36,6 +36,8 @@ _MOST_RUNS = 4_000
 _MOST_JUDGEMENTS = 4_000
 _VERSIONS_KEPT = 5
 _SPEEDS_KEPT_S = 30 * 86_400.0
+_MOST = 1e12
+"""No figure of a speed, and no instant, is larger."""
 
 _TABLES = """
 CREATE TABLE runs (number INTEGER PRIMARY KEY AUTOINCREMENT, workflow TEXT NOT NULL, at REAL NOT NULL,
@@ -142,7 +144,8 @@ class ProfileFile:
             packed: list[tuple[int, bytes]] = []
             room = most_calls
             for number, calls, content in connection.execute(
-                "SELECT number, calls, content FROM runs ORDER BY number DESC"
+                "SELECT number, calls, content FROM runs WHERE typeof(calls) = 'integer' AND calls >= 0 "
+                "ORDER BY number DESC"
             ):
                 room -= calls
                 if room < 0:
@@ -174,14 +177,16 @@ class ProfileFile:
         rows = connection.execute(
             "SELECT key, name, tpot_s, tpot_count, ttft_idle_s, ttft_count, at FROM speeds ORDER BY name"
         )
-        return tuple(EndpointSpeed(key, name, a, b, c, d, max(0.0, now - at)) for key, name, a, b, c, d, at in rows)
+        speeds = (_readable(partial(_speed, row, now)) for row in rows)
+        return tuple(speed for speed in speeds if speed is not None)
 
     @staticmethod
     def _weights(connection: sqlite3.Connection) -> tuple[StoredWeights, ...]:
         if not _has(connection, "weights"):
             return ()
         rows = connection.execute(
-            "SELECT version, kind, calls, loss, content FROM weights WHERE NOT taken_back ORDER BY version"
+            "SELECT version, kind, calls, loss, content FROM weights WHERE NOT taken_back "
+            "AND typeof(calls) = 'integer' AND typeof(loss) = 'real' AND typeof(content) = 'blob' ORDER BY version"
         )
         newest = {str(kind): StoredWeights(version, str(kind), *rest) for version, kind, *rest in rows}
         return tuple(newest.values())
@@ -198,10 +203,11 @@ class ProfileFile:
         try:
             with self._opened() as connection:
                 rows = connection.execute(
-                    "SELECT workflow, COUNT(*), SUM(calls), MAX(at) FROM runs GROUP BY workflow ORDER BY workflow"
+                    "SELECT workflow, COUNT(*), SUM(calls), MAX(at) FROM runs WHERE typeof(calls) = 'integer' "
+                    "AND typeof(at) = 'real' AND typeof(workflow) = 'text' GROUP BY workflow ORDER BY workflow"
                 ).fetchall()
                 speeds = self._speeds(connection, now)
-        except (_Older, sqlite3.Error) as error:
+        except (_Older, sqlite3.Error, UnicodeError) as error:
             raise StateUnavailable(f"{self.path}: {error}") from error
         workflows = tuple(WorkflowSummary(name, runs, calls, max(0.0, now - at)) for name, runs, calls, at in rows)
         return ProfileSummary(str(self.path), self.path.stat().st_size, workflows, speeds)
@@ -325,6 +331,7 @@ class ProfileFile:
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
         with unforked(), closing(sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)) as connection:
+            connection.text_factory = readable_text
             connection.execute("BEGIN")  # one look: another process may be making the file
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             application = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -354,32 +361,21 @@ class ProfileFile:
     def _mended(self, work: Callable[[], T]) -> T:
         """Do it; where the file cannot be used, put it aside and do it again with a new one."""
         try:
-            before = self._inode()
+            before = inode_of(self.path)
             try:
                 return work()
-            except (_Older, sqlite3.DatabaseError) as error:
+            except (_Older, sqlite3.DatabaseError, UnicodeError) as error:
                 if not _damaged(error):
                     raise
                 self._put_aside(error, before)
                 return work()
-        except (sqlite3.Error, OSError, _Older) as error:
+        except (sqlite3.Error, OSError, UnicodeError, _Older) as error:
             raise StateUnavailable(f"{self.path}: {error}") from error
 
-    def _inode(self) -> int | None:
-        try:
-            return self.path.stat().st_ino
-        except FileNotFoundError:
-            return None
-
     def _put_aside(self, error: Exception, inode: int | None) -> None:
-        if inode is None or self._inode() != inode:
+        if inode is None or inode_of(self.path) != inode:
             return  # another process was faster
-        label = "old" if isinstance(error, _Older) else "corrupt"
-        names = (self.path.with_name(f"{self.path.name}.{label}-{number}") for number in itertools.count(1))
-        aside = next(path for path in names if not path.exists())
-        self.path.rename(aside)
-        for suffix in ("-wal", "-shm"):
-            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        aside = put_aside(self.path, "old" if isinstance(error, _Older) else "corrupt")
         self._announce(f"{self.path} cannot be used ({error}): it was renamed to {aside.name}, and a new one begins")
 
 
@@ -388,9 +384,12 @@ class _Older(Exception):
 
 
 def _damaged(error: Exception) -> bool:
-    """Whether the file is at fault, and not the disk, the permissions or another process."""
+    """Whether the file is at fault, and not the disk, the permissions or another process.
+
+    A `UnicodeError` tells of names in the file that SQLite quotes and Python cannot read.
+    """
     if isinstance(error, sqlite3.OperationalError):
-        return str(error).startswith("no such")
+        return "no such" in str(error) or "has no column" in str(error)
     return True
 
 
@@ -405,6 +404,15 @@ def _readable(read: Callable[[], T]) -> T | None:
         return read()
     except ValueError:
         return None
+
+
+def _speed(row: tuple[object, ...], now: float) -> EndpointSpeed:
+    key, name, *figures = row
+    told = [figure for figure in figures if isinstance(figure, float) and 0.0 <= figure < _MOST]
+    if len(told) != len(figures):
+        raise ValueError("not a speed")
+    tpot_s, tpot_count, ttft_idle_s, ttft_count, at = told
+    return EndpointSpeed(str(key), str(name), tpot_s, tpot_count, ttft_idle_s, ttft_count, max(0.0, now - at))
 
 
 def _structure(text: str) -> WorkflowStructure:

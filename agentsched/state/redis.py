@@ -1,5 +1,7 @@
 """The store of processes on several hosts: one Redis hash, one field per client, aged by the server's clock."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -56,30 +58,37 @@ class RedisStore:
 
     def __init__(self, url: str) -> None:
         # Waiting and trying again is its caller's business, so that a close never waits for more than one timeout.
-        self._client: Any = redis.Redis.from_url(
-            url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
-        )
-        self._exchange = self._client.register_script(_EXCHANGE)
+        try:
+            self._client: Any = redis.Redis.from_url(
+                url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+            )
+            # A URL may ask for text (?decode_responses=true), for a program's other uses of it: postings are bytes.
+            pool = self._client.connection_pool
+            pool.connection_kwargs["decode_responses"] = False
+            pool.connection_class(**pool.connection_kwargs)  # connects to nothing, but knows its options
+            self._exchange = self._client.register_script(_EXCHANGE)
+        except (redis.RedisError, TypeError, LookupError) as error:
+            raise ValueError(str(error)) from error
 
     def exchange(self, own: Posting, ttl_s: float) -> list[Posting]:
         """See `StateStore.exchange`."""
-        try:
+        with _translated():
             rows = self._exchange(keys=[_KEY], args=[own.client, own.content, ttl_s])
-        except redis.RedisError as error:
-            raise self._unavailable(error) from error
-        return [Posting(client.decode(errors="replace"), content, float(age)) for client, age, content in rows]
+            return [Posting(client.decode(errors="replace"), content, float(age)) for client, age, content in rows]
 
     def withdraw(self, client: str) -> None:
         """See `StateStore.withdraw`."""
-        try:
+        with _translated():
             self._client.hdel(_KEY, client)
-        except redis.RedisError as error:
-            raise self._unavailable(error) from error
-
-    @staticmethod
-    def _unavailable(error: redis.RedisError) -> StateUnavailable:
-        return StateUnavailable(f"redis: {type(error).__name__}: {error}")
 
     def close(self) -> None:
         """See `StateStore.close`."""
         self._client.close()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # what answers may be no Redis: redis-py then fails in ways that are no RedisError
+        raise StateUnavailable(f"redis: {type(error).__name__}: {error}") from error

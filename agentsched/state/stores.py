@@ -33,6 +33,8 @@ def open_store(backend: str, url: str | None) -> StateStore:
     try:
         store: StateStore = module.RedisStore(url)
     except ValueError as error:
-        allowed = "redis://[user:password@]host[:port][/database], rediss://... or unix://path"
+        allowed = (
+            "redis://[user:password@]host[:port][/database], rediss://... or unix://path, with options of redis-py"
+        )
         raise ConfigError("redis-py cannot read the address", field="state.url", allowed=allowed) from error
     return store

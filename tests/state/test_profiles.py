@@ -275,3 +275,42 @@ def test_a_judgement_that_somebody_else_wrote_is_left_out(tmp_path, said, featur
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("INSERT INTO judgements VALUES (9, 0.0, 'w', 's', 'm', ?, ?)", (features, score))
     assert [one.score for one in file.load(100).judgements] == [1.0]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE runs SET calls = 'many' WHERE number = 1",
+        "UPDATE runs SET workflow = CAST(x'ff41' AS TEXT), content = x'00' WHERE number = 1",
+        "UPDATE speeds SET at = 'long ago'",
+        "UPDATE speeds SET tpot_s = -1.0",
+        "UPDATE speeds SET tpot_count = 9e999",
+        "UPDATE structures SET content = CAST(x'ff' AS TEXT)",
+        "UPDATE judgements SET step = CAST(x'ff' AS TEXT)",
+        "UPDATE weights SET loss = 'x'",
+    ],
+)
+def test_a_row_that_nobody_of_us_wrote_costs_itself_at_most(file, said, damage):
+    file.keep([run(), run()], [("w", PLAN)], [SPEED], [Judgement("w", "s", "m", b"ab", 0.5)])
+    file.keep_weights("network", 5, 1.0, b"x")
+    with closing(sqlite3.connect(file.path)) as connection, connection:
+        connection.execute(damage)
+    connection.close()
+    held = file.load(1000)
+    assert len(held.runs) == (1 if "runs" in damage else 2)
+    assert len(held.speeds) == ("speeds" not in damage)
+    assert len(held.structures) == ("structures" not in damage)
+    assert len(held.weights) == ("weights" not in damage)
+    assert file.summary().size_bytes > 0
+    file.keep([run()])
+    assert said == []
+
+
+def test_damaged_names_of_tables_put_a_file_aside(file, said):
+    file.keep([run()])
+    held = file.path.read_bytes()
+    file.path.write_bytes(held.replace(b"CREATE TABLE runs (number", b"CREATE TABLE runs \x84number"))
+    with pytest.raises(StateUnavailable):
+        file.summary()
+    assert file.load(1000).runs == ()
+    assert len(said) == 1

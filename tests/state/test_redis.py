@@ -1,4 +1,7 @@
+import socketserver
+import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -101,3 +104,43 @@ def test_a_password_is_used_and_never_shown(redis_server: RedisServer) -> None:
 def test_a_server_that_does_not_speak_tls_is_told(redis_server: RedisServer) -> None:
     with pytest.raises(StateUnavailable, match=r"redis: \w*Error"):
         RedisStore(redis_server.url.replace("redis://", "rediss://")).exchange(Posting("one", b""), 9.0)
+
+
+def test_a_url_that_asks_for_text_is_as_good(redis_server: RedisServer) -> None:
+    one, two = RedisStore(redis_server.url), RedisStore(f"{redis_server.url}?decode_responses=true")
+    one.exchange(Posting("one", b"\xff"), 9.0)
+    assert Posting("one", b"\xff") in [replace(heard, age_s=0.0) for heard in two.exchange(Posting("two", b""), 9.0)]
+    for store, client in ((one, "one"), (two, "two")):
+        store.withdraw(client)
+        store.close()
+
+
+@pytest.mark.parametrize("option", ["nonsense=1", "protocol=9", "encoding=none"])
+def test_options_that_redis_py_does_not_know_are_told_at_once(option: str) -> None:
+    with pytest.raises(ValueError, match=r"nonsense|protocol|none"):
+        RedisStore(f"redis://h?{option}")
+
+
+def test_a_host_that_can_be_none_is_told() -> None:
+    with pytest.raises(StateUnavailable, match="UnicodeError"):
+        RedisStore(f"redis://{'a' * 70}:1").exchange(Posting("one", b""), 9.0)
+
+
+class Stranger(socketserver.StreamRequestHandler):
+    """Something that speaks Redis' language, but does not say what Redis does."""
+
+    def handle(self) -> None:
+        while self.rfile.readline():
+            self.wfile.write(b":1\r\n")
+
+
+def test_a_server_that_is_no_redis_is_told() -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Stranger) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        store = RedisStore(f"redis://127.0.0.1:{server.server_address[1]}")
+        with pytest.raises(StateUnavailable, match="redis: "):
+            store.exchange(Posting("one", b""), 9.0)
+        store.close()
+        server.shutdown()
+        thread.join()

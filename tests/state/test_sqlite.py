@@ -1,6 +1,7 @@
 import os
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -37,6 +38,50 @@ def test_a_file_that_is_no_database_is_told_and_heals(path: Path) -> None:
         store.exchange(Posting("one", b""), 9.0)
     path.unlink()
     assert store.exchange(Posting("one", b""), 9.0) == []
+    store.close()
+
+
+DAMAGES = {
+    "zeros, as a power cut leaves them": lambda held: bytes(len(held)),
+    "a header": lambda held: b"SQLite Format 3" + held[15:],
+    "cut off": lambda held: held[:4096],
+    "pages": lambda held: held[:4096] + b"\xff" * (len(held) - 4096),
+    "names that are no text": lambda held: held.replace(b"TABLE postings_1 (", b"TABLE postings_1 \x9a"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_file_is_put_aside_and_all_go_on(path: Path, damage: Callable[[bytes], bytes]) -> None:
+    store = SqliteStore(path)
+    store.exchange(Posting("dead", b"x" * 9000), 9.0)
+    store.close()
+    path.write_bytes(damage(path.read_bytes()))
+    one, two = SqliteStore(path), SqliteStore(path)
+    with pytest.raises(StateUnavailable, match=r"renamed to state\.db\.corrupt-1, and a new one begins"):
+        one.exchange(Posting("one", b""), 9.0)
+    assert one.exchange(Posting("one", b""), 9.0) == []
+    assert [heard.client for heard in two.exchange(Posting("two", b""), 9.0)] == ["one"]
+    one.close()
+    two.close()
+
+
+def test_somebody_elses_damaged_database_stays_where_it_is(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    path.write_bytes(path.read_bytes()[:4096])
+    with pytest.raises(StateUnavailable, match="malformed"):
+        SqliteStore(path).exchange(Posting("one", b""), 9.0)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_name_that_is_no_text_costs_nobody_else(path: Path) -> None:
+    store, now = SqliteStore(path), clock.wall()
+    store.exchange(Posting("one", b"1"), 9.0)
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("INSERT INTO postings_1 VALUES (CAST(x'ff41' AS TEXT), x'', ?, ?)", (now, now + 9.0))
+    other.close()
+    assert {"one"} < {heard.client for heard in store.exchange(Posting("two", b""), 9.0)}
     store.close()
 
 
