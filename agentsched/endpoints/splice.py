@@ -272,7 +272,8 @@ def _tool_of(events: list[dict[str, Any]]) -> tuple[str, str]:
     """The function and the arguments that these events tell together; ids differ from one sending to the next."""
     name, arguments = "", []
     for event in events:
-        for call in _delta(_only_choice(event) or {}).get("tool_calls") or ():
+        calls = _delta(_only_choice(event) or {}).get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
             function = call.get("function") if isinstance(call, dict) else None
             if isinstance(function, dict):
                 name = name or str(function.get("name") or "")

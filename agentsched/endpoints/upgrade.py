@@ -138,7 +138,8 @@ class Assembler:
     def take(self, event: Mapping[str, Any]) -> None:
         """Add one event's data."""
         if self._api == "responses":
-            if event.get("type") in _RESPONSE_ENDS:
+            kind = event.get("type")
+            if isinstance(kind, str) and kind in _RESPONSE_ENDS:
                 self._response = event.get("response")
             return
         for name, value in event.items():
@@ -201,7 +202,9 @@ def _add_tools(tools: dict[int, dict[str, Any]], deltas: list[Any]) -> None:
         if isinstance(function, dict):
             held = call.setdefault("function", {"name": None, "arguments": ""})
             held["name"] = held["name"] or function.get("name")
-            held["arguments"] += function.get("arguments") or ""
+            said = function.get("arguments")
+            if said is not None:  # some servers say them once, as an object
+                held["arguments"] = _piece("arguments", held["arguments"], said)
 
 
 def _joined(held: Any, value: Any) -> Any:

@@ -119,6 +119,11 @@ def test_a_tool_call_is_held_back_until_it_is_whole():
     assert splice.transcript.handed is Handed.OTHER
 
 
+def test_tool_calls_that_are_none_pass_as_they_came():
+    odd = chunk("one", {"tool_calls": 1.5}, finish="stop")
+    assert fed(Splice(), [odd]) == [odd]
+
+
 def test_the_next_tool_call_sets_the_one_before_free():
     splice = Splice()
     fed(splice, tool_call("one", ["{}"]))

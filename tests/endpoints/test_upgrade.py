@@ -1,11 +1,16 @@
 """Whole answers put together from streams: when that is allowed, and that nothing is lost."""
 
 import json
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from agentsched.endpoints.answers import MalformedAnswer
+from agentsched.endpoints.answers import MalformedAnswer, read_chunk
 from agentsched.endpoints.exchange import Exchange
+from agentsched.endpoints.splice import Splice
+from agentsched.endpoints.splice_responses import ResponsesSplice
 from agentsched.endpoints.upgrade import Assembler, as_stream, may_upgrade
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -120,6 +125,52 @@ def test_tool_calls_that_come_in_pieces_and_in_turns():
         {"type": "function", "id": "x", "function": {"name": "f", "arguments": '{"a":1}'}},
         {"type": "function", "id": "y", "function": {"name": "g", "arguments": "{}"}},
     ]
+
+
+def test_arguments_that_are_said_as_an_object_stay_one():
+    tools = [call(0, name="f", ident="x", arguments={"a": 1}), call(1, name="g", ident="y", arguments=None)]
+    message = assembled(chunk({"tool_calls": tools}), chunk(finish="tool_calls"))["choices"][0]["message"]
+    assert [each["function"]["arguments"] for each in message["tool_calls"]] == [{"a": 1}, ""]
+
+
+odd = st.sampled_from([None, True, 1, -1.5, "", "x", "stop", 2**70, "\ud800", [], ["a"], [[]], {}, {"a": 1}])
+
+
+def objects(**fields):
+    """Objects that may have these fields, or something else altogether."""
+    return odd | st.fixed_dictionaries({}, optional={name: odd | field for name, field in fields.items()})
+
+
+def lists(items):
+    return odd | st.lists(items, max_size=2)
+
+
+functions = objects(name=odd, arguments=odd)
+deltas = objects(
+    role=odd,
+    content=odd,
+    function_call=functions,
+    tool_calls=lists(objects(index=odd, id=odd, function=functions)),
+    reasoning_details=lists(objects(index=odd, type=odd, text=odd)),
+)
+choices = lists(objects(index=odd, delta=deltas, text=odd, finish_reason=odd, logprobs=objects(text_offset=odd)))
+events = objects(
+    id=odd, object=odd, choices=choices, usage=odd, type=odd, delta=odd, response=objects(output=odd, usage=odd)
+).filter(lambda event: isinstance(event, dict))
+
+
+@pytest.mark.parametrize("api", ["chat/completions", "completions", "responses"])
+@given(st.lists(events, max_size=4))
+def test_whatever_shape_events_have_there_is_an_answer_or_it_is_malformed(api, events):
+    splice, assembler = ResponsesSplice() if api == "responses" else Splice(), Assembler(api)
+    with suppress(MalformedAnswer):
+        for event in events:
+            read = read_chunk(api, json.dumps(event).encode())
+            if read.event is not None:
+                assembler.take(read.event)
+                splice.pass_on(b"", read.event)
+        splice.pass_on(b"", None)
+        assembler.body()
 
 
 def test_reasoning_is_kept_beside_the_text():
