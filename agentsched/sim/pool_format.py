@@ -1,10 +1,17 @@
 """The format of a scenario's pool, and of what goes wrong with it."""
 
-from typing import Annotated
+from dataclasses import MISSING, fields
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from agentsched.engine.profile import EngineProfile, HostedProfile
+from agentsched.engine.profile import (
+    DisaggregatedProfile,
+    EngineProfile,
+    HardwareProfile,
+    HostedProfile,
+    ProfileBasis,
+)
 from agentsched.engine.profiles import all_profiles, load_profile, profile_from_mapping
 from agentsched.errors import ConfigError
 from agentsched.settings.endpoint_format import PriceFile
@@ -32,8 +39,30 @@ def engine_profile(value: object) -> EngineProfile:
     return profile_from_mapping({"name": "own", "basis": "scenario", **value})
 
 
+def _figures_schema(kind: type[HardwareProfile] | type[HostedProfile] | type[DisaggregatedProfile]) -> dict[str, Any]:
+    """The JSON Schema of a mapping of figures; keys that may be left out may also stand without a value."""
+    instances = sorted(name for name, one in all_profiles().items() if isinstance(one, HardwareProfile))
+    properties: dict[str, Any] = {}
+    for field in fields(kind):
+        annotation = str(field.type)
+        if annotation == "HardwareProfile":
+            properties[field.name] = {
+                "anyOf": [{"type": "string", "enum": instances}, _figures_schema(HardwareProfile)]
+            }
+        elif annotation == "ProfileBasis":
+            properties[field.name] = {"enum": [*get_args(ProfileBasis), None]}
+        else:
+            plain = "string" if annotation == "str" else "integer" if annotation.startswith("int") else "number"
+            properties[field.name] = {"type": plain if field.default is MISSING else [plain, "null"]}
+    needed = [field.name for field in fields(kind) if field.default is MISSING and field.name != "name"]
+    return {"type": "object", "additionalProperties": False, "properties": properties, "required": needed}
+
+
 _PROFILE_SCHEMA = {
-    "anyOf": [{"type": "string", "enum": sorted(all_profiles())}, {"type": "object"}],
+    "anyOf": [
+        {"type": "string", "enum": sorted(all_profiles())},
+        *map(_figures_schema, (HardwareProfile, HostedProfile, DisaggregatedProfile)),
+    ],
     "description": "The name of an engine profile, or its figures (see agentsched.engine.profile).",
 }
 

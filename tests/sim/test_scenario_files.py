@@ -281,6 +281,36 @@ def test_every_figure_of_a_profile_is_checked_by_its_kind(key: str, value: objec
     assert f"endpoints[0].profile.{key}: {said}" in str(caught.value)
 
 
+HOSTED = {"ttft_median_s": 0.4, "ttft_sigma": 0.5, "tpot_median_s": 0.01, "tpot_sigma": 0.3}
+PAIR = {"prefill": "study-8b-a800", "decode": FIGURES, "transfer_tokens_per_s": 1e5}
+
+
+@pytest.mark.parametrize(
+    ("profile", "good"),
+    [
+        (FIGURES, True),
+        ({**FIGURES, "kv_tokens": 1e5, "block_tokens": None, "source": "a table"}, True),
+        (HOSTED, True),
+        (PAIR, True),
+        ({**FIGURES, "block_tokens": 1.5}, False),
+        ({**FIGURES, "ttft_median_s": 1}, False),
+        ({**FIGURES, "basis": "guess"}, False),
+        ({**HOSTED, "rpm": 60}, False),
+        ({key: value for key, value in FIGURES.items() if key != "max_slots"}, False),
+        ({**PAIR, "decode": "study-hosted-mid"}, False),
+        ({**PAIR, "decode": {**FIGURES, "max_slots": "8"}}, False),
+    ],
+)
+def test_schema_and_reader_take_the_same_profiles(profile: dict, good: bool):
+    content = {"base": "s1", "endpoints": [{"name": "a", "profile": profile}]}
+    assert jsonschema.Draft202012Validator(scenario_schema()).is_valid(content) == good
+    if good:
+        load_scenario(content)
+    else:
+        with pytest.raises(SettingsError):
+            load_scenario(content)
+
+
 def test_a_hosted_profile_scatters_within_what_numbers_can_hold():
     figures = {"ttft_median_s": 1, "ttft_sigma": 1000, "tpot_median_s": 0.1, "tpot_sigma": 0}
     with pytest.raises(SettingsError, match=r"endpoints\[0\].profile.ttft_sigma: out of range .*from 0 to 10"):
