@@ -105,7 +105,8 @@ def workflow(
     Functions, coroutine functions, generator functions and async generator functions keep their kind, name and
     signature. The run of a generator lasts until it is exhausted or closed; its consumer, between two items, is not
     part of it. A coroutine or generator that a plain function returns belongs to the run as well. A workflow called
-    inside another is a run inside that run, and the earlier deadline holds.
+    inside another is a run inside that run: the earlier deadline holds, and its money is that one's money. Where it has
+    no SLO of its own it takes percentile, quality, priority and tenant from there.
 
     At the deadline, coroutines and async generators are cancelled and raise `DeadlineExceeded`; synchronous code
     raises it at its next model call or at `check`. Whatever error a framework makes of it inside, it leaves the

@@ -1,6 +1,7 @@
 """What is remembered of a run, a call and an attempt while they are open."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from agentsched.core.call import Failure, Handed, ModelCall, RunInfo, Way
@@ -104,6 +105,10 @@ class RunState:
     wasted_tokens: int = 0
     wasted_usd: float = 0.0
     committed_usd: float = 0.0
+    around: "RunState | None" = None
+    """The run inside which it was started, if that one was open then."""
+    inside_usd: float = 0.0
+    """What runs inside this one have spent, and what their running attempts are expected to cost."""
     begun: set[str] = field(default_factory=set)
     """Visits of optional steps of which a call was sent: they are not left any more."""
     skipped: dict[str, str] = field(default_factory=dict)
@@ -119,6 +124,32 @@ class RunState:
     """Of answered calls: the logarithm of output tokens over the forecast's median."""
     last_endpoint: dict[int, tuple[int, int]] = field(default_factory=dict)
     """prompt prefix -> (endpoint, tokens) of the last answer: what that endpoint's cache should still hold."""
+
+    def capped(self) -> "Iterator[tuple[float, float]]":
+        """(USD left, cap) of this run and of those around it, where there is a cap."""
+        run: RunState | None = self
+        while run is not None:
+            cap = run.run.max_cost_usd
+            if cap is not None:
+                yield cap - run.cost_usd - run.committed_usd - run.inside_usd, cap
+            run = run.around
+
+    def commit(self, expected_usd: float) -> None:
+        """An attempt starts that is expected to cost this."""
+        self.committed_usd += expected_usd
+        self._book_around(expected_usd)
+
+    def settle(self, expected_usd: float, cost_usd: float) -> None:
+        """It is over, and cost that."""
+        self.committed_usd = max(0.0, self.committed_usd - expected_usd)
+        self.cost_usd += cost_usd
+        self._book_around(cost_usd - expected_usd)
+
+    def _book_around(self, usd: float) -> None:
+        run = self.around
+        while run is not None:
+            run.inside_usd += usd
+            run = run.around
 
     def saw_length(self, tokens: int, forecast_tokens: float) -> None:
         """An answer of this run had so many tokens, and the median of its forecast was that."""

@@ -65,6 +65,7 @@ class Ledger:
         state = self.runs.setdefault(run.run_id, RunState(run))
         if not state.announced:
             state.run, state.announced = run, True
+        state.around = self.runs.get(run.parent_run_id) if run.parent_run_id else None
         return state
 
     def end_run(self, run_id: str, outcome: str, now: float) -> RunClosed | None:
@@ -263,7 +264,7 @@ class Ledger:
         state.attempts[attempt.attempt_id] = attempt
         self._owner[attempt.attempt_id] = call.call_id
         state.run.attempt_count += 1
-        state.run.committed_usd += attempt.committed_usd
+        state.run.commit(attempt.committed_usd)
         return attempt
 
     def close_attempt(
@@ -283,8 +284,7 @@ class Ledger:
         cost = self.pool.endpoints[i].price.cost_usd(read, written)
         state.spent_usd += cost
         state.spent_tokens += read + written
-        run.committed_usd = max(0.0, run.committed_usd - attempt.committed_usd)
-        run.cost_usd += cost
+        run.settle(attempt.committed_usd, cost)
         run.input_tokens += read
         run.output_tokens += written
         return Observation(
@@ -315,20 +315,20 @@ class Ledger:
     # -- money and names ---------------------------------------------------------------------------------------------
 
     def payable(self, state: CallState) -> tuple[int, ...]:
-        """Those candidates that the run can still pay for, what its running attempts will cost being taken off."""
-        run = state.run
-        if run.run.max_cost_usd is None:
+        """Those candidates that the run, and those around it, can still pay for.
+
+        What running attempts are expected to cost is taken off.
+        """
+        left, _ = min(state.run.capped(), default=(None, None))
+        if left is None:
             return state.candidates
-        left = run.run.max_cost_usd - run.cost_usd - run.committed_usd
         return tuple(i for i in state.candidates if self.expected_cost_usd(i, state.call, state.lengths) <= left)
 
     @staticmethod
     def money_left(state: CallState) -> str:
-        """What the run can still spend, for people."""
-        run = state.run
-        assert run.run.max_cost_usd is not None
-        left = max(0.0, run.run.max_cost_usd - run.cost_usd - run.committed_usd)
-        return f"{left:.6f} of {run.run.max_cost_usd:.6f} USD are left"
+        """What the run, or the one around it that has least, can still spend, for people."""
+        left, cap = min(state.run.capped())
+        return f"{max(0.0, round(left, 9)):.4g} of {cap:.4g} USD are left"
 
     def expected_cost_usd(self, i: int, call: ModelCall, lengths: QuantileForecast) -> float:
         """What the call is expected to cost at endpoint ``i``, USD."""

@@ -5,6 +5,7 @@ import pytest
 from agentsched.core.call import FailureKind
 from agentsched.core.endpoint import Price, Profile
 from agentsched.core.rules import RetryRules, Rules
+from agentsched.scheduler.actions import Record
 from tests.scheduler.bench import Bench, FixedLengths, endpoint
 
 CENT = Price(input=0.0, output=100.0)
@@ -24,7 +25,7 @@ def test_calls_are_refused_once_the_money_is_spent():
     seen = bench.call(10.0)
     assert seen.places == []
     assert seen.failed.failure.kind is FailureKind.COST
-    assert seen.failed.failure.detail == "0.005000 of 0.025000 USD are left"
+    assert seen.failed.failure.detail == "0.005 of 0.025 USD are left"
 
 
 def test_calls_in_flight_count_by_what_they_are_expected_to_cost():
@@ -42,6 +43,24 @@ def test_an_expensive_endpoint_is_not_used_if_a_cheap_one_can_be_paid():
     )
     bench.run(max_cost_usd=0.015)
     assert [bench.call(10.0).places[0] for _ in range(3)] == ["good", "free", "free"]
+
+
+def test_a_run_s_money_is_spent_by_the_runs_inside_it_too():
+    bench = bench_of("a")
+    bench.run("outer", max_cost_usd=0.035)
+    bench.run("middle", parent_run_id="outer")
+    bench.run("inner", parent_run_id="middle", max_cost_usd=1.0)
+    bench.finish(bench.call(10.0, run_id="inner"), 100)
+    flowing = bench.call(10.0, run_id="middle")
+    assert [len(bench.call(10.0, run_id=of).starts) for of in ("outer", "inner")] == [1, 0], "0.005 are left"
+    bench.finish(flowing, 50)
+    assert bench.call(10.0, run_id="inner").starts, "it was cheaper than expected"
+    refused = bench.call(10.0, run_id="middle").failed
+    assert refused.failure.detail == "0 of 0.035 USD are left"
+    bench.run("alone")
+    assert bench.call(10.0, run_id="alone").starts
+    (closed,) = (one for one in bench.end_run("middle") if isinstance(one, Record))
+    assert closed.record.cost_usd == pytest.approx(0.005), "what it spent itself"
 
 
 def test_a_retry_is_paid_for_too():
