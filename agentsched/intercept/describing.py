@@ -16,8 +16,9 @@ _REPLY_TOKENS = 3
 _IMAGE_TOKENS = 765
 _TOOL_TOKENS_PER_BYTE = 0.254
 _STEP_HEAD = 200
-_IMAGE_PARTS = frozenset({"image_url", "input_image", "image"})
-_SYSTEM_ROLES = frozenset({"system", "developer"})
+_IMAGE_PARTS = ("image_url", "input_image", "image")
+_SYSTEM_ROLES = ("system", "developer")
+"""Tuples: what stands there in a request may be anything, and is for the server to refuse."""
 
 
 class Description(NamedTuple):

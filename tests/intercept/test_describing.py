@@ -189,6 +189,7 @@ def test_a_steps_name():
         {"messages": None},
         {"messages": "text"},
         {"messages": [None, 7, "x", {"role": 1, "content": {"a": 1}}, {"content": [None, {"type": None, "text": 5}]}]},
+        {"messages": [{"role": ["user"], "content": [{"type": {}, "text": "x"}]}, {"role": {}, "content": "x"}]},
         {"messages": [{"tool_calls": [None, {"function": None}, {"function": {"arguments": 1}}]}]},
         {"messages": [], "tools": {"a": 1}, "response_format": "json", "n": "2", "max_tokens": []},
         {"prompt": [], "input": {"a": 1}, "text": 5},
