@@ -192,9 +192,8 @@ def _check_cases(tasks: Sequence[Task]) -> None:
         key = (task.case, task.setup.seed)
         if key in seen:
             given = f"{task.scenario.name} with {task.policy.label}"
-            raise ConfigError(
-                "asked for twice", field="sim run", given=given, allowed="each scenario, policy, load once"
-            )
+            allowed = "each scenario, which is known by its `name:`, with each policy and load once"
+            raise ConfigError("asked for twice", field="sim run", given=given, allowed=allowed)
         seen.add(key)
 
 

@@ -92,7 +92,8 @@ def capacity(
         for choice in choices
     }
     if len(searches) < len(loaded) * len(choices):
-        raise ConfigError("asked for twice", field="sim capacity", allowed="each scenario and policy once")
+        allowed = "each scenario, which is known by its `name:`, with each policy once"
+        raise ConfigError("asked for twice", field="sim capacity", allowed=allowed)
     _search(searches, loaded, choices, setups, jobs)
     document = {"version": 1, "at_least": attainment, "precision": precision, "results": _rows(searches)}
     if as_json:

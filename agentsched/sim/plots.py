@@ -1,9 +1,12 @@
 """Pictures of a comparison, one file each; needs matplotlib."""
 
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
@@ -13,19 +16,27 @@ from agentsched.sim.intervals import Estimate
 
 __all__ = ["draw"]
 
+_LONGEST_NAME = 60
+"""Characters of a scenario's name in a file's: some file systems take 143 bytes."""
+
 
 def draw(comparison: Comparison, folder: Path) -> list[Path]:
     """Write the pictures of every scenario into a folder that exists; returns their paths.
 
     ``goodput-SCENARIO.png``: goodput and attainment against load. ``latency-SCENARIO-LOAD.png``: the share of runs that
-    ended within so many times their deadline, and the attainment of each workflow.
+    ended within so many times their deadline, and the attainment of each workflow. What no file may be called in a
+    scenario's name becomes a hyphen.
     """
     made: list[Path] = []
-    for scenario, results in _grouped(comparison.results):
-        made.append(_save(_against_load(scenario, results), folder / f"goodput-{scenario}.png"))
-        for load in dict.fromkeys(result.load for result in results):
-            same = [result for result in results if result.load == load]
-            made.append(_save(_distribution(scenario, load, same), folder / f"latency-{scenario}-{load:g}.png"))
+    # Names are drawn as they are: dollars begin no formula, and what the font lacks is no warning.
+    with rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        for scenario, results in _grouped(comparison.results):
+            called = re.sub(r"[^\w.-]+", "-", scenario)[:_LONGEST_NAME]
+            made.append(_save(_against_load(scenario, results), folder / f"goodput-{called}.png"))
+            for load in dict.fromkeys(result.load for result in results):
+                same = [result for result in results if result.load == load]
+                made.append(_save(_distribution(scenario, load, same), folder / f"latency-{called}-{load:g}.png"))
     return made
 
 

@@ -83,6 +83,14 @@ def test_out_holds_results_runs_and_plots(run):
     assert Path("o/goodput-small.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_pictures_take_whatever_a_scenario_and_its_workflows_are_called(run):
+    workflows = [{**SMALL["workflows"][0], "name": "流程 $x_{$"}]
+    named = {**SMALL, "name": "../a b/$5 c", "workflows": workflows}
+    Path("small.yaml").write_text(yaml.safe_dump(named), encoding="utf-8")
+    assert run("run", "small.yaml", *QUICK, "--out", "o", "--duration", "4s").exit_code == 0
+    assert {path.name for path in Path("o").glob("*.png")} == {"goodput-..-a-b-5-c.png", "latency-..-a-b-5-c-2.png"}
+
+
 def test_only_first_choices_count(run):
     down = {"duration": 2.0, "every": 5.0}
     content = {**SMALL, "faults": {"failure": down}, "call_retries": 0, "duration": 20.0}
