@@ -162,7 +162,7 @@ class BackgroundLearner:
         self._sampling.spent(now_s - used_s, clock.monotonic())
         if self._sampling.skipped and not self._told_sampling:
             self._told_sampling = True
-            _log.info("more calls end than a twentieth of a core can learn from: some runs are left out")
+            _log.info("more calls end than a fiftieth of a core can learn from: some runs are left out")
         return now_s
 
     def _recall(self) -> None:

@@ -7,7 +7,7 @@ out: what follows a call is learned from runs, and one of which some calls were 
 
 __all__ = ["RunSampling"]
 
-_SHARE = 0.05
+_SHARE = 0.02
 """Of one core, in the long run."""
 
 _FIRST_S = 0.3
