@@ -1,13 +1,15 @@
 """The composition root: settings become a scheduler, a dispatcher, a log and a learner, once per process and pool."""
 
 import atexit
+import contextvars
 import logging
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 from agentsched import clock
 from agentsched.core.call import Observation, RunInfo
@@ -71,10 +73,11 @@ class Runtime:
         self._runs: WeakValueDictionary[str, Run] = WeakValueDictionary()
         self._last_ended: WeakKeyDictionary[Run, tuple[str, float]] = WeakKeyDictionary()
         self._log = _decision_log(settings)
+        self._retired = False
         self._begin()
 
     def _begin(self) -> None:
-        settings = self.settings
+        settings, self._closing = self.settings, False
         path = settings.log.record_events
         self._recorder = None if path is None else EventRecorder(path)
         take = None if self._recorder is None else self._recorder.take
@@ -165,6 +168,8 @@ class Runtime:
     def end_run(self, run: Run, outcome: str) -> None:
         """A run is over."""
         self.dispatcher.post(RunEnded(run.run_id, outcome))
+        if self._retired:
+            self._close_when_idle()
 
     def emit(self, record: Recordable) -> None:
         """Pass a record to the run it belongs to, the learner and the log."""
@@ -185,6 +190,8 @@ class Runtime:
             self._learner.take(record)
         if self._log is not None:
             self._log.emit(record)
+        if self._retired:  # feedback, say, on a run of before
+            self._close_when_idle()
 
     def _keep_structure(self, told: StructureTold) -> None:
         """The structures of a workflow, the newest last."""
@@ -241,6 +248,30 @@ class Runtime:
         if self._recorder is not None:
             self._recorder.flush()
 
+    def retire(self) -> None:
+        """Another one takes its place: closed now if no run is open, else once the last one is over."""
+        self._retired = True
+        if not self._in_use():
+            self.close()
+
+    def _in_use(self) -> bool:
+        """Whether a run is open, or a call that outlives its run."""
+        runs = (ref() for ref in self._runs.valuerefs())
+        return self.dispatcher.open_calls > 0 or any(run is not None and not run.finished for run in runs)
+
+    def _close_when_idle(self) -> None:
+        """In a thread of its own: whoever ends the last run, perhaps an event loop, is not to wait for it."""
+        if self._closing or self._in_use():
+            return
+        self._closing = True
+        thread = threading.Thread(target=self._close_aside, name="agentsched-close", daemon=True)
+        with suppress(RuntimeError):  # no thread can be started: the process is ending, or at its limit
+            contextvars.Context().run(thread.start)
+
+    def _close_aside(self) -> None:
+        self._closing = False  # what comes from now on may start threads that this does not end
+        self.close()
+
     def close(self, *, at_exit: bool = False) -> None:
         """Stop the threads; calls made afterwards start them anew where they are needed."""
         if self._neighbours is not None:
@@ -267,13 +298,15 @@ _default: Runtime | None = None
 _asked_environment = False
 _by_pool: dict[object, tuple[object, Runtime]] = {}
 """By the identity of what names the pool, which is held so that nothing else takes its identity, or by its path."""
+_replaced: WeakSet[Runtime] = WeakSet()
+"""Defaults of before; runs may still be open in them."""
 
 PoolSource = Pool | Settings | Mapping[str, object] | str | os.PathLike[str] | None
 """What names a pool: itself, complete settings, the path of a file, or such a file's content as a mapping."""
 
 
 def configure(source: PoolSource) -> Runtime:
-    """Make the process's default runtime from a file, a pool or settings; the one before is closed.
+    """Make the process's default runtime from a file, a pool or settings; the one before ends with its last run.
 
     Raises:
         ConfigError: the source cannot be used; nothing is changed then.
@@ -286,8 +319,10 @@ def configure(source: PoolSource) -> Runtime:
         old, _default = _default, Runtime(settings)
         _asked_environment = True
         made = _default
+        if old is not None:
+            _replaced.add(old)
     if old is not None:
-        old.close()
+        old.retire()
     return made
 
 
@@ -345,7 +380,8 @@ def shutdown(*, at_exit: bool = False) -> None:
     """Close every runtime of this process and forget them; the next use makes new ones."""
     global _default, _asked_environment
     with _lock:
-        runtimes = [*(runtime for _, runtime in _by_pool.values()), *([_default] if _default is not None else [])]
+        runtimes = _all_runtimes()
+        _replaced.clear()
         _by_pool.clear()
         _default, _asked_environment = None, False
     for runtime in runtimes:
@@ -355,8 +391,13 @@ def shutdown(*, at_exit: bool = False) -> None:
 def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()
-    for runtime in (*(runtime for _, runtime in _by_pool.values()), *([_default] if _default is not None else [])):
+    for runtime in _all_runtimes():
         runtime.begin_anew()
+
+
+def _all_runtimes() -> list[Runtime]:
+    named = [runtime for _, runtime in _by_pool.values()]
+    return [*_replaced, *named, *([_default] if _default is not None else [])]
 
 
 in_forked_child(_after_fork)

@@ -1,9 +1,11 @@
 import subprocess
 import sys
+import time
 
 import pytest
 
 from agentsched.core.endpoint import Endpoint, Pool, Profile
+from agentsched.core.records import Feedback
 from agentsched.core.remainder import RunHistory
 from agentsched.core.slo import SLO
 from agentsched.errors import ConfigError
@@ -80,6 +82,48 @@ def test_a_file_s_content_as_a_mapping_is_as_good_as_the_file():
     assert runtime_for(content) is runtime_for(content)
     with pytest.raises(ConfigError, match="endpoints"):
         configure({"version": 1, "endpoints": []})
+
+
+def test_one_that_is_replaced_ends_with_its_last_run(emulated):  # noqa: F811 - a fixture
+    old = configure(emulated.pool())
+    run, left = Run("w", SLO("20s"), runtime=old), Run("w", SLO("20s"), runtime=old)
+    old.start_run(run)
+    old.start_run(left)
+    old.dispatcher.send_blocking(a_call(), asked())
+    lane = old.dispatcher._portal.lane
+    configure(POOL)
+    assert old.dispatcher.send_blocking(a_call(), asked()).status == 200
+    assert old.dispatcher._portal.lane is lane, "nothing of it was closed under its runs"
+    del left  # never ended, and never will be
+    run.finish("ok")
+    ended(old)
+    old.emit(Feedback(run.run_id, 1.0, run.clock()))
+    ended(old)
+
+
+def ended(runtime):
+    """Wait until nothing of it runs any more: its own threads bring that about."""
+    until = time.monotonic() + 5
+    while not (runtime._learner._thread is None and runtime.dispatcher._portal.lane.dead):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_one_that_is_replaced_while_nothing_runs_ends_at_once(emulated):  # noqa: F811 - a fixture
+    old = configure(emulated.pool())
+    old.dispatcher.send_blocking(a_call(), asked())
+    configure(POOL)
+    ended(old)
+
+
+def test_a_shutdown_ends_what_was_replaced_as_well(emulated):  # noqa: F811 - a fixture
+    old = configure(emulated.pool())
+    run = Run("w", SLO("20s"), runtime=old)
+    old.start_run(run)
+    old.dispatcher.send_blocking(a_call(), asked())
+    configure(POOL)
+    shutdown()
+    ended(old)
 
 
 def test_runs_teach_what_follows(emulated, make_runtime):  # noqa: F811 - fixtures

@@ -105,6 +105,8 @@ class Dispatcher:
         self.sweep()
         self._pending[pending.call.call_id] = pending
         self.post(CallArrived(pending.call))
+        if self._retired and pending.lane.dead:  # closed a moment ago: nobody else would tell this caller
+            self._abandon(pending.lane)
 
     async def _open_lane(self, loop: asyncio.AbstractEventLoop) -> Lane:
         lane = Lane(loop, self._endpoints, self.post, self._credentials)
@@ -198,9 +200,10 @@ class Dispatcher:
 
         At the end of the process only daemon threads can still wait: they are not told, for they would complain.
         """
-        self._portal.close()
-        self.sweep(at_exit=at_exit)
         self._retired = not at_exit
+        with self._portal_lock:  # nobody is about to ask a loop that stops for a lane, and would wait for ever
+            self._portal.close()
+        self.sweep(at_exit=at_exit)
         for lane in tuple(self._lanes.values()) if self._retired else ():
             self._close_idle(lane)
 

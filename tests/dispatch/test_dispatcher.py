@@ -382,3 +382,51 @@ def test_where_no_thread_can_be_started_now_one_can_be_later(emulated, make_runt
         runtime.close()
     assert runtime.dispatcher.send_blocking(a_call(), asked()).status == 200
     quiet(runtime)
+
+
+def test_a_call_that_opens_connections_while_all_is_closed_ends(emulated, make_runtime, monkeypatch):
+    runtime = make_runtime(emulated.pool())
+    dispatcher, opening, told = runtime.dispatcher, threading.Event(), []
+    open_lane = dispatcher._open_lane
+
+    async def open_slowly(loop):
+        opening.set()
+        await asyncio.sleep(0.05)
+        return await open_lane(loop)
+
+    def call():
+        try:
+            told.append(dispatcher.send_blocking(a_call(), asked()).status)
+        except CallFailed as error:
+            told.append(str(error))
+
+    monkeypatch.setattr(dispatcher, "_open_lane", open_slowly)
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    assert opening.wait(5)
+    dispatcher.close()
+    thread.join(5)
+    assert told in ([200], ["its runtime was closed while the call was open"])
+    quiet(runtime)
+
+
+def test_a_call_that_arrives_while_all_is_closed_is_told(emulated, make_runtime, monkeypatch):
+    runtime = make_runtime(emulated.pool())
+    dispatcher, told = runtime.dispatcher, []
+    arrive = dispatcher._arrive
+
+    def arrive_late(pending):
+        dispatcher.close()
+        arrive(pending)
+
+    def call():
+        with pytest.raises(CallFailed, match="closed"):
+            dispatcher.send_blocking(a_call(None), asked())
+        told.append("closed")
+
+    monkeypatch.setattr(dispatcher, "_arrive", arrive_late)
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert told == ["closed"]
+    quiet(runtime)
