@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from agentsched.errors import ConfigError
 from agentsched.settings import CONFIG_VARIABLE, DEFAULT_FILE, Settings, from_environment, load_settings
@@ -17,12 +18,16 @@ __all__ = [
     "CONFIGURATION_HELP",
     "configured",
     "date",
+    "headed",
     "json_option",
     "path_argument",
     "people",
     "print_json",
     "progress",
 ]
+
+_AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+"""Names of workflows, endpoints and files may hold brackets and colons: nothing in a text means bold or a smiley."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -63,15 +68,20 @@ def people(*, pipe_width: int | None = None) -> Console:
     Args:
         pipe_width: columns to use where there is no terminal and ``COLUMNS`` says nothing; None: 80.
     """
-    console = Console(highlight=False)
+    console = Console(**_AS_IT_IS)
     if pipe_width is None or console.is_terminal or "COLUMNS" in os.environ:
         return console
-    return Console(highlight=False, width=pipe_width)
+    return Console(**_AS_IT_IS, width=pipe_width)
 
 
 def progress() -> Console:
     """Where progress and remarks go, also in a ``--json`` run: stderr."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, **_AS_IT_IS)
+
+
+def headed(head: str, rest: str) -> Text:
+    """A line that begins in bold."""
+    return Text.assemble((head, "bold"), rest)
 
 
 def date(at_s: float) -> str:

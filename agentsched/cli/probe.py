@@ -95,11 +95,11 @@ async def _probe_all(endpoints: Sequence[Endpoint], plan: Plan, timeout_s: float
     """One endpoint after the other: those that share a machine must not slow each other."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description:<16}"),
+        TextColumn("{task.description:<16}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[doing]}"),
+        TextColumn("{task.fields[doing]}", markup=False),
     )
     found = []
     async with session(timeout_s) as http:

@@ -146,7 +146,12 @@ def _arrival_s(run: RunLog) -> float:
 def _replayed(replay: Replay, policies: Sequence[PolicyChoice], seeds: Sequence[int]) -> dict[str, list[Ended]]:
     """Policy -> how the runs ended, over all seeds."""
     found: dict[str, list[Ended]] = {}
-    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    columns = (
+        TextColumn("replaying"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
     with Progress(*columns, console=progress(), transient=True) as bar:
         shown = bar.add_task("", total=len(policies) * len(seeds))
         for policy in policies:
@@ -191,11 +196,11 @@ def _show(answer: _Answer, console: Console) -> None:
     if len(workflows) > 1:
         console.print()
         console.print(_workflow_table(answer, workflows))
-    console.print("\n[bold]endpoints[/bold]")
+    console.print("\nendpoints", style="bold")
     for one in answer.replay.endpoints:
         console.print(f"  {one.name}: {one.basis}", markup=False)
     if answer.assumed:
-        console.print("\n[bold]assumed[/bold]")
+        console.print("\nassumed", style="bold")
         for text, count in answer.assumed.items():
             console.print(f"  {count:>6}  {text}", markup=False)
 

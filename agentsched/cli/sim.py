@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from agentsched.cli.output import json_option, people, print_json
+from agentsched.cli.output import headed, json_option, people, print_json
 from agentsched.cli.sim_agree import agreement
 from agentsched.cli.sim_arguments import (
     duration_option,
@@ -260,7 +260,8 @@ def _show(comparison: Comparison, console: Console) -> None:
         results = [result for result in comparison.results if result.case.scenario == scenario]
         seeds = len(results[0].seeds)
         gain = f"; gain: on {comparison.against}, on the same runs" if len(comparison.gains) else ""
-        console.print(f"[bold]{scenario}[/bold], {seeds} seed{'s' * (seeds > 1)}, 95 % intervals over seeds{gain}")
+        told = f", {seeds} seed{'s' * (seeds > 1)}, 95 % intervals over seeds{gain}"
+        console.print(headed(scenario, told))
         console.print(_main_table(comparison, results))
         console.print()
         console.print(_workflow_table(results))

@@ -15,7 +15,7 @@ from agentsched.bench.agreement import (
     stretch_for,
 )
 from agentsched.bench.machine import machine_description
-from agentsched.cli.output import json_option, people, print_json, progress
+from agentsched.cli.output import headed, json_option, people, print_json, progress
 from agentsched.cli.sim_arguments import policy_choice, seeds_of
 from agentsched.cli.sim_tables import plain_table
 from agentsched.sim.replay.figures import Figures
@@ -63,7 +63,7 @@ def agreement(
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     )
     with Progress(*columns, console=progress(), transient=True) as bar:
         shown = bar.add_task("", total=len(chosen) * number_of_runs(made, seeds_of(seeds)))
@@ -91,7 +91,7 @@ def _document(scenario: Scenario, factor: float, found: list[Agreement]) -> dict
 
 
 def _show(scenario: Scenario, factor: float, found: list[Agreement], console: Console) -> None:
-    console.print(f"[bold]{scenario.name}[/bold], {scenario.load * factor:g} runs/s, {factor:.3g} times slower")
+    console.print(headed(scenario.name, f", {scenario.load * factor:g} runs/s, {factor:.3g} times slower"))
     table = plain_table(("", "runs", "met deadline", "P50 s", "P95 s", "same verdict", "late p99 ms"))
     for one in found:
         points, share, same = one.attainment_points, one.p95_share, one.same_verdict

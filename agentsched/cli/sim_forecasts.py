@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import click
 
-from agentsched.cli.output import json_option, people, print_json
+from agentsched.cli.output import headed, json_option, people, print_json
 from agentsched.cli.sim_arguments import KNEES, duration_option, jobs_option, load_of, policy_choice, seeds_of
 from agentsched.cli.sim_running import simulate_all
 from agentsched.cli.sim_tables import number, percent, plain_table
@@ -61,9 +61,8 @@ def forecasts(
 
 def _show(found: Sequence[Foresight], policy: str, seeds: int) -> None:
     console = people(pipe_width=150)
-    console.print(
-        f"[bold]{policy}[/bold]: goodput (runs/s), {seeds} seed{'s' * (seeds > 1)}, 95 % intervals over seeds"
-    )
+    told = f": goodput (runs/s), {seeds} seed{'s' * (seeds > 1)}, 95 % intervals over seeds"
+    console.print(headed(policy, told))
     table = plain_table(("scenario", *ARMS))
     for one in found:
         table.add_row(one.scenario, *(number(one.goodput[arm]) for arm in ARMS))

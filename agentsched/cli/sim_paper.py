@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agentsched.bench.machine import package_versions
 from agentsched.bench.sheets import Sheet, drawn, markdown_section, write_section
-from agentsched.cli.output import json_option, people, print_json, progress
+from agentsched.cli.output import headed, json_option, people, print_json, progress
 from agentsched.cli.sim_arguments import jobs_option, seeds_of, writable
 from agentsched.sim.intervals import Estimate
 from agentsched.sim.papers.experiment import Claim, Lab, Measured
@@ -59,7 +59,7 @@ def paper(name: str | None, seeds: str, quick: bool, markdown: Path | None, jobs
         print_json(_document(result))
         return
     console = people(pipe_width=_WIDTH)
-    console.print(f"[bold]{chosen.title}[/bold]\n{chosen.source}")
+    console.print(headed(chosen.title, f"\n{chosen.source}"))
     for sheet in _sheets(result):
         console.print(drawn(sheet))
     for line in _assumed(result):

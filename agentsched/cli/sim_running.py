@@ -34,7 +34,7 @@ def simulate_all(tasks: Sequence[Task], jobs: int) -> list[tuple[Task, Timed]]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     )
     done: list[tuple[Task, Timed]] = []
     console = progress()

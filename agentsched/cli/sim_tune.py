@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from agentsched.cli.output import json_option, people, print_json, progress
+from agentsched.cli.output import headed, json_option, people, print_json, progress
 from agentsched.cli.sim_arguments import KNEES, duration_option, jobs_option, load_of, policy_choice, seeds_of
 from agentsched.cli.sim_running import simulate_all
 from agentsched.cli.sim_tables import percent, plain_table
@@ -174,7 +174,8 @@ def _lost(comparison: Comparison, scenarios: Sequence[Scenario]) -> dict[str, di
 def _show_lost(comparison: Comparison, scenarios: Sequence[Scenario], lost: dict[str, dict[str, Estimate]]) -> None:
     console = people(pipe_width=150)
     seeds = len(comparison.results[0].seeds)
-    console.print(f"[bold]{comparison.against}[/bold]: share of runs lost, paired over {seeds} seeds, 95 % intervals")
+    told = f": share of runs lost, paired over {seeds} seeds, 95 % intervals"
+    console.print(headed(comparison.against, told))
     names = [scenario.name for scenario in scenarios]
     table = plain_table(("without", *names, "mean"))
     whole = {one.case.scenario: one.attainment for one in comparison.results if one.case.policy == comparison.against}

@@ -7,6 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from agentsched.demo.plan import ARMS, DEADLINE, LOAD, PATIENCE, Arm, Plan
 from agentsched.demo.pool import FASTEST, PROFILES
@@ -19,7 +20,8 @@ __all__ = ["LiveArms", "live_arms", "show_comparison", "show_plan"]
 def show_plan(console: Console, plan: Plan) -> None:
     """Say what is going to happen, and by which rules."""
     pool = ", ".join(f"{name} {1000 * profile.step_base_s:.0f} ms/token" for name, profile in PROFILES.items())
-    console.print("[bold]agentsched demo[/]: one LangGraph agent, three ways of calling one pool, same arrivals")
+    told = ": one LangGraph agent, three ways of calling one pool, same arrivals"
+    console.print(Text.assemble(("agentsched demo", "bold"), told))
     console.print(f"  pool      {pool}")
     console.print(
         f"  load      {plan.workflows} workflows, {plan.rate_per_s:.2f}/s (Poisson, seed {plan.seed}), "
@@ -90,8 +92,9 @@ def show_comparison(console: Console, results: Sequence[ArmResult]) -> None:
         console.print(note, style="dim")
     for result in results:
         if not result.pacing.passed:
-            console.print(
-                f"[bold red]{result.arm}[/]: the emulator did not keep time ({result.pacing.chunks} chunks, P95 "
+            told = (
+                f": the emulator did not keep time ({result.pacing.chunks} chunks, P95 "
                 f"{1000 * result.pacing.p95_s:.2f} ms off, allowed {1000 * result.pacing.allowed_s:.2f} ms), so there "
                 "are no figures for this arm: free the machine's cores, or lower --rate"
             )
+            console.print(Text.assemble((result.arm, "bold red"), told))

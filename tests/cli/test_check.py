@@ -53,6 +53,11 @@ def test_it_shows_what_the_file_means(run: Run) -> None:
         assert expected in lines
 
 
+def test_names_in_brackets_are_shown_as_they_are(run: Run) -> None:
+    write(TEXT.replace("gpu", '"gpu [/a]"'))
+    assert "gpu [/a]  vllm" in run("check").stdout
+
+
 def test_json(run: Run) -> None:
     Path("other.yaml").write_text(TEXT, encoding="utf-8")
     told = json.loads(run("check", "other.yaml", "--json").stdout)

@@ -194,3 +194,9 @@ def test_arrivals_that_no_calendar_has_are_told_as_seconds(tmp_path, arrival_s):
     path = tmp_path / "log.jsonl"
     path.write_text(json.dumps(run(1, 5.0, arrival_s=arrival_s)) + "\n")
     assert f"{arrival_s:g} s to {arrival_s:g} s UTC" in report(path).output
+
+
+def test_names_in_brackets_are_shown_as_they_are(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in (attempt(1, "plan", 0.0, 1.0, "gpu [/a]"), run(1, 5.0))))
+    assert "gpu [/a]" in report(path).output

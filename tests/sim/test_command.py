@@ -83,6 +83,14 @@ def test_out_holds_results_runs_and_plots(run):
     assert Path("o/goodput-small.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_names_are_shown_as_they_are(run):
+    workflows = [{**SMALL["workflows"][0], "name": "w [/z] :smile:"}]
+    Path("small.yaml").write_text(yaml.safe_dump({**SMALL, "name": "s [/x] [red]", "workflows": workflows}), "utf-8")
+    shown = run("run", "small.yaml", *QUICK, "--duration", "4s").stdout
+    assert "s [/x] [red], 2 seeds" in shown
+    assert "w [/z] :smile:" in shown
+
+
 def test_pictures_take_whatever_a_scenario_and_its_workflows_are_called(run):
     workflows = [{**SMALL["workflows"][0], "name": "流程 $x_{$"}]
     named = {**SMALL, "name": "../a b/$5 c", "workflows": workflows}
