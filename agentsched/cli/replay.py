@@ -26,7 +26,7 @@ from agentsched.sim.replay.replaying import Circumstances, Replay
 from agentsched.sim.simulation import MOST_CLIENTS
 from agentsched.sim.traces.reading import read_trace
 from agentsched.sim.traces.recorded import Recording, recording_of
-from agentsched.telemetry.reading import LogReading
+from agentsched.telemetry.reading import LogReading, distinct
 from agentsched.telemetry.run_log import RunLog
 
 __all__ = ["command"]
@@ -127,7 +127,7 @@ def _own_policy(settings: Settings) -> PolicyChoice:
 
 def _read(sources: Sequence[str], workflow: str | None) -> LogReading:
     whole = LogReading()
-    for source in sources:
+    for source in distinct(sources):
         reading = read_trace(source)
         whole.runs += [run for run in reading.runs if workflow is None or run.workflow == workflow]
         whole.files += reading.files

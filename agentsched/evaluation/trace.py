@@ -30,7 +30,7 @@ from typing import Any
 from agentsched.errors import ConfigError
 from agentsched.sim.traces.reading import COLUMNS, instant, is_log
 from agentsched.sim.traces.tables import FORMATS, Row, is_table, read_rows
-from agentsched.telemetry.reading import LogReading, read_log
+from agentsched.telemetry.reading import LogReading, distinct, read_log
 from agentsched.telemetry.run_log import CallLog
 
 __all__ = ["TraceCall", "TraceRun", "read_trace"]
@@ -93,7 +93,7 @@ def read_trace(paths: Sequence[str | os.PathLike[str]], remark: Remark = lambda 
             holds an answered call.
     """
     runs: list[TraceRun] = []
-    for source in paths:
+    for source in distinct(paths):
         path = Path(source)
         if not path.exists():
             raise ConfigError("no such file", file=str(path), allowed=_FILES)

@@ -13,7 +13,7 @@ from agentsched.errors import ConfigError
 from agentsched.telemetry.parsing import Line, parse_line
 from agentsched.telemetry.run_log import AttemptLog, CallLog, FeedbackLine, LostLine, NoteLine, RunLine, RunLog
 
-__all__ = ["LogReading", "Problem", "Source", "iter_lines", "log_files", "read_log"]
+__all__ = ["LogReading", "Problem", "Source", "distinct", "iter_lines", "log_files", "read_log"]
 
 Source = str | os.PathLike[str]
 """A log file (its rotated predecessors are read too) or a directory of them."""
@@ -77,6 +77,20 @@ def log_files(sources: Source | Sequence[Source]) -> list[str]:
             raise ConfigError(what, file=str(path), allowed="a decision log, or a directory that holds some")
         found += [name for name in names if name not in found]
     return found
+
+
+def distinct(sources: Sequence[Source]) -> list[Source]:
+    """These sources without those whose files all belong to others: ``log.jsonl*`` names rotated files twice."""
+    paths = [Path(source) for source in sources]
+    named = [(_in_directory(path) if path.is_dir() else _with_rotated(path)) or [str(path)] for path in paths]
+    files = [{os.path.realpath(name) for name in names} for names in named]
+    seen: set[str] = set()
+    kept: set[int] = set()
+    for number in sorted(range(len(files)), key=lambda k: -len(files[k])):
+        if not files[number] <= seen:
+            kept.add(number)
+            seen |= files[number]
+    return [source for number, source in enumerate(sources) if number in kept]
 
 
 def iter_lines(files: Iterable[str], blame: Callable[[Problem], None], *, only: str = "") -> Iterator[Line]:

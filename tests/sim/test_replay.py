@@ -179,6 +179,11 @@ def test_traces_without_times_need_a_rate(replay: Replay):
     assert (result.exit_code, "no run tells when it arrived" in result.stderr) == (2, True)
 
 
+def test_a_log_that_is_named_twice_is_replayed_once(replay: Replay):
+    logged(Path("log.jsonl"))
+    assert document(replay("./log.jsonl", "--json")) == document(replay("--json"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

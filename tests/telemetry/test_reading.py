@@ -14,7 +14,7 @@ from agentsched.core.records import CallEnded, Feedback, Note, RunClosed, RunOpe
 from agentsched.errors import ConfigError
 from agentsched.telemetry.encoding import LogEncoder
 from agentsched.telemetry.parsing import parse_line
-from agentsched.telemetry.reading import log_files, read_log
+from agentsched.telemetry.reading import distinct, log_files, read_log
 
 
 def write(path, *lines):
@@ -394,3 +394,16 @@ def test_half_a_character_does_not_get_to_who_prints_it(tmp_path):
     path.write_text(json.dumps({"record": "run", "run_id": "r\ud800", "workflow": "w\udfff \U0001f600"}) + "\n")
     (run,) = read_log(path).runs
     assert (run.run_id, run.workflow) == ("r?", "w? \U0001f600")
+
+
+def test_what_is_named_twice_is_read_once(tmp_path):
+    """As a shell writes ``runs.jsonl*``: the rotated files belong to the first."""
+    names = ["runs.jsonl", "runs.jsonl.1", "runs.jsonl.2.gz", "other.jsonl", "calls.csv"]
+    for name in names:
+        (tmp_path / name).write_text("")
+    paths = [tmp_path / name for name in names]
+    assert distinct(paths) == [paths[0], paths[3], paths[4]]
+    assert distinct([paths[1], paths[0]]) == [paths[0]]
+    assert distinct([paths[4], tmp_path / "x" / ".." / "calls.csv"]) == [paths[4]]
+    assert distinct([paths[3], tmp_path]) == [tmp_path]
+    assert distinct([tmp_path / "gone.jsonl"]) == [tmp_path / "gone.jsonl"]
