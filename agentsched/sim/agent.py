@@ -16,6 +16,9 @@ __all__ = ["Agent", "Manners", "call_of"]
 _BLOCKS_PER_LINEAGE = 1 << 20
 _LINEAGES_PER_RUN = 1 << 12
 
+_SAME_S = 1e-9
+"""Instants that are nearer to each other are one: the same seconds, added up in another order."""
+
 _CONTINUABLE, _NOT_CONTINUABLE = frozenset({Way.PREFILL}), frozenset[Way]()
 _PRESCRIBED = frozenset({"tools", "json_schema"})
 """Who needs one of these may get an answer of which no other attempt can take the beginning for its own."""
@@ -233,7 +236,7 @@ class Agent:
 
     def _come_to_its_end(self) -> None:
         if self._outcome is None:  # it may have been cut at its deadline meanwhile
-            in_time = self._due_at is None or self._timeline.now <= self._due_at
+            in_time = self._due_at is None or self._timeline.now <= self._due_at + _SAME_S
             self._end("ok" if in_time else "late")
 
     def _deadline(self) -> None:

@@ -5,9 +5,11 @@ from agentsched.engine.instance import Instance
 from agentsched.engine.profiles import load_profile
 from agentsched.engine.request import Request
 from agentsched.errors import ConfigError
+from agentsched.policy.least_outstanding import SpeedWeightedLeastOutstanding
 from agentsched.sim.ideal import IdealTimes, Offer, unloaded_s
 from agentsched.sim.plan import critical_path
 from agentsched.sim.scenario_files import load_scenario
+from agentsched.sim.simulation import simulate
 from agentsched.sim.streams import Stream, stream
 from agentsched.sim.workflows import WorkflowDrawer
 
@@ -59,6 +61,20 @@ def test_workflows_and_recorded_calls_have_the_ideal_of_those_who_serve_them():
     fast = {"name": "fast", "profile": "study-8b-h800", "models": ["large"]}
     alone, beside = (load_scenario({"base": "s1", "endpoints": pool}) for pool in ([slow], [fast, slow]))
     assert WorkflowDrawer(beside, 1).draw().ideal_s == WorkflowDrawer(alone, 1).draw().ideal_s
+
+
+def test_who_takes_the_ideal_time_meets_it():
+    output = {"median": 50, "sigma": 0}
+    scenario = load_scenario(
+        {
+            **{"version": 1, "name": "alone", "load": 0.01, "duration": 3600, "warm_up": 0},
+            "endpoints": [{"name": "only", "profile": "study-8b-a800"}],
+            "workflows": [{"name": "w", "share": 1, "stages": [{"step": "s", "prompt": 100, "output": output}]}],
+            "deadlines": {"multiples": [{"times": 1, "share": 1}], "plus": 0},
+        }
+    )
+    outcome = simulate(scenario, SpeedWeightedLeastOutstanding)
+    assert [run.outcome for run in outcome.runs] == ["ok"] * len(outcome.runs)
 
 
 def test_a_critical_path_with_a_join():

@@ -220,6 +220,8 @@ class _Calls:
 
     def __init__(self, log: RunLog, sizes: _Sizes, assumed: Counter[str]) -> None:
         self._logs, self._sizes, self._assumed = log.calls, sizes, assumed
+        slo = None if log.line is None else log.line.slo
+        self._run_quality = None if slo is None else slo.min_quality
         self._told_parents = [tuple(p for p in some if p < i) for i, some in enumerate(log.positions_of_parents())]
         self._dropped = {
             i for i, call in enumerate(self._logs) if not _answered(call) and (_skipped(call) or self._went_on(i))
@@ -312,6 +314,7 @@ class _Calls:
         input_tokens = max(1, self._input_tokens(call))
         if wait_s is None:
             self._assumed["calls whose time after the one before is not recorded"] += 1
+        min_quality = self._run_quality if call.min_quality is None else call.min_quality
         return RecordedCall(
             step=call.step or "?",
             input_tokens=input_tokens,
@@ -321,7 +324,7 @@ class _Calls:
             lineage=self._lineage(call, input_tokens, parents, before),
             model=call.model,
             max_tokens=call.max_tokens or None,
-            min_quality=min(1.0, max(0.0, call.min_quality or 0.0)),
+            min_quality=min(1.0, max(0.0, min_quality or 0.0)),
             stream=call.stream,
             needs=CAPABILITIES.intersection(call.needs),
             optional=call.optional,

@@ -134,6 +134,11 @@ def test_what_the_run_was_asked_to_achieve_comes_along():
     assert (call.min_quality, call.max_tokens, call.stream, call.model) == (0.4, 64, True, "big")
 
 
+def test_calls_need_the_quality_that_they_tell_else_the_run_s():
+    run = the_run(a_call(0), a_call(1, min_quality=0.2), slo=SloEntry(min_quality=0.6))
+    assert [call.min_quality for call in run.calls] == [0.6, 0.2]
+
+
 def test_runs_of_which_nothing_was_answered_are_left_out():
     failed = RunLog("f", None, [a_call(0, status="server", output_tokens=0)])
     recording = recording_of([failed, RunLog("r", None, [a_call(0)])], source="here")
