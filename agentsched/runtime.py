@@ -1,7 +1,6 @@
 """The composition root: settings become a scheduler, a dispatcher, a log and a learner, once per process and pool."""
 
 import atexit
-import contextvars
 import logging
 import os
 import threading
@@ -39,6 +38,7 @@ from agentsched.settings.learned_path import learned_path
 from agentsched.state.profiles import ProfileFile
 from agentsched.state.stores import open_store
 from agentsched.telemetry.decision_log import DecisionLog
+from agentsched.threads import start_apart
 from agentsched.workflow.scope import Run
 
 __all__ = ["PoolSource", "Runtime", "configure", "fresh_scheduler", "runtime_for", "shutdown"]
@@ -266,7 +266,7 @@ class Runtime:
         self._closing = True
         thread = threading.Thread(target=self._close_aside, name="agentsched-close", daemon=True)
         with suppress(RuntimeError):  # no thread can be started: the process is ending, or at its limit
-            contextvars.Context().run(thread.start)
+            start_apart(thread)
 
     def _close_aside(self) -> None:
         self._closing = False  # what comes from now on may start threads that this does not end

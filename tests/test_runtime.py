@@ -169,3 +169,19 @@ def test_the_end_of_a_process_is_told_from_a_shutdown():
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=30)
     assert done.stdout == "True\n"
+
+
+def test_a_generator_that_ends_with_the_interpreter_does_not_hold_it():
+    """Its run ends when no thread can be started any more: Python 3.11 waits for one that is for ever."""
+    program = (
+        "import agentsched\n"
+        "agentsched.configure({'version': 1, 'endpoints': [{'name': 'a', 'base_url': 'http://127.0.0.1:9/v1', "
+        "'model': 'm'}]})\n"
+        "@agentsched.workflow\n"
+        "def items():\n"
+        "    yield from range(9)\n"
+        "held = items()\n"
+        "next(held)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=30)
+    assert done.stderr == ""

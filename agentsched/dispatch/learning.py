@@ -1,6 +1,5 @@
 """Learning while calls run: a thread of its own, so that no event loop ever waits for it."""
 
-import contextvars
 import functools
 import logging
 import queue
@@ -23,6 +22,7 @@ from agentsched.forecast.relearning import Relearned, Relearning, Trial
 from agentsched.forecast.remainder import EmpiricalRemainders
 from agentsched.forecast.remainder_learner import RemainderLearner
 from agentsched.forking import ProcessLock
+from agentsched.threads import start_apart
 
 __all__ = ["BackgroundLearner", "Lesson"]
 
@@ -121,7 +121,7 @@ class BackgroundLearner:
                 _ = self._queue
                 thread = threading.Thread(target=self._work, name="agentsched-learn", daemon=True)
                 try:
-                    contextvars.Context().run(thread.start)
+                    start_apart(thread)
                 except RuntimeError:  # no thread can be started: the process is ending, or at its limit
                     self._over = True
                 else:
@@ -254,7 +254,7 @@ class BackgroundLearner:
                 self._queue.put(trial)
 
         self._aside = threading.Thread(target=work, name="agentsched-relearn", daemon=True)
-        contextvars.Context().run(self._aside.start)
+        start_apart(self._aside)
 
     def _work_at(self, trial: Trial) -> bool:
         """Do a trial's work, resting most of the time; answers whether it was done, and not ended by `close`."""

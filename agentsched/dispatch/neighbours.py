@@ -66,8 +66,12 @@ class Neighbours:
                 gossip = Gossip(
                     self._open_store(), client, self._tell, self._hear, self._announce, self._interval_s, rng
                 )
-                gossip.start()
-                self._gossip = gossip
+                try:
+                    gossip.start()
+                except RuntimeError as error:  # no thread can be started now: the run goes on, the next one tries again
+                    _log.debug("nothing is told to other processes: %s", error)
+                else:
+                    self._gossip = gossip
 
     def _tell(self) -> bytes:
         loads, knowledge = self._dispatcher.look(lambda scheduler, now: (scheduler.loads(), scheduler.knowledge(now)))

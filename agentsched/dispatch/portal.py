@@ -1,7 +1,6 @@
 """An event loop in a thread of its own, for callers that have none. It never runs user code."""
 
 import asyncio
-import contextvars
 import threading
 from collections.abc import Coroutine
 from contextlib import nullcontext
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 from agentsched import clock
 from agentsched.dispatch.green import GreenLoop, threads_are_green
 from agentsched.dispatch.lane import Lane
+from agentsched.threads import start_apart
 
 __all__ = ["Portal"]
 
@@ -37,7 +37,7 @@ class Portal:
             loop.time = clock.monotonic  # type: ignore[method-assign]  # its timers run while tests stop the time
             thread = threading.Thread(target=_run, args=(loop,), name="agentsched-portal", daemon=True)
             try:
-                contextvars.Context().run(thread.start)
+                start_apart(thread)
             except RuntimeError:  # no thread can be started: the process is ending, or at its limit
                 loop.close()
                 raise

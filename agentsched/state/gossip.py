@@ -1,6 +1,5 @@
 """The thread in which a client tells others what it does, and hears what they do: about twice a second."""
 
-import contextvars
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_us
 from agentsched.core.protocols import StateStore
 from agentsched.core.shared import Posting
 from agentsched.errors import StateUnavailable
+from agentsched.threads import start_apart
 
 __all__ = ["Gossip"]
 
@@ -70,8 +70,12 @@ class Gossip:
         )
 
     def start(self) -> None:
-        """Begin; once."""
-        contextvars.Context().run(self._thread.start)
+        """Begin; once.
+
+        Raises:
+            RuntimeError: no thread can be started.
+        """
+        start_apart(self._thread)
 
     @property
     def away(self) -> bool:

@@ -124,6 +124,23 @@ def test_nothing_is_shared_before_the_first_run_or_with_the_memory_backend(
     assert not (tmp_path / "s.db").exists()
 
 
+def test_a_run_begins_also_where_no_thread_can_be_started(
+    pool: Pool, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    one, two = make(pool, tmp_path / "s.db"), make(pool, tmp_path / "s.db")
+    begin(two)
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        begin(one)
+    begin(one)
+    thread = in_background(one, LONG)
+    eventually(lambda: others(two) > 0.99)
+    thread.join(30)
+
+
 def test_a_limit_is_kept_by_all_together(emulated: EmulatorThread, make: Make, tmp_path: Path) -> None:
     pool = Pool([Endpoint(name="a", base_url=emulated.urls["a"], model="m", rpm=4), *emulated.pool().endpoints[1:]])
     runtimes = [make(pool, tmp_path / "s.db") for _ in range(2)]
