@@ -27,13 +27,13 @@ class RetryRules:
     """When a failed attempt is followed by another.
 
     Attributes:
-        max_attempts: attempts per call, the first included.
+        max_attempts: attempts per call, the first included, but for those that a rate limit refused.
         budget: retries allowed as a share of all calls (a retry storm stops here), plus ``reserve``.
         reserve: retries that are always saved up at the start, so that few calls may still retry.
         backoff_s: wait before the same endpoint is tried again, doubled each time, seconds.
         max_backoff_s: longest such wait, seconds.
-        max_wait_s: how long a call without a deadline may wait for a rate limit or a breaker, seconds; for a free slot
-            it waits as long as it takes.
+        max_wait_s: how long a call that has neither a deadline nor a caller's timeout may wait at a time for a rate
+            limit or a breaker, seconds; for a free slot it waits as long as it takes.
     """
 
     max_attempts: int = 4

@@ -27,7 +27,8 @@ class RetryFile(Section):
     max_backoff: Seconds = _RETRY.max_backoff_s
     """Longest such wait."""
     max_wait: Seconds = _RETRY.max_wait_s
-    """How long a call without a deadline may wait for a limit or a breaker; for a slot as long as it takes."""
+    """How long a call may wait at a time for a limit or a breaker that has neither a deadline nor a timeout of its
+    client's, as the openai SDK has one of 600 s; for a slot as long as it takes."""
 
     def core(self) -> RetryRules:
         """As the rest of agentsched knows it."""

@@ -73,6 +73,7 @@ def test_without_a_deadline_waiting_has_a_limit():
     assert bench.call().failed is None
     bench.limited("a", remaining_requests=0, reset_requests_s=30.0)
     assert bench.call().failed.saturated
+    assert bench.call(patience_s=600.0).failed is None, "who says how long is believed"
 
 
 def test_the_callers_patience_bounds_the_wait():
