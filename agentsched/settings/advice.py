@@ -78,6 +78,6 @@ def _group(group: Group, pool: Pool) -> Iterator[str]:
             below = f"quality {endpoint.quality:g} is below min_quality {group.min_quality:g}"
             yield f"{endpoint.name} is never used: its {below}"
     qualities = sorted({endpoint.quality for endpoint in usable})
-    if len(qualities) > 1:
+    if len(qualities) > 1 and group.min_quality == 0.0:
         low, high = qualities[0], qualities[-1]
         yield f"mixes qualities from {low:g} to {high:g}: any of them may answer, unless min_quality is set"

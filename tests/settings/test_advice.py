@@ -47,7 +47,12 @@ def test_endpoints_that_no_request_reaches() -> None:
 def test_qualities_in_groups() -> None:
     pool = Pool(
         [Endpoint("a", LOCAL, "m", quality=0.3), Endpoint("b", LOCAL, "m", quality=0.8)],
-        {"mixed": ["a", "b"], "high": Group(("a", "b"), 0.5), "none": Group(("a",), 0.9)},
+        {
+            "mixed": ["a", "b"],
+            "high": Group(("a", "b"), 0.5),
+            "set": Group(("a", "b"), 0.2),
+            "none": Group(("a",), 0.9),
+        },
     )
     assert remarks(pool) == [
         "group mixed: mixes qualities from 0.3 to 0.8: any of them may answer, unless min_quality is set",
