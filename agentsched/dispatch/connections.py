@@ -87,11 +87,19 @@ def ended_with_connection(response: aiohttp.ClientResponse) -> Iterator[None]:
     if closed is None:
         yield
         return
+    closed.remove_done_callback(_hear)  # of an answer before this one: one is enough for a connection
+    closed.add_done_callback(_hear)
     closed.add_done_callback(breaks := partial(_break_off, response.content))
     try:
         yield
     finally:
         closed.remove_done_callback(breaks)
+
+
+def _hear(closed: "asyncio.Future[None]") -> None:
+    """Why the connection was closed is known from its answer; asyncio complains of what nobody has asked for."""
+    if not closed.cancelled():
+        closed.exception()
 
 
 def _break_off(content: aiohttp.StreamReader, closed: object) -> None:

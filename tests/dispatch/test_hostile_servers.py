@@ -1,7 +1,10 @@
 """Servers that break off in odd places, or answer oddly, at the first request and well at the next one."""
 
 import asyncio
+import gc
 import json
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -335,3 +338,30 @@ async def test_a_refusal_that_repeats_a_long_prompt_is_handed_over_whole(make_ru
         exchange = a_request("hi")
         reply = await make_runtime(pool).dispatcher.send(the_call(exchange, 10.0), exchange)
         assert (reply.status, reply.content) == (422, said_no)
+
+
+async def test_a_connection_that_is_reset_is_no_news_for_the_event_loop(make_runtime):
+    """It is told as the attempt's failure; asyncio does not complain of it later as of an error nobody heard."""
+
+    async def first(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(BEGUN)
+        await asyncio.sleep(0.02)
+        assert request.transport is not None
+        sock = request.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        request.transport.abort()
+        return response
+
+    complaints: list[dict] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+    async with served(first) as (pool, asked):
+        runtime = make_runtime(pool)
+        exchange = a_request("hi", stream=True)
+        reply = await runtime.dispatcher.send(the_call(exchange, 10.0), exchange)
+        assert text_of(b"".join([piece async for piece in reply.stream])) == (TEXT, ["stop"], 1)
+        assert len(asked) == 2
+    del reply
+    gc.collect()
+    assert complaints == []
