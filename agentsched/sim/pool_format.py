@@ -16,13 +16,21 @@ from agentsched.engine.profiles import all_profiles, load_profile, profile_from_
 from agentsched.errors import ConfigError
 from agentsched.settings.endpoint_format import PriceFile
 from agentsched.settings.fields import Count, Flag, SecondsOrZero, Share, Text
+from agentsched.settings.problems import Unquoted
 from agentsched.sim.format_fields import Interval, Part, Slower
 
 __all__ = ["Endpoints", "Faults", "engine_profile"]
 
 
 def _usable_profile(value: object) -> object:
-    engine_profile(value)
+    profile = engine_profile(value)
+    try:
+        profile.prior()
+    except ConfigError as error:
+        what = (error.field or "").removeprefix("profile.")
+        message = f"clients cannot reckon with the {what} that follows from it"
+        allowed = "figures for which it lies between 1e-9 and 1e9"
+        raise ConfigError(message, given=Unquoted(f"{error.given:g}"), allowed=allowed) from error
     return value
 
 

@@ -32,6 +32,10 @@ __all__ = [
 ]
 
 
+_MOST_CALLS = 4096
+"""Calls of a run. One request of an agent becomes 3 to 60; with far more, a machine has no room for the runs."""
+
+
 class Lognormal(Part):
     """A lognormal quantity."""
 
@@ -113,6 +117,18 @@ class Workflow(Part):
     """Its share of all runs; shares are taken relative to their sum."""
     stages: Annotated[list[Stage], Field(min_length=1)]
     """What a run does."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        calls = 0
+        for number, stage in enumerate(self.stages):
+            kind = "loop" if stage.loop is not None else "width"
+            part = stage.loop or stage.width
+            calls += 1 if part is None else part.most
+            if calls > _MOST_CALLS:
+                message = "more calls than a run may make"
+                raise ConfigError(message, field=f"stages[{number}].{kind}.most", allowed=f"up to {_MOST_CALLS} in all")
+        return self
 
 
 class Workload(Part):

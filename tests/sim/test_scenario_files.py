@@ -201,6 +201,17 @@ def written(folder: Path, text: str) -> Path:
             "base: s1\nfaults: {planned: [{endpoints: [v100], at: 40, duration: 1e-16, factor: 2}]}",
             "mine.yaml:2: faults.planned[0].duration: out of range (given: 1e-16); allowed: 1ms or more",
         ),
+        (
+            "base: s1\nworkflows:\n  - name: w\n    share: 1\n    stages:\n"
+            "      - {step: a, prompt: 9, output: {median: 9, sigma: 0}, loop: {mean: 3, most: 2000}}\n"
+            "      - {step: b, prompt: 9, output: {median: 9, sigma: 0}, width: {least: 3, most: 2097}}",
+            "mine.yaml:7: workflows[0].stages[1].width.most: more calls than a run may make (given: 2097)",
+        ),
+        (
+            "base: s1\nendpoints: [{name: a, profile: {ttft_median_s: 1, ttft_sigma: 0, tpot_median_s: 1e-300, "
+            "tpot_sigma: 0}}]",
+            "mine.yaml:2: endpoints[0].profile: clients cannot reckon with the tpot_s that follows from it (given: 1e-3",
+        ),
         ("base: s1\nprogress: 1e-6", "mine.yaml:2: progress: out of range (given: 1e-06); allowed: 1ms or more"),
         (
             "base: s1\nendpoints: [{name: a, profile: study-8b-a40, models: [x]}]",
