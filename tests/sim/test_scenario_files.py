@@ -210,7 +210,7 @@ def written(folder: Path, text: str) -> Path:
         (
             "base: s1\nendpoints: [{name: a, profile: {ttft_median_s: 1, ttft_sigma: 0, tpot_median_s: 1e-300, "
             "tpot_sigma: 0}}]",
-            "mine.yaml:2: endpoints[0].profile: clients cannot reckon with the tpot_s that follows from it (given: 1e-3",
+            "mine.yaml:2: endpoints[0].profile: clients cannot reckon with the tpot_s that follows from it",
         ),
         ("base: s1\nprogress: 1e-6", "mine.yaml:2: progress: out of range (given: 1e-06); allowed: 1ms or more"),
         (
