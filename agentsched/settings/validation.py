@@ -152,7 +152,8 @@ def _translated(document: Document, detail: Any, form: Format) -> Problem:
         return loc, document.problem(loc, message, allowed=", ".join(sorted(known)) or None)
     if kind == "literal_error":
         names = context["expected"].replace("'", "").replace(" or ", ", ")
-        message = "unknown" + _suggestion(str(given), names.split(", "))
+        quoted = str(given) in names.split(", ")  # the text, where the number is meant
+        message = "not a number" if quoted else "unknown" + _suggestion(str(given), names.split(", "))
         return loc, document.problem(loc, message, given=given, allowed=names)
     if kind in _BOUNDS:
         bound, words = _BOUNDS[kind]

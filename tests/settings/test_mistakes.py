@@ -25,6 +25,7 @@ TABLE = [
     # name, text, (line, field, words of the message)
     ("no version", GOOD.removeprefix("version: 1\n"), (1, "version", "missing; allowed: 1")),
     ("other version", GOOD.replace("1", "2", 1), (1, "version", "unknown (given: 2); allowed: 1")),
+    ("quoted version", GOOD.replace("version: 1", "version: '1'"), (1, "version", "not a number (given: '1')")),
     ("no endpoints", "version: 1\n", (1, "endpoints", "missing; allowed: a list of endpoints")),
     ("empty endpoints", "version: 1\nendpoints: []\n", (2, "endpoints", "empty; allowed: at least one entry")),
     ("endpoints as mapping", "version: 1\nendpoints: {a: b}\n", (2, "endpoints", "not a list (given: a mapping)")),

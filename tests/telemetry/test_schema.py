@@ -7,7 +7,7 @@ import pytest
 from agentsched.core.records import Feedback, Note
 from agentsched.telemetry import parsing, run_log
 from agentsched.telemetry.encoding import LogEncoder
-from agentsched.telemetry.schema import DECISION_FIELDS, FIELDS, SLO_FIELDS, log_schema
+from agentsched.telemetry.schema import DECISION_FIELDS, FIELDS, REVIEW_FIELDS, SLO_FIELDS, log_schema
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_readers_get_every_field_by_its_name(kind, made):
 
 def test_the_documentation_lists_every_field_as_it_is():
     text = (Path(__file__).parents[2] / "docs" / "decision-log.md").read_text()
-    for fields in (*FIELDS.values(), SLO_FIELDS, DECISION_FIELDS):
+    for fields in (*FIELDS.values(), SLO_FIELDS, DECISION_FIELDS, REVIEW_FIELDS):
         for field in fields:
             required = " (required)" if field.required else ""
             assert f"| `{field.name}`{required} | {field.kind} | {field.about} |" in text
