@@ -125,8 +125,8 @@ def workflow(
         The decorated function; with no function given yet, the decorator.
 
     Raises:
-        ConfigError: the SLO cannot be used, or what is decorated is no function. At the call of the function: the
-            pool cannot be used.
+        ConfigError: the SLO or the name cannot be used, or what is decorated is no function. At the call of the
+            function: the pool cannot be used.
 
     Example:
         >>> import agentsched as ags
@@ -147,7 +147,7 @@ def _decorated(fn: Callable[P, R], slo: SLO | None, name: str | None, pool: "Poo
         return cast(Callable[P, R], type(fn)(_decorated(fn.__func__, slo, name, pool)))
     if inspect.isclass(fn) or not callable(fn):
         raise ConfigError("not a function", field="workflow", given=fn, allowed="a function of any kind")
-    title = name or _name_of(fn)
+    title = checked_name(name, "workflow.name") if name else _name_of(fn)
     return wrap_function(fn, lambda *_, **__: _begin_run(title, slo, pool=pool))
 
 

@@ -193,6 +193,11 @@ class TestKinds:
         assert ags.workflow(functools.partial(add, 1))(2) == (3, "add")
         assert asyncio.run(ags.workflow(functools.partial(later, 3))()) == (3, "later")
 
+    @pytest.mark.parametrize("name", [5, "  ", b"answer"])
+    def test_what_is_no_name_is_refused(self, name: Any) -> None:
+        with pytest.raises(ags.ConfigError, match=r"workflow\.name: not a name"):
+            ags.workflow(name=name)(lambda: None)
+
     def test_what_is_no_function_is_refused(self) -> None:
         with pytest.raises(ags.ConfigError, match="workflow: not a function"):
             ags.workflow(int)

@@ -247,3 +247,20 @@ class TestNested:
             await outer()
         assert caught.value.workflow == "outer"
         assert surroundings.outcomes == [("inner", "deadline"), ("outer", "deadline")]
+
+
+def test_an_error_whose_text_cannot_be_had_is_raised_as_it_is(clock: Clock, model_call: ModelCall) -> None:
+    class Broken(Exception):
+        def __str__(self) -> str:
+            raise AttributeError("half made")
+
+    @ags.workflow(ags.SLO("20s", reserve={"final": "5s"}))
+    def answer() -> None:
+        clock.advance(16.0)
+        with contextlib.suppress(ags.DeadlineExceeded):
+            model_call("plan")
+        model_call("final")
+        raise Broken
+
+    with pytest.raises(Broken):
+        answer()

@@ -203,9 +203,16 @@ def _tells_of(error: BaseException, run: Run) -> bool:
         if each is None or id(each) in seen:
             continue
         seen.add(id(each))
-        if isinstance(each, DeadlineExceeded) or run.run_id in str(each):
+        if isinstance(each, DeadlineExceeded) or run.run_id in _text_of(each):
             return True
         waiting += [each.__cause__, each.__context__]
         if isinstance(each, BaseExceptionGroup):
             waiting += each.exceptions
     return False
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - it is the user's own, and its text must not take its place
+        return ""

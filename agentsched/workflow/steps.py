@@ -95,12 +95,12 @@ def name_step(name: str) -> FrameChange:
     return FrameChange("step", checked_name(name))
 
 
-def checked_name(name: str) -> str:
-    """A step's name, as it is.
+def checked_name(name: str, field: str = "step") -> str:
+    """A step's name, as it is; or what else ``field`` says.
 
     Raises:
         ConfigError: it is empty or no text.
     """
     if not isinstance(name, str) or not name.strip():
-        raise ConfigError("not a name", field="step", given=name, allowed="a non-empty text")
+        raise ConfigError("not a name", field=field, given=name, allowed="a non-empty text")
     return name
