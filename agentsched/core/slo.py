@@ -21,8 +21,8 @@ class SLO:
     Args:
         deadline: time for the whole run, from its start to its result; None: no bound, lowest latency is sought.
         percentile: the share of runs that should meet the deadline, in (0, 1): reports and alarms compare with it.
-        max_cost_usd: cap on the money one run may spend on model calls, those of runs inside it included, in USD: a
-            call that is expected to cost more than is left is refused with a CostExceeded.
+        max_cost_usd: cap on the money one run may spend on model calls, those of runs inside it included that use the
+            same pool, in USD: a call that is expected to cost more than is left is refused with a CostExceeded.
         min_quality: endpoints whose ``quality`` is below this are not used, in [0, 1].
         priority: p multiplies what this run's time is worth by 2**p; an integer, 0 is normal.
         tenant: whose run it is, for fairness and reports.
