@@ -99,7 +99,11 @@ class Runtime:
         if path is None:
             return None
 
+        # A file that nobody asked for may well be impossible, in a container without a home, say.
+        level = logging.INFO if self.settings.state.profiles is None else logging.WARNING
+
         def announce(text: str) -> None:
+            _logger.log(level, text)
             self.emit(Note(clock.monotonic(), "profiles", text))
 
         return Memory(ProfileFile(path, announce), announce, self.dispatcher, self.settings.pool.endpoints)

@@ -1,5 +1,6 @@
 """What one runtime learned, the next one knows before its first call; a user's score reaches the scheduler."""
 
+import logging
 from dataclasses import replace
 
 import pytest
@@ -61,6 +62,18 @@ def test_nothing_is_kept_where_nothing_shall_be(settings, tmp_path):
     a_run(runtime)
     runtime.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_used_is_told_once_without_a_decision_log_too(settings, tmp_path, caplog):
+    (tmp_path / "profiles.sqlite").mkdir()
+    runtime = Runtime(settings)
+    for _ in range(2):
+        a_run(runtime)
+        runtime.flush()
+    runtime.close()
+    (record,) = [record for record in caplog.records if record.name == "agentsched"]
+    assert record.levelno == logging.WARNING
+    assert "what is learned is not kept" in record.getMessage()
 
 
 def test_a_score_reaches_the_scheduler(settings):
