@@ -99,6 +99,7 @@ class Dispatcher:
         except BaseException:
             # Not from here: an interrupt, or whatever a signal's handler raises to end a job (Celery, RQ).
             self.post(CallCancelled(call.call_id))
+            self._forget(call.call_id)  # its end may have been told to nobody, or it may not have arrived
             raise
 
     def _arrive(self, pending: Pending) -> None:

@@ -430,3 +430,21 @@ def test_a_call_that_arrives_while_all_is_closed_is_told(emulated, make_runtime,
     thread.join(5)
     assert told == ["closed"]
     quiet(runtime)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_an_interrupt_while_a_call_arrives_leaves_nothing(emulated, make_runtime, monkeypatch, before):
+    runtime = make_runtime(emulated.pool())
+    dispatcher = runtime.dispatcher
+    post = dispatcher.post
+
+    def interrupted(event):
+        monkeypatch.setattr(dispatcher, "post", post)
+        if not before:
+            post(event)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dispatcher, "post", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        dispatcher.send_blocking(a_call(), asked())
+    quiet(runtime)
