@@ -138,6 +138,7 @@ class Runtime:
         self.settings = replace(self.settings, log=replace(self.settings.log, record_events=None))
         if self._neighbours is not None:
             self._neighbours.abandon()
+        self.dispatcher.abandon()
         self._begin()
 
     # -- what a run tells --------------------------------------------------------------------------------------------

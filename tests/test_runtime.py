@@ -1,3 +1,5 @@
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -8,7 +10,7 @@ from agentsched.core.endpoint import Endpoint, Pool, Profile
 from agentsched.core.records import Feedback
 from agentsched.core.remainder import RunHistory
 from agentsched.core.slo import SLO
-from agentsched.errors import ConfigError
+from agentsched.errors import CallFailed, ConfigError
 from agentsched.runtime import configure, runtime_for, shutdown
 from agentsched.workflow.scope import Run
 from tests.dispatch.conftest import a_call, asked, emulated, make_runtime  # noqa: F401 - fixtures
@@ -124,6 +126,25 @@ def test_a_shutdown_ends_what_was_replaced_as_well(emulated):  # noqa: F811 - a 
     configure(POOL)
     shutdown()
     ended(old)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_that_reads_on_in_its_parent_s_stream_is_told(emulated):  # noqa: F811 - a fixture
+    runtime = configure(emulated.pool())
+    reply = runtime.dispatcher.send_blocking(a_call(30.0, stream=True), asked("hello [[out=200]]", stream=True))
+    chunks = iter(reply.stream)
+    next(chunks)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            list(chunks)
+        except CallFailed:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert b"[DONE]" in b"".join(chunks)
 
 
 def test_runs_teach_what_follows(emulated, make_runtime):  # noqa: F811 - fixtures

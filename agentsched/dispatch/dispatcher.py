@@ -196,6 +196,14 @@ class Dispatcher:
         """Calls somebody still waits for or reads."""
         return len(self._pending)
 
+    def abandon(self) -> None:
+        """In a forked child: what the parent's portal reads comes there alone; who reads on here is told so."""
+        for pending in tuple(self._pending.values()):
+            if isinstance(pending.stream, Stream):
+                pending.stream.end(
+                    CallFailed("its process was forked while the answer was read: the parent has the rest")
+                )
+
     def close(self, *, at_exit: bool = False) -> None:
         """End the portal thread, whose open calls fail; loops of callers close their connections after theirs.
 
