@@ -466,6 +466,8 @@ def feedback(run: Run | str, score: float) -> None:
 def configure(source: PoolSource) -> "Runtime":
     """Set the pool that workflows use unless they name their own; replaces what was configured before.
 
+    Runs that are open go on with what they began with.
+
     Args:
         source: a `Pool`, `agentsched.settings.Settings`, the path of a configuration file, or the content of such a
             file as a mapping.

@@ -5,7 +5,6 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
@@ -270,8 +269,10 @@ class Runtime:
             return
         self._closing = True
         thread = threading.Thread(target=self._close_aside, name="agentsched-close", daemon=True)
-        with suppress(RuntimeError):  # no thread can be started: the process is ending, or at its limit
+        try:
             start_apart(thread)
+        except RuntimeError:  # no thread can be started: the process is ending, or at its limit
+            self._closing = False
 
     def _close_aside(self) -> None:
         self._closing = False  # what comes from now on may start threads that this does not end

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from agentsched import runtime as runtime_module
 from agentsched.core.endpoint import Endpoint, Pool, Profile
 from agentsched.core.records import Feedback
 from agentsched.core.remainder import RunHistory
@@ -99,6 +100,23 @@ def test_one_that_is_replaced_ends_with_its_last_run(emulated):  # noqa: F811 - 
     del left  # never ended, and never will be
     run.finish("ok")
     ended(old)
+    old.emit(Feedback(run.run_id, 1.0, run.clock()))
+    ended(old)
+
+
+def test_one_that_could_not_be_closed_is_at_the_next_chance(emulated, monkeypatch):  # noqa: F811 - a fixture
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    old = configure(emulated.pool())
+    run = Run("w", SLO("20s"), runtime=old)
+    old.start_run(run)
+    old.dispatcher.send_blocking(a_call(), asked())
+    configure(POOL)
+    with monkeypatch.context() as full:
+        full.setattr(runtime_module, "start_apart", refuse)
+        run.finish("ok")
+        assert not old.dispatcher._portal.lane.dead
     old.emit(Feedback(run.run_id, 1.0, run.clock()))
     ended(old)
 
