@@ -14,8 +14,6 @@ __all__ = ["Document", "Dumper", "Loader", "child", "read_document"]
 
 # YAML 1.1 takes 1e6 for a text; people who write rate limits do not.
 _FLOAT_WITHOUT_POINT = re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$")
-
-
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _LINE_BREAKS = re.compile("[\r\x85\u2028\u2029]")
 

@@ -70,24 +70,8 @@ async def served(
         yield Pool([Endpoint(name=name, base_url=url, model="m", kind="vllm") for name in "ab"]), asked
 
 
-def broken(*written: bytes) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """A stream of these pieces whose connection then ends without the end of its body."""
-
-    async def first(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-        await response.prepare(request)
-        for piece in written:
-            await response.write(piece)
-        await asyncio.sleep(0.02)
-        assert request.transport is not None
-        request.transport.close()
-        return response
-
-    return first
-
-
-def garbled(*written: bytes) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """A stream of these pieces with another answer in the middle of it, as a server writes that breaks down there."""
+def broken(*written: bytes, last: bytes = b"") -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """A stream of these pieces whose connection then ends, after ``last``, without the end of its body."""
 
     async def first(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
@@ -96,12 +80,18 @@ def garbled(*written: bytes) -> Callable[[web.Request], Awaitable[web.StreamResp
             await response.write(piece)
         await asyncio.sleep(0.02)
         assert isinstance(request.transport, asyncio.Transport)
-        request.transport.write(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
-        await asyncio.sleep(0.02)
+        if last:
+            request.transport.write(last)
+            await asyncio.sleep(0.02)
         request.transport.close()
         return response
 
     return first
+
+
+def garbled(*written: bytes) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """A stream of these pieces with another answer in the middle of it, as a server writes that breaks down there."""
+    return broken(*written, last=b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
 
 
 def plain(**fields: object) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -13,8 +13,10 @@ from agentsched.telemetry.run_log import CallLog, RunLog
 __all__ = ["RecordedCall", "RecordedRun", "Recording", "recording_of"]
 
 _TOUCHING_S = 0.001
-_MOST_TOKENS = 10**9
 """A call that starts this much before another's end may still have waited for it: clocks are read one after another."""
+
+_MOST_TOKENS = 10**9
+"""Of one call; what counts more is no count."""
 
 
 @dataclass(frozen=True, slots=True)
