@@ -23,7 +23,7 @@ from agentsched.errors import (
     NoCapableEndpoint,
     StreamBroken,
 )
-from agentsched.intercept.callers import PLAIN, Caller
+from agentsched.intercept.callers import PLAIN, Caller, caller_of
 from agentsched.intercept.errors import raise_clean, shape
 from agentsched.intercept.family import loaded_families
 from tests.intercept.fakes import NOWHERE, chat_chunks, inside
@@ -213,6 +213,16 @@ def test_langroid_gets_neither_an_error_of_the_api_nor_a_timeout(error, _):
     assert isinstance(made, openai.OpenAIError)
     assert not isinstance(made, (openai.APIError, TimeoutError))
     assert type(vars(made)["plain"]) is type(error)
+
+
+@pytest.mark.parametrize(("package", "waits"), [("langroid", True), ("crewai", False), ("my_agents", False)])
+def test_frameworks_are_known_by_the_packages_that_call(package, waits):
+    """Whether or not they are installed: what stands above the request has the package's name."""
+    made = {"__name__": f"{package}.models.base", "caller_of": caller_of}
+    exec("def ask(request): return caller_of(request)", made)
+    caller = made["ask"](httpx2.Request("POST", NOWHERE, headers={"x-stainless-lang": "python"}))
+    assert caller.sdk is openai
+    assert (caller.framework, caller.waits) == (None if package == "my_agents" else package, waits)
 
 
 def test_raise_clean_drops_what_a_framework_would_read():
