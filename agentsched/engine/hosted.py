@@ -93,7 +93,7 @@ class HostedApi:
         """Return the instant of the next token (with ``detail``, else of the next milestone); None when idle."""
         while self._due and self._due[0][2] is not self._streams.get(self._due[0][2].request.request_id):
             heappop(self._due)
-        soonest = min(self._due[0][0] if self._due else inf, self._outages.next_start() if self._streams else inf)
+        soonest = min(self._due[0][0] if self._due else inf, self._outages.next_start_s if self._streams else inf)
         return soonest if soonest < inf else None
 
     def next_event_at(self) -> float | None:
@@ -178,7 +178,7 @@ class HostedApi:
             raise ValueError(f"time went back: {now} after {self._now}")
         while True:
             due = self._due[0][0] if self._due else inf
-            outage = self._outages.next_start()
+            outage = self._outages.next_start_s
             if outage <= now and outage < due:
                 self._begin_outage(outage)
             elif due <= now:

@@ -42,16 +42,25 @@ Scheduling = Literal["fcfs", "lower_first", "higher_first"]
 """Order of the queue: arrival alone, or priority and then arrival with either end first (vLLM: lower first)."""
 
 
-class _Block:
-    """A planned run of steps with one batch, and how far it is."""
+_NOTHING_TO_READ: tuple[list[tuple[Sequence, int]], int, float] = [], 0, 0.0
 
-    __slots__ = ("done", "parts", "span", "steps")
+
+class _Block:
+    """A planned run of steps with one batch, and how far it is; ``step_end_s`` is the end of the step in progress."""
+
+    __slots__ = ("done", "parts", "span", "step_end_s", "steps")
 
     def __init__(self, span: Span, steps: int, parts: list[tuple[Sequence, int]]) -> None:
         self.span = span
         self.steps = steps
         self.parts = parts
         self.done = 0
+        self.step_end_s = span.end_of(1)
+
+    def end(self, steps: int) -> None:
+        """So many further steps have ended."""
+        self.done += steps
+        self.step_end_s = self.span.end_of(self.done + 1)
 
 
 class Instance:
@@ -137,11 +146,11 @@ class Instance:
 
     def next_step_at(self) -> float | None:
         """Return the end of the step in progress, or the start of an outage before it; None when idle."""
-        return self._next(self._block.done + 1) if self._block is not None else self._next(0)
+        return self._soonest(inf if self._block is None else self._block.step_end_s)
 
     def next_event_at(self) -> float | None:
         """Return the end of the planned run of steps, or the start of an outage before it; None when idle."""
-        return self._next(self._block.steps) if self._block is not None else self._next(0)
+        return self._soonest(inf if self._block is None else self._block.span.end_of(self._block.steps))
 
     def advance(self, now: float) -> list[Emission]:
         """Return everything that happened up to ``now`` and was not reported yet, in order.
@@ -226,12 +235,13 @@ class Instance:
 
     # Time ------------------------------------------------------------------------------------------------------------
 
-    def _next(self, step: int) -> float | None:
-        block_end = self._block.span.end_of(step) if self._block is not None else inf
-        outage = self._outages.next_start() if self._sequences else inf
-        arrival = self._arriving[0][0] if self._arriving else inf
-        soonest = min(block_end, outage, arrival)
-        return soonest if soonest < inf else None
+    def _soonest(self, at: float) -> float | None:
+        """Return ``at``, or what happens before it: an outage, an arrival; None if nothing does at all."""
+        if self._sequences and self._outages.next_start_s < at:
+            at = self._outages.next_start_s
+        if self._arriving and self._arriving[0][0] < at:
+            at = self._arriving[0][0]
+        return at if at < inf else None
 
     def _settle(self, now: float) -> None:
         """Let everything happen that ends at or before ``now``."""
@@ -239,15 +249,18 @@ class Instance:
             raise ValueError(f"time went back: {now} after {self._now}")
         while True:
             block = self._block
-            step_end = block.span.end_of(block.done + 1) if block is not None else inf
-            outage = self._outages.next_start()
+            step_end = inf if block is None else block.step_end_s
+            outage = self._outages.next_start_s
             arrival = self._arriving[0][0] if self._arriving else inf
-            if outage <= now and outage < min(step_end, arrival):
+            if now < step_end and now < outage and now < arrival:
+                break
+            if outage <= now and outage < step_end and outage < arrival:
                 self._begin_outage(outage)
             elif arrival <= now and arrival < step_end:
                 self._enqueue(self._arriving.popleft()[1], arrival)
             elif block is not None and step_end <= now:
-                self._apply(block, block.span.steps_by(min(now, outage, arrival), block.steps) - block.done)
+                at = now if now <= outage and now <= arrival else min(outage, arrival)
+                self._apply(block, block.span.steps_by(at, block.steps) - block.done)
             else:
                 break
         self._now = now
@@ -280,8 +293,9 @@ class Instance:
     def _plan(self, start: float) -> None:
         """Choose the batch that runs from ``start`` and for how many steps it stays the same."""
         self._block = None
-        self._admit()
-        parts, completing, prefill_s = self._prefill_parts()
+        if self._waiting:
+            self._admit()
+        parts, completing, prefill_s = self._prefill_parts() if self._prefilling else _NOTHING_TO_READ
         while self._kv_used + len(self._decoding) + completing > self.profile.kv_tokens:
             self._preempt(start)
             parts, completing, prefill_s = self._prefill_parts()
@@ -304,28 +318,31 @@ class Instance:
             return 1
         free = self.profile.kv_tokens - self._kv_used
         steps = int(min(self._decoding.steps_to_finish(), free // batch))
-        change = self._slowdowns.next_change_after(span.start_s)
-        if change < span.end_of(steps):
-            steps = span.steps_begun_before(change, steps)
+        if self._slowdowns:
+            change = self._slowdowns.next_change_after(span.start_s)
+            if change < span.end_of(steps):
+                steps = span.steps_begun_before(change, steps)
         return max(1, steps)
 
     def _apply(self, block: _Block, steps: int) -> None:
         """Let ``steps`` further steps of the block end."""
         members = self._decoding.ids() if self._detail else ()
         skipped = block.done
-        block.done += steps
+        block.end(steps)
         gained = self._decoding.gain(steps)
         self._kv_used += gained
         self._output_tokens += gained
-        last = block.done == block.steps
-        prefilled = self._end_prefill(block.parts) if last and block.parts else ()
-        finished = self._finish(prefilled) if last else ()
+        if block.done < block.steps:
+            if members:
+                self._pending.append(Emission(block.span, skipped, steps, members))
+            return
+        prefilled = self._end_prefill(block.parts) if block.parts else ()
+        finished = self._finish()
         if members or prefilled or finished:
-            ids = tuple(sequence.request.request_id for sequence in prefilled)
-            cached = tuple(sequence.cached_tokens or 0 for sequence in prefilled)
+            ids = tuple([sequence.request.request_id for sequence in prefilled])
+            cached = tuple([sequence.cached_tokens or 0 for sequence in prefilled])
             self._pending.append(Emission(block.span, skipped, steps, members, ids, cached, finished))
-        if last:
-            self._plan(block.span.end_of(block.steps))
+        self._plan(block.span.end_of(block.steps))
 
     def _end_prefill(self, parts: Iterable[tuple[Sequence, int]]) -> tuple[Sequence, ...]:
         """Book the prefilled tokens; returns the sequences whose prompt is complete, each with one token more."""
@@ -346,13 +363,13 @@ class Instance:
                 complete.append(sequence)
         return tuple(complete)
 
-    def _finish(self, prefilled: Iterable[Sequence]) -> tuple[str, ...]:
+    def _finish(self) -> tuple[str, ...]:
         finished = self._decoding.take_finished()
         for sequence in finished:
             del self._sequences[sequence.request.request_id]
             self._free(sequence)
             self._cache.insert(sequence.request.prompt_chain + sequence.request.output_chain)
-        return tuple(sequence.request.request_id for sequence in finished)
+        return tuple([sequence.request.request_id for sequence in finished])
 
     # The batch -------------------------------------------------------------------------------------------------------
 
@@ -370,8 +387,10 @@ class Instance:
     def _admissible(self) -> Sequence | None:
         """Return the head of the queue if it could join the batch now."""
         head = self._waiting.head()
+        if head is None:
+            return None
         running = len(self._prefilling) + len(self._decoding)
-        if head is None or running >= self.profile.max_slots:
+        if running >= self.profile.max_slots:
             return None
         reserve = int(self.profile.kv_watermark * self.profile.kv_tokens) if running else 0
         fits = self._kv_used + head.context_tokens + 1 <= self.profile.kv_tokens - reserve

@@ -13,6 +13,9 @@ class Slowdowns:
     def __init__(self) -> None:
         self._intervals: list[tuple[float, float, float]] = []
 
+    def __bool__(self) -> bool:
+        return bool(self._intervals)
+
     def add(self, factor: float, start_s: float, until_s: float) -> None:
         """Add an interval.
 
@@ -41,10 +44,15 @@ class Slowdowns:
 
 
 class Outages:
-    """Intervals in which the instance is gone."""
+    """Intervals in which the instance is gone.
+
+    Attributes:
+        next_start_s: the start of the earliest outage not yet begun (see `begin`); infinity if there is none.
+    """
 
     def __init__(self) -> None:
         self._intervals: list[tuple[float, float]] = []
+        self.next_start_s = inf
 
     def add(self, start_s: float, until_s: float) -> None:
         """Add an interval.
@@ -56,11 +64,10 @@ class Outages:
             raise ValueError(f"an outage needs start < until, got {start_s}, {until_s}")
         self._intervals.append((start_s, until_s))
         self._intervals.sort()
-
-    def next_start(self) -> float:
-        """Return the start of the earliest outage not yet begun (see `begin`); infinity if there is none."""
-        return self._intervals[0][0] if self._intervals else inf
+        self.next_start_s = self._intervals[0][0]
 
     def begin(self) -> float:
         """Take the earliest outage off the list and return when it is over."""
-        return self._intervals.pop(0)[1]
+        _, until_s = self._intervals.pop(0)
+        self.next_start_s = self._intervals[0][0] if self._intervals else inf
+        return until_s

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from hashlib import blake2b
-from itertools import islice
+from itertools import islice, repeat
 
 __all__ = ["PrefixCache", "block_chain"]
 
@@ -64,8 +65,7 @@ class PrefixCache:
         """Hold these blocks as the most recently used, the last of the chain as the oldest of them."""
         blocks = self._blocks
         if not blocks.keys().isdisjoint(chain):
-            for block in chain:
-                blocks.pop(block, None)
+            deque(map(blocks.pop, chain, repeat(None)), maxlen=0)  # a loop of its own takes twice as long
         blocks.update(dict.fromkeys(reversed(chain)))
 
     def squeeze(self, free_tokens: int) -> None:
@@ -78,6 +78,8 @@ class PrefixCache:
 
     def _trim(self, limit: int) -> None:
         blocks = self._blocks
+        if len(blocks) <= limit:
+            return
         # In one pass: to find a dict's first entry means to step over all that were deleted before it.
-        for block in tuple(islice(blocks, max(0, len(blocks) - limit))):
+        for block in tuple(islice(blocks, len(blocks) - limit)):
             del blocks[block]

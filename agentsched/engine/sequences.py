@@ -85,6 +85,8 @@ class WaitingQueue:
 
     def head(self) -> Sequence | None:
         """Return the most urgent sequence, or None."""
+        if not self._heap:
+            return None
         while self._heap and self._heap[0][1].phase is not Phase.WAITING:
             heappop(self._heap)
         return self._heap[0][1] if self._heap else None
@@ -171,10 +173,12 @@ class DecodeSet:
     def take_finished(self) -> list[Sequence]:
         """Remove and return the members that have their last token."""
         done: list[Sequence] = []
-        while self.steps_to_finish() <= 0:
-            sequence = heappop(self._finish)[2]
-            self.leave(sequence)
-            done.append(sequence)
+        finish = self._finish
+        while finish and finish[0][0] <= self.steps:
+            at, _, sequence = heappop(finish)
+            if sequence.phase is Phase.DECODING and sequence.finishes_at == at:  # else it left, or left and came back
+                self.leave(sequence)
+                done.append(sequence)
         return done
 
     def clear(self) -> None:

@@ -4,6 +4,7 @@ The same call always draws the same numbers, in this process and in any other: a
 that is placed anew after waiting does not change its mind.
 """
 
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -28,7 +29,15 @@ def fractions(key: str, count: int, seed: int = 0) -> NDArray[np.float64]:
         seed: a non-negative number below 2**64 that gives everybody other numbers.
     """
     start = int.from_bytes(blake2b(key.encode(), digest_size=8, salt=seed.to_bytes(8, "little")).digest(), "little")
-    z = np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN + np.uint64(start)
-    z = (z ^ (z >> _SHIFTS[0])) * _FIRST
-    z = (z ^ (z >> _SHIFTS[1])) * _SECOND
-    return ((z ^ (z >> _SHIFTS[2])) >> _SHIFTS[3]).astype(np.float64) * _UNIT
+    z = _places(count) + np.uint64(start)
+    z ^= z >> _SHIFTS[0]
+    z *= _FIRST
+    z ^= z >> _SHIFTS[1]
+    z *= _SECOND
+    z ^= z >> _SHIFTS[2]
+    return (z >> _SHIFTS[3]).astype(np.float64) * _UNIT
+
+
+@lru_cache(maxsize=64)
+def _places(count: int) -> NDArray[np.uint64]:
+    return np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN

@@ -13,6 +13,7 @@ def best_ready(states: EndpointStates, scores: NDArray[np.float64]) -> Choice:
 
     A live proxy does the same: a deployment that cools down or has no slot left is taken off its list.
     """
-    ready = states.ready_in_s
-    shown: NDArray[np.float64] = np.where(ready <= ready.min(), scores, -np.inf)
+    ready, shown = states.ready_in_s, scores
+    if np.count_nonzero(ready):
+        shown = np.where(ready <= ready.min(), scores, -np.inf)
     return Choice(int(shown.argmax()), shown)

@@ -12,7 +12,7 @@ from agentsched.scheduler.actions import Cancel, Record
 from agentsched.scheduler.call_state import AttemptState, CallState
 from agentsched.scheduler.choosing import Choosing
 from agentsched.scheduler.endings import Endings
-from agentsched.scheduler.events import AttemptFailed, AttemptFinished, ReviewDue, TokensProgressed
+from agentsched.scheduler.events import AttemptFailed, AttemptFinished, ReviewDue, StreamsProgressed, TokensProgressed
 from agentsched.scheduler.going_on import break_off, keep_draft, refused_draft, still_able
 from agentsched.scheduler.ledger import Ledger
 from agentsched.scheduler.outbox import Outbox
@@ -64,13 +64,23 @@ class Attempts:
 
     def progressed(self, event: TokensProgressed, now: float) -> None:
         """Tokens came."""
-        found = self._ledger.attempt(event.attempt_id)
+        self._progressed(event.attempt_id, event.output_tokens, now, now - event.age_s, event.paused, event.handed)
+
+    def all_progressed(self, event: StreamsProgressed, now: float) -> None:
+        """Tokens of several attempts came: the same as one after another, also in when stakes are worked out anew."""
+        for k, (attempt_id, tokens) in enumerate(event.tokens):
+            self._progressed(attempt_id, tokens, now, now, False, Handed.TEXT)
+            if k == 0:
+                self._ledger.stakes.refresh(now, hurried=False)
+
+    def _progressed(self, attempt_id: str, tokens: int, now: float, at: float, paused: bool, handed: Handed) -> None:
+        found = self._ledger.attempt(attempt_id)
         if found is None:
             return
         state, attempt = found
         was_paused, was_silent = attempt.paused, attempt.first_at is None
-        self._ledger.lessons.saw_progress(attempt, event.output_tokens, now - event.age_s, paused=event.paused)
-        attempt.handed = event.handed
+        self._ledger.lessons.saw_progress(attempt, tokens, at, paused=paused)
+        attempt.handed = handed
         if state.first_at is None:
             state.first_at = now
         if state.delivered is None and state.call.stream:
@@ -78,7 +88,7 @@ class Attempts:
         elif was_silent and not state.call.stream:
             self._endings.beat(state, attempt, now)
             self._outbox.review_at(state, min(state.review_at, clocks.next_review(state, self._rules, now)), now)
-        elif event.paused != was_paused:
+        elif paused != was_paused:
             self._pause_changed(state, now)
         elif clocks.crawls(attempt, now) and now - attempt.thought_at >= _THINK_EVERY_S:
             self._think(state, attempt, now)  # its review stands, unless it was left

@@ -101,23 +101,23 @@ def _attempt_limit(state: CallState, attempt: AttemptState, rules: StreamRules) 
 
 def next_review(state: CallState, rules: Rules, now: float) -> float:
     """The next instant at which anything about this trying or delivered call may have to change; inf: none."""
-    at = call_ends_at(state)
+    soonest = call_ends_at(state)
     for attempt in state.attempts.values():
-        at = min(at, _attempt_limit(state, attempt, rules.stream))
-        if not _may_be_left(state):
-            if attempt.first_at is None and _third_may_come(state):
-                at = min(at, _next_look(state, attempt, rules, now))
-            continue
+        at = _attempt_limit(state, attempt, rules.stream)
+        if at < soonest:
+            soonest = at
         if attempt.first_at is None:
-            at = min(at, _next_look(state, attempt, rules, now))
-        elif not attempt.paused:
-            stalled_at = attempt.progress_at + _surely_stalled_s(attempt)
-            at = min(at, stalled_at if stalled_at > now else now + _REVIEW_EVERY_S)
+            if _may_be_left(state) or _third_may_come(state):
+                at = _next_look(state, attempt, rules, now)
+                if at < soonest:
+                    soonest = at
+        elif not attempt.paused and _may_be_left(state):
+            at = attempt.progress_at + _surely_stalled_s(attempt)
+            soonest = min(soonest, at if at > now else now + _REVIEW_EVERY_S)
             if state.delivered is None:
-                lulled_at = attempt.progress_at + usual_lull_s(attempt)
-                lulled_at = max(_last_call_at(state, attempt, rules), lulled_at) + 1e-3
-                at = min(at, lulled_at if lulled_at > now else now + _REVIEW_EVERY_S)
-    return float(at)
+                at = max(_last_call_at(state, attempt, rules), attempt.progress_at + usual_lull_s(attempt)) + 1e-3
+                soonest = min(soonest, at if at > now else now + _REVIEW_EVERY_S)
+    return soonest
 
 
 # -- attempts that stand still ---------------------------------------------------------------------------------------
@@ -125,8 +125,11 @@ def next_review(state: CallState, rules: Rules, now: float) -> float:
 
 def usual_lull_s(attempt: AttemptState) -> float:
     """Longest lull between tokens that is nothing out of the ordinary: what it has shown already, or a few tokens."""
-    pace = max(attempt.pace_s, attempt.predicted_tpot_s)
-    return max(_SHORTEST_LULL_S, _LULL_TOKENS * pace, attempt.longest_lull_s)
+    pace = attempt.pace_s if attempt.pace_s > attempt.predicted_tpot_s else attempt.predicted_tpot_s
+    lull_s = _LULL_TOKENS * pace
+    if lull_s < _SHORTEST_LULL_S:
+        lull_s = _SHORTEST_LULL_S
+    return lull_s if lull_s > attempt.longest_lull_s else attempt.longest_lull_s
 
 
 def crawls(attempt: AttemptState, now: float) -> bool:

@@ -57,7 +57,7 @@ class EndpointGates:
         self.token_buckets = [None if e.tpm is None else RateBucket(e.tpm) for e in endpoints]
         self._failed_at = row(-np.inf)
         self._limited = [i for i, e in enumerate(endpoints) if e.rpm is not None or e.tpm is not None]
-        self._bounded = any(e.max_concurrency is not None for e in endpoints)
+        self._full = 0  # how many endpoints have no free slot
         self._closed_until = self._errors_until = -math.inf
 
     # -- may a call pass? ----------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ class EndpointGates:
 
     def queue_s(self, indices: NDArray[np.intp]) -> Array | None:
         """Expected seconds until each row has a free slot, from how long its answers take. None: all slots are free."""
-        if not self._bounded:
+        if self._full == 0:
             return None
         full = self._rows.in_flight[indices] >= self._rows.slots[indices]
         if not np.count_nonzero(full):
@@ -133,7 +133,10 @@ class EndpointGates:
                 bucket.leave(order)
 
     def begin(self, i: int, tokens: float, now: float) -> Spend | None:
-        """An attempt starts: it takes a request and its expected tokens; returns the tokens to be corrected."""
+        """An attempt starts: it takes a slot, a request and its expected tokens; returns the tokens to be corrected."""
+        rows = self._rows
+        rows.in_flight[i] += 1.0
+        self._full += rows.in_flight.item(i) == rows.slots.item(i)
         requests, total = self.request_buckets[i], self.token_buckets[i]
         if requests is not None:
             requests.spend(now, 1.0)
@@ -143,7 +146,10 @@ class EndpointGates:
         return None if total is None else total.spend(now, tokens)
 
     def end(self, i: int, spend: Spend | None, tokens: float | None) -> None:
-        """An attempt ended: its tokens are corrected to ``tokens`` where they are known."""
+        """An attempt ended: its slot is free; its tokens are corrected to ``tokens`` where they are known."""
+        rows = self._rows
+        self._full -= rows.in_flight.item(i) == rows.slots.item(i)
+        rows.in_flight[i] -= 1.0
         bucket = self.token_buckets[i]
         if bucket is not None and spend is not None and tokens is not None:
             bucket.correct(spend, tokens)

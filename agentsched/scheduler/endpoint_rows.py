@@ -19,6 +19,7 @@ __all__ = [
     "STAKE",
     "STAKE_TOKENS",
     "EndpointRows",
+    "figures",
 ]
 
 Array = NDArray[np.float64]
@@ -82,3 +83,8 @@ class EndpointRows:
         self.stake_tokens, self.queue_stake_per_s = self.all[STAKE_TOKENS], self.all[QUEUE_STAKE]  # the former * stake
         self.slots = self.all[19]
         self.excess_at, self.queue_stake_mean_per_s = self.all[EXCESS_AT], self.all[QUEUE_STAKE_MEAN]
+
+
+def figures(row: Array) -> "memoryview[float]":
+    """The same memory for code that touches one figure at a time: this takes half as long as through the array."""
+    return row.data.cast("B").cast("d")

@@ -10,7 +10,7 @@ from agentsched.core.endpoint import Endpoint, Profile
 from agentsched.forecast.endpoint_latency import LatencyFactors, aged
 from agentsched.forecast.latency import KNOWN_SPREAD
 from agentsched.scheduler.cold_start import mean_profile, peers, untold
-from agentsched.scheduler.endpoint_rows import EndpointRows
+from agentsched.scheduler.endpoint_rows import EndpointRows, figures
 from agentsched.scheduler.others import Others
 
 __all__ = ["EndpointSpeeds"]
@@ -40,6 +40,9 @@ _SPEED_HALF_LIFE_S = 21_600.0
 
 _AGE_EVERY_S = 60.0
 
+_LEAST_RATIO, _MOST_RATIO = 0.02, 50.0
+"""Paces further off what a profile says count as this multiple of it."""
+
 
 class EndpointSpeeds:
     """Learns the speeds among a pool's rows.
@@ -52,6 +55,9 @@ class EndpointSpeeds:
 
     def __init__(self, endpoints: Sequence[Endpoint], rows: EndpointRows, others: Others) -> None:
         self._endpoints, self._rows, self._others = endpoints, rows, others
+        self._in_flight, self._seen_at = figures(rows.in_flight), figures(rows.seen_at)
+        self._tpot_s, self._tpot_in_flight = figures(rows.tpot_s), figures(rows.tpot_in_flight)
+        self._tpot_alone_s, self._tpot_per_batch_s = figures(rows.tpot_alone_s), figures(rows.tpot_per_batch_s)
         count, profiles = len(endpoints), [endpoint.profile for endpoint in endpoints]
         self._prior_alone_s = [p.tpot_s for p in profiles]
         self._prior_per_batch_s = [p.tpot_per_batch_s for p in profiles]
@@ -103,23 +109,29 @@ class EndpointSpeeds:
         """``tokens`` came in ``seconds`` on one stream: the pace of everybody there, averaged over about a second."""
         if tokens <= 0.0 or seconds <= 0.0:
             return
-        rows = self._rows
-        pace, own = seconds / tokens, max(1.0, rows.in_flight.item(i))
+        others = self._others
+        pace, own = seconds / tokens, self._in_flight[i]
+        if own < 1.0:
+            own = 1.0
         joined = usual = own
-        if self._others.known(now):
-            joined, usual = own + self._others.in_flight(i, now), own + self._others.usual_in_flight(i, now)
-        believed = math.exp((rows.seen_at.item(i) - now) / _TPOT_TAU_S)
-        weight = max(1.0 - believed, min(1.0, seconds / _TPOT_TAU_S) / own)
-        known, known_in_flight = rows.tpot_s.item(i), rows.tpot_in_flight.item(i)
-        rows.tpot_s[i] = known + weight * (pace - known)
-        rows.tpot_in_flight[i] = known_in_flight + weight * (joined - known_in_flight)
-        rows.seen_at[i] = now
-        self._saw_batch(i, pace, own, weight)
-        self.pace_seen_at[i] = now
+        if others.known(now):
+            joined, usual = own + others.in_flight(i, now), own + others.usual_in_flight(i, now)
+        weight = (seconds / _TPOT_TAU_S if seconds < _TPOT_TAU_S else 1.0) / own
+        unseen = 1.0 - math.exp((self._seen_at[i] - now) / _TPOT_TAU_S)
+        if unseen > weight:
+            weight = unseen
+        self._tpot_s[i] += weight * (pace - self._tpot_s[i])
+        self._tpot_in_flight[i] += weight * (joined - self._tpot_in_flight[i])
+        self._seen_at[i] = self.pace_seen_at[i] = now
+        if others.count:
+            self._saw_batch(i, pace, own, weight)
         expected = self._prior_alone_s[i] + self._prior_per_batch_s[i] * usual
-        share = tokens / max(tokens, self._answer_tokens[i])  # of an answer: the more run there, the more reports come
-        count = self.pace_count[i] = min(self.pace_count[i] + share, _SLOW_COUNT)
-        scale, ratio = self.pace_scale[i], min(50.0, max(0.02, pace / expected))
+        answer = self._answer_tokens[i]
+        share = tokens / answer if tokens < answer else 1.0  # of an answer: the more run there, the more reports come
+        count = self.pace_count[i] + share
+        self.pace_count[i] = count = count if count < _SLOW_COUNT else _SLOW_COUNT
+        scale, ratio = self.pace_scale[i], pace / expected
+        ratio = _LEAST_RATIO if ratio < _LEAST_RATIO else ratio if ratio < _MOST_RATIO else _MOST_RATIO
         self._scale_pace(i, scale * (ratio / scale) ** (share / count))
 
     def saw_answer(self, i: int, tokens: float) -> None:
@@ -130,11 +142,9 @@ class EndpointSpeeds:
 
     def _saw_batch(self, i: int, pace: float, own: float, weight: float) -> None:
         """A pace gives away how many calls are decoded together, and so how many of them are none of one's own."""
-        if not self._others.count:
-            return
-        per_batch = self._rows.tpot_per_batch_s.item(i)
+        per_batch = self._tpot_per_batch_s[i]
         if per_batch > 0.0:
-            self._others.saw_beside(i, (pace - self._rows.tpot_alone_s.item(i)) / per_batch - own, weight)
+            self._others.saw_beside(i, (pace - self._tpot_alone_s[i]) / per_batch - own, weight)
 
     def saw_misfit(self, i: int, factor: float) -> None:
         """An answer took ``factor`` times what was predicted for its length: how far to trust the next prediction."""
@@ -155,8 +165,8 @@ class EndpointSpeeds:
 
     def _scale_pace(self, i: int, scale: float) -> None:
         self.pace_scale[i] = scale
-        self._rows.tpot_alone_s[i] = self._prior_alone_s[i] * scale
-        self._rows.tpot_per_batch_s[i] = self._prior_per_batch_s[i] * scale
+        self._tpot_alone_s[i] = self._prior_alone_s[i] * scale
+        self._tpot_per_batch_s[i] = self._prior_per_batch_s[i] * scale
 
     def _take_strangers_for_others(self) -> None:
         """Who was neither described nor heard of is believed to be as fast as the rest of the pool."""

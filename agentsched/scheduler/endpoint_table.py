@@ -62,7 +62,7 @@ class EndpointTable:
         self.speeds = EndpointSpeeds(self.endpoints, rows, self.others)
         self.gates = EndpointGates(self.endpoints, rows, breaker)
         count = len(self.endpoints)
-        self._stakes_at = -math.inf
+        self._staked, self._stakes_at = False, -math.inf
         self._unseen_prefill: list[tuple[float, int, float, int]] = []
         self._emptied = [0] * count
 
@@ -71,19 +71,21 @@ class EndpointTable:
         self._drop_finished_prefill(now)
         self.speeds.age(now)
         seen = self.rows.all.copy() if indices.size == len(self.endpoints) else self.rows.all.take(indices, axis=1)
-        seen[SEEN_AT] = now - seen[SEEN_AT]
+        np.subtract(now, seen[SEEN_AT], out=seen[SEEN_AT])
         self.speeds.decay(seen[EXCESS], seen[EXCESS_AT], now)
         seen[READY] = ready_in_s
         errors = self.gates.errors_all(indices, now)
         seen[ERRORS] = 0.0 if errors is None else errors
         in_flight_all, prefill_all = seen[0], seen[1]
-        np.maximum(seen[QUEUE_STAKE], seen[QUEUE_STAKE_MEAN], out=seen[QUEUE_STAKE])
+        if self._staked:
+            np.maximum(seen[QUEUE_STAKE], seen[QUEUE_STAKE_MEAN], out=seen[QUEUE_STAKE])
         if self.others.known(now):
             others = self.others.rows(now).take(indices, axis=1)
             in_flight_all, prefill_all = in_flight_all + others[0], prefill_all + others[1]
             seen[STAKE : QUEUE_STAKE + 1] += others[2:]
             seen[EXCESS] = np.maximum(seen[EXCESS], self._behind_others_s(indices, in_flight_all))
-        seen[STAKE_TOKENS] /= np.maximum(seen[STAKE], _LEAST_STAKE)
+        if self._staked or self.others.count:
+            seen[STAKE_TOKENS] /= np.maximum(seen[STAKE], _LEAST_STAKE)
         return EndpointStates(*(*seen[:SHOWN], in_flight_all, prefill_all))
 
     def _behind_others_s(self, indices: NDArray[np.intp], in_flight_all: Array) -> Array:
@@ -111,13 +113,15 @@ class EndpointTable:
 
     def add_stake(self, i: int, per_s: float, per_s_tokens: float) -> None:
         """A call with this loss per second (and that times its tokens) starts or, both negative, ends."""
-        rows = self.rows
+        rows, self._staked = self.rows, True
         rows.stake_per_s[i] = max(0.0, rows.stake_per_s.item(i) + per_s)
         rows.stake_tokens[i] = max(0.0, rows.stake_tokens.item(i) + per_s_tokens)
 
     def add_queue_stake(self, i: int, per_s: float) -> None:
         """A call with this loss per second begins or, if negative, ceases to wait for a place."""
-        self.rows.queue_stake_per_s[i] = max(0.0, self.rows.queue_stake_per_s[i] + per_s)
+        if per_s != 0.0:
+            self._staked = True
+            self.rows.queue_stake_per_s[i] = max(0.0, self.rows.queue_stake_per_s[i] + per_s)
 
     def refresh_stakes(self, endpoint: NDArray[np.intp], per_s: Array, per_s_tokens: Array, now: float) -> None:
         """All running calls' losses, worked out anew; the means move on by the time since the last time."""
@@ -191,7 +195,6 @@ class EndpointTable:
 
     def begin(self, i: int, input_tokens: float, tokens: float, now: float) -> Spend | None:
         """An attempt starts: it takes a slot, a request and its expected tokens; returns the tokens to be corrected."""
-        self.rows.in_flight[i] += 1.0
         self.rows.prefill_tokens[i] += input_tokens
         return self.gates.begin(i, tokens, now)
 
@@ -217,9 +220,7 @@ class EndpointTable:
 
     def end(self, i: int, spend: Spend | None, tokens: float | None) -> None:
         """An attempt ended: its slot is free; its tokens are corrected to ``tokens`` where they are known."""
-        in_flight = self.rows.in_flight
-        in_flight[i] = max(0.0, in_flight[i] - 1.0)
         self.gates.end(i, spend, tokens)
-        if in_flight[i] == 0.0:
+        if self.rows.in_flight.item(i) == 0.0:
             self.rows.prefill_tokens[i] = 0.0
             self._emptied[i] += 1

@@ -20,6 +20,7 @@ __all__ = [
     "ReviewDue",
     "RunEnded",
     "RunStarted",
+    "StreamsProgressed",
     "TokensProgressed",
 ]
 
@@ -71,6 +72,13 @@ class TokensProgressed:
     paused: bool = False
     handed: Handed = Handed.TEXT
     age_s: float = 0.0
+
+
+@dataclass(slots=True)  # not frozen, as the one above
+class StreamsProgressed:
+    """`TokensProgressed` of several attempts at one instant, each as (attempt, its output tokens so far)."""
+
+    tokens: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +164,7 @@ Event = (
     | CallArrived
     | CallCancelled
     | TokensProgressed
+    | StreamsProgressed
     | AttemptFinished
     | AttemptFailed
     | ReviewDue

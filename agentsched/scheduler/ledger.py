@@ -54,7 +54,7 @@ class Ledger:
         self.calls: dict[str, CallState] = {}
         self.waiting: list[tuple[tuple[float, int], str]] = []
         self.freed: set[int] = set()
-        self._owner: dict[str, str] = {}
+        self._open: dict[str, tuple[CallState, AttemptState]] = {}
         self._arrivals = 0
         self._attained = AttainedService()
 
@@ -210,11 +210,7 @@ class Ledger:
 
     def attempt(self, attempt_id: str) -> tuple[CallState, AttemptState] | None:
         """An open attempt and its call; None when it is over."""
-        call_id = self._owner.get(attempt_id)
-        if call_id is None:
-            return None
-        state = self.calls[call_id]
-        return state, state.attempts[attempt_id]
+        return self._open.get(attempt_id)
 
     def begin_attempt(
         self,
@@ -262,7 +258,7 @@ class Ledger:
         if call.optional:
             state.run.begun.update(call.optional)
         state.attempts[attempt.attempt_id] = attempt
-        self._owner[attempt.attempt_id] = call.call_id
+        self._open[attempt.attempt_id] = state, attempt
         state.run.attempt_count += 1
         state.run.commit(attempt.committed_usd)
         return attempt
@@ -272,7 +268,7 @@ class Ledger:
     ) -> Observation:
         """An attempt is over, well (``usage``) or not (``failure``): slot, limits and money are settled."""
         call, i, run = state.call, attempt.endpoint, state.run
-        del state.attempts[attempt.attempt_id], self._owner[attempt.attempt_id]
+        del state.attempts[attempt.attempt_id], self._open[attempt.attempt_id]
         self.stakes.remove(attempt)
         self._attained.add(call.tenant, now - attempt.started_at, call.priority, now)
         if attempt.first_at is None and attempt.streams:
@@ -346,10 +342,10 @@ class Ledger:
         for call_id, state in self.calls.items():
             self._check_call(call_id, state)
             for attempt_id, attempt in state.attempts.items():
-                _check(self._owner.get(attempt_id) == call_id, f"attempt {attempt_id} has no owner")
+                _check(self._open.get(attempt_id) == (state, attempt), f"attempt {attempt_id} has no owner")
                 in_flight[attempt.endpoint] += 1
         table = self.table
-        _check(len(self._owner) == int(in_flight.sum()), "attempts without a call")
+        _check(len(self._open) == int(in_flight.sum()), "attempts without a call")
         _check(
             bool((in_flight == table.rows.in_flight).all()), f"slots taken {table.rows.in_flight}, attempts {in_flight}"
         )

@@ -42,10 +42,12 @@ class Lessons:
                 self._table.speeds.saw_pace(attempt.endpoint, new_tokens, seconds, now)
                 pace_s = seconds / new_tokens
                 attempt.pace_s = pace_s if attempt.pace_s == 0.0 else 0.5 * (attempt.pace_s + pace_s)
-                attempt.longest_lull_s = max(attempt.longest_lull_s, now - attempt.progress_at)
+                if now - attempt.progress_at > attempt.longest_lull_s:
+                    attempt.longest_lull_s = now - attempt.progress_at
             attempt.paced_tokens, attempt.paced_at = tokens, now
         attempt.tokens, attempt.progress_at, attempt.paused = tokens, now, paused
-        attempt.held_up = attempt.held_up or paused
+        if paused:
+            attempt.held_up = True
         if attempt.stake_row is not None:
             self._stakes.progressed(attempt, now)
 

@@ -109,11 +109,13 @@ class Placement:
         From what is known for long, not from the load of the moment: it shall hold when it is needed.
         """
         situation, states = self.situation, self.situation.states
-        pace = np.maximum(states.tpot_alone_s, states.tpot_s)
-        prefill = situation.call.input_tokens / states.prefill_tokens_per_s
-        times = states.ttft_idle_s + prefill + situation.output_tokens.quantile(0.95) * pace
-        times[self.position] = math.inf
-        return 1.25 * times.item(times.argmin())
+        decode_s = np.maximum(states.tpot_alone_s, states.tpot_s)
+        decode_s *= situation.output_tokens.quantile(0.95)
+        times_s = situation.call.input_tokens / states.prefill_tokens_per_s
+        times_s += states.ttft_idle_s
+        times_s += decode_s
+        times_s[self.position] = math.inf
+        return 1.25 * times_s.item(times_s.argmin())
 
 
 class Placer:

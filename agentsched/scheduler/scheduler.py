@@ -33,6 +33,7 @@ from agentsched.scheduler.events import (
     ReviewDue,
     RunEnded,
     RunStarted,
+    StreamsProgressed,
     TokensProgressed,
 )
 from agentsched.scheduler.knowledge import first_hand, take_over
@@ -92,6 +93,7 @@ class Scheduler:
             CallArrived: self._call_arrived,
             CallCancelled: self._call_cancelled,
             TokensProgressed: attempts.progressed,
+            StreamsProgressed: attempts.all_progressed,
             AttemptFinished: attempts.finished,
             AttemptFailed: attempts.failed,
             ReviewDue: attempts.review,
@@ -109,14 +111,14 @@ class Scheduler:
                 action on its way.
             now: the instant it happened, seconds on the monotonic clock; never before an earlier event's.
         """
-        actions = self._outbox.begin()
-        deciding = type(event) is CallArrived
-        if deciding:
-            self.ledger.stakes.refresh(now, hurried=True)
-        self._handlers[type(event)](event, now)
-        if not deciding:
-            self.ledger.stakes.refresh(now, hurried=False)
-        if self.ledger.freed:
+        actions, ledger, kind = self._outbox.begin(), self.ledger, type(event)
+        if kind is CallArrived:
+            ledger.stakes.refresh(now, hurried=True)
+            self._handlers[kind](event, now)
+        else:
+            self._handlers[kind](event, now)
+            ledger.stakes.refresh(now, hurried=False)
+        if ledger.freed:
             self._choosing.serve_waiting(now)
         return actions
 

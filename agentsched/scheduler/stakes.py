@@ -115,8 +115,7 @@ class RunningStakes:
 
     def refresh(self, now: float, *, hurried: bool) -> None:
         """Work them out anew if they are old; ``hurried``: only if that can no longer be put off."""
-        age = now - self._fresh_at
-        if not self._used or age < (_MOST_OVERDUE_S if hurried else _REFRESH_S):
+        if not self._used or now - self._fresh_at < (_MOST_OVERDUE_S if hurried else _REFRESH_S):
             return
         self._fresh_at = now
         count = len(self._attempts)

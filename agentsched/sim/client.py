@@ -23,6 +23,7 @@ from agentsched.scheduler.events import (
     ReviewDue,
     RunEnded,
     RunStarted,
+    StreamsProgressed,
     TokensProgressed,
 )
 from agentsched.scheduler.scheduler import Scheduler
@@ -133,17 +134,12 @@ class Client:
 
     def progressed(self, attempts: list[tuple[str, int]]) -> None:
         """Tokens so far of some attempts."""
-        handle, watch, now = self.scheduler.handle, self._watch, self._timeline.now
+        if self._mover is None:
+            self._post(StreamsProgressed(tuple(attempts)))
+            return
         for attempt_id, tokens in attempts:
-            # Most of what happens is progress, and nothing has to be done about most of it.
-            event = TokensProgressed(attempt_id, tokens)
-            actions = handle(event, now=now)
-            if watch is not None:
-                watch(event, now, actions)
-            if actions:
-                self._perform(actions)
-            if self._mover is not None:
-                self._reconsider(self._mover, attempt_id, now)
+            self._post(TokensProgressed(attempt_id, tokens))
+            self._reconsider(self._mover, attempt_id, self._timeline.now)
 
     def _reconsider(self, mover: Mover, attempt_id: str, now: float) -> None:
         """The published rule may leave an endpoint: to the scheduler that is an attempt that broke off."""

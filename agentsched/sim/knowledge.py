@@ -21,6 +21,7 @@ from agentsched.sim.plan import CallPlan, RunPlan
 from agentsched.sim.rests import certain_rest, last_calls, rests_of
 from agentsched.sim.scenario import Scenario
 from agentsched.sim.workload import step_outputs
+from agentsched.sim.workload_format import Lognormal
 
 __all__ = ["Book", "Knowledge", "OneLength", "predictors"]
 
@@ -99,17 +100,22 @@ class _NoisyLengths:
         self._book = book
         self._error = scenario.knowledge.length_error
         self._bounds = float(scenario.outputs.least), float(scenario.outputs.most)
-        self._priors = step_outputs(scenario)
+        self._steps = {step: self._known(prior) for step, prior in step_outputs(scenario).items()}
+
+    def _known(self, prior: Lognormal) -> tuple[float, float, NDArray[np.float64]]:
+        """What the posteriors of a step's calls share: (1 - w) log m, w, and the deviations from their means."""
+        variance = prior.sigma**2
+        weight = variance / (variance + self._error**2) if variance > 0.0 else 0.0
+        return (1.0 - weight) * float(np.log(prior.median)), weight, sqrt(variance * (1.0 - weight)) * _Z
 
     def predict(self, call: ModelCall, history: RunHistory) -> QuantileForecast:
         """The forecast for this call."""
-        plan, prior = self._book.plan(call.call_id), self._priors[call.workflow, call.step]
-        variance = prior.sigma**2
-        weight = variance / (variance + self._error**2) if variance > 0.0 else 0.0
-        reading = np.log(plan.output_tokens) + self._error * plan.noise
-        mean = (1.0 - weight) * np.log(prior.median) + weight * reading
-        tokens = np.exp(mean + sqrt(variance * (1.0 - weight)) * _Z)
-        return QuantileForecast(np.minimum(np.maximum(tokens, self._bounds[0]), self._bounds[1]))
+        plan = self._book.plan(call.call_id)
+        fixed, weight, deviations = self._steps[call.workflow, call.step]
+        tokens = deviations + (fixed + weight * (float(np.log(plan.output_tokens)) + self._error * plan.noise))
+        np.exp(tokens, out=tokens)
+        np.maximum(tokens, self._bounds[0], out=tokens)
+        return QuantileForecast(np.minimum(tokens, self._bounds[1], out=tokens))
 
 
 class _TrueLengths:

@@ -130,7 +130,7 @@ class Server:
             self._look(at)
             # A wake-up is the end of a step, or the token of a hosted API: a good instant to tell of tokens.
             if self._flowing and at >= self._due_at:
-                self._tell_progress()
+                self._tell_progress(at)
 
     def _look(self, now: float) -> None:
         """Pass on what the engine did, and come again when it will have done more."""
@@ -191,16 +191,19 @@ class Server:
             self._look(now)
             at = None if isinstance(self.model, HostedApi) else self.model.next_step_at()
             if at is not None:
-                self._timeline.at(at, self._tell_progress)
+                self._timeline.at(at, self._look_and_tell)
                 self._due_at = at + self._progress_s
             else:
-                self._tell_progress()
+                self._tell_progress(now)
         if self._flowing:
             self._keep_ticking()
 
-    def _tell_progress(self) -> None:
-        now = self._timeline.now
-        self._look(now)
+    def _look_and_tell(self) -> None:
+        self._look(self._timeline.now)
+        self._tell_progress(self._timeline.now)
+
+    def _tell_progress(self, now: float) -> None:
+        """Tell of the tokens that there are by the look that was just taken."""
         self._due_at = now + self._progress_s
         self._flowing = False
         told: dict[Listener, list[tuple[str, int]]] = {}

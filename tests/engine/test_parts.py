@@ -93,7 +93,7 @@ def test_outages_begin_in_order() -> None:
     outages = Outages()
     outages.add(5.0, 6.0)
     outages.add(1.0, 2.0)
-    assert (outages.next_start(), outages.begin(), outages.next_start()) == (1.0, 2.0, 5.0)
+    assert (outages.next_start_s, outages.begin(), outages.next_start_s) == (1.0, 2.0, 5.0)
     with pytest.raises(ValueError, match="outage"):
         outages.add(3.0, 3.0)
 

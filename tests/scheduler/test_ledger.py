@@ -25,11 +25,11 @@ def break_limit(ledger):
 
 
 def break_owner(ledger):
-    ledger._owner["running.1"] = "waiting"
+    ledger._open["running.1"] = "waiting"
 
 
 def break_orphan(ledger):
-    ledger._owner["nobody.1"] = "nobody"
+    ledger._open["nobody.1"] = "nobody"
 
 
 def break_prefill(ledger):

@@ -9,9 +9,20 @@ from agentsched.core.call import ModelCall, RunInfo, Usage
 from agentsched.core.decision import Choice, Situation, Stake
 from agentsched.core.endpoint import Pool, Profile
 from agentsched.core.load import EndpointLoad, combined_loads
+from agentsched.core.protocols import Policy
 from agentsched.forecast.length import EmpiricalLengths
 from agentsched.forecast.remainder import EmpiricalRemainders
-from agentsched.scheduler.events import AttemptFinished, CallArrived, OthersSeen, RunStarted, TokensProgressed
+from agentsched.policy.deadline_aware import DeadlineAware
+from agentsched.scheduler.actions import Start
+from agentsched.scheduler.events import (
+    AttemptFinished,
+    CallArrived,
+    OthersSeen,
+    RunStarted,
+    StreamsProgressed,
+    TokensProgressed,
+)
+from agentsched.scheduler.knowledge import first_hand
 from agentsched.scheduler.recording import decode, encode
 from agentsched.scheduler.scheduler import Scheduler
 from tests.scheduler.bench import endpoint
@@ -35,7 +46,7 @@ class Staked:
         return Choice(0, np.zeros(len(situation.names)), stake)
 
 
-def scheduler(policy: Staked) -> Scheduler:
+def scheduler(policy: Policy) -> Scheduler:
     pool = Pool([endpoint("a", profile=PROFILE), endpoint("b", profile=PROFILE)])
     made = Scheduler(pool, policy, EmpiricalLengths(), EmpiricalRemainders())
     made.handle(RunStarted(RunInfo("r", "w", 0.0)), now=0.0)
@@ -157,3 +168,24 @@ def test_loads_add_up():
 def test_news_of_others_are_recorded_exactly():
     event = OthersSeen((EndpointLoad("a", 1.0, 10.0, 0.5, 0.25, 100.0),), at=3.5)
     assert decode(encode(event)) == event
+
+
+def test_tokens_told_together_are_the_same_as_one_after_another():
+    """Eight streams at two endpoints, some with first tokens, over instants at which stakes are worked out anew."""
+    alone, together = scheduler(DeadlineAware()), scheduler(DeadlineAware())
+    attempts = []
+    for k in range(8):
+        asked = ModelCall(f"c{k}", "r", "w", "s", k, "m", stream=True, input_tokens=50 * k, due_at=4.0 + k)
+        attempts += [action.attempt_id for action in alone.handle(CallArrived(asked), now=0.0) if type(action) is Start]
+        together.handle(CallArrived(asked), now=0.0)
+    rng = np.random.default_rng(5)
+    for now in (0.3, 0.4, 1.1, 1.3, 2.2):
+        some = rng.permutation(attempts)[:5].tolist()
+        told = tuple((attempt, int(10 * now + rng.integers(1, 9))) for attempt in some)
+        one_by_one = [
+            action for attempt, tokens in told for action in alone.handle(TokensProgressed(attempt, tokens), now=now)
+        ]
+        assert encode(one_by_one) == encode(together.handle(StreamsProgressed(told), now=now))
+    assert encode(first_hand(alone.ledger.table, 3.0)) == encode(first_hand(together.ledger.table, 3.0))
+    assert alone.loads() == together.loads()
+    assert all(load.stake_per_s > 0.0 for load in alone.loads())

@@ -8,7 +8,7 @@ import pytest
 from agentsched.core.call import FailureKind
 from agentsched.core.records import CallEnded
 from agentsched.scheduler.actions import Cancel, Fail, Record, Start
-from agentsched.scheduler.events import AttemptFailed, AttemptFinished, CallArrived, RunEnded, TokensProgressed
+from agentsched.scheduler.events import AttemptFailed, AttemptFinished, CallArrived, RunEnded, StreamsProgressed
 from agentsched.sim.ideal import unloaded_s
 from tests.sim.conftest import FAST, a_call, a_run, play
 
@@ -48,7 +48,7 @@ def test_a_join_waits_for_its_slowest_parent_and_that_one_s_tool(small):
 
 def test_tokens_are_told_first_at_once_and_then_now_and_again(small):
     story = play(small(progress=0.5), [a_run(a_call(300))]).story
-    told = [(event.output_tokens, now) for event, now in story.of(TokensProgressed)]
+    told = [(tokens, now) for event, now in story.of(StreamsProgressed) for _, tokens in event.tokens]
     assert told[0][0] == 1
     gaps = [after[1] - before[1] for before, after in pairwise(told)]
     assert all(0.5 <= gap < 0.65 for gap in gaps)
@@ -59,7 +59,7 @@ def test_tokens_are_told_first_at_once_and_then_now_and_again(small):
 
 def test_whole_answers_show_nothing_before_their_end(small):
     story = play(small(stream=False), [a_run(a_call(300))]).story
-    assert not list(story.of(TokensProgressed))
+    assert not list(story.of(StreamsProgressed))
     assert len(list(story.of(AttemptFinished))) == 1
 
 
