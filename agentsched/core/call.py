@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from agentsched.core.value import value
+
 __all__ = [
     "Attempt",
     "AttemptLimits",
@@ -43,7 +45,7 @@ class Handed(StrEnum):
     """Tool calls, reasoning, or text before a tool call that is still held back: only a replay can repeat it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class RunInfo:
     """One execution of a workflow, as the scheduler knows it.
 
@@ -74,7 +76,7 @@ class RunInfo:
         return asked if self.deadline_at is None else min(asked, self.deadline_at)
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class ModelCall:
     """One logical call of a model: what the agent asked for, whatever number of attempts it takes.
 
@@ -143,7 +145,7 @@ class ModelCall:
     optional: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class AttemptLimits:
     """The clocks that the performer of an attempt keeps itself; all others are the scheduler's.
 
@@ -213,7 +215,7 @@ class FailureKind(StrEnum):
     """No endpoint can serve a request of this kind."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Failure:
     """What went wrong with an attempt; ``detail`` is for people and holds no secret."""
 
@@ -227,7 +229,7 @@ class Failure:
         return f"{text}: {self.detail}" if self.detail else text
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Usage:
     """Tokens of one answer: the server's own count where it gave one, else counted from the stream.
 
@@ -240,7 +242,7 @@ class Usage:
     decode_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Observation:
     """What one finished attempt taught: the learner's and the log's raw material.
 

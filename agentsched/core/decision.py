@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from agentsched.core.call import ModelCall
 from agentsched.core.forecast import QuantileForecast
 from agentsched.core.remainder import RemainderForecast
+from agentsched.core.value import value
 
 __all__ = ["Choice", "Decision", "EndpointStates", "Situation", "Stake"]
 
@@ -119,7 +120,7 @@ class Situation:
         return uncached
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value(eq=False)
 class Stake:
     """What a call has to lose by delay where it runs, in expected goodput: what newcomers are charged for.
 
@@ -142,7 +143,7 @@ class Stake:
     until_at: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value(eq=False)
 class Choice:
     """A policy's answer.
 
@@ -157,7 +158,7 @@ class Choice:
     stake: Stake | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Decision:
     """Where a call was sent and why: what logs and ``run.decisions`` hold.
 

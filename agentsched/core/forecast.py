@@ -62,9 +62,13 @@ class QuantileForecast:
 
     def quantile(self, p: float) -> float:
         """The value below which the quantity stays with probability ``p``; linear between, flat outside the levels."""
-        place = min(max(p * QUANTILES - 0.5, 0.0), QUANTILES - 1.0)
+        place = p * QUANTILES - 0.5
+        if place <= 0.0:
+            return self.values.item(0)
+        if place >= QUANTILES - 1.0:
+            return self.values.item(QUANTILES - 1)
         below = int(place)
-        low, high = self.values.item(below), self.values.item(min(below + 1, QUANTILES - 1))
+        low, high = self.values.item(below), self.values.item(below + 1)
         return low + (place - below) * (high - low)
 
     def cdf(self, x: float) -> float:

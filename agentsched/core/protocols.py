@@ -36,6 +36,9 @@ class Policy(Protocol):
 
     A policy that relies on forecasts may have an attribute ``fallback``, another policy or None: that one places calls
     while the forecasts do not hold, and the log is told.
+
+    One whose choices do not depend on how fast endpoints are believed to be, nor on forecasts made of that, may have an
+    attribute ``reads_speeds``, False: the simulator then tells of tokens only as often as somebody looks at them.
     """
 
     name: str

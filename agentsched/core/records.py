@@ -5,18 +5,19 @@ from dataclasses import dataclass
 from agentsched.core.call import ModelCall, Observation, RunInfo
 from agentsched.core.decision import Decision
 from agentsched.core.structure import WorkflowStructure
+from agentsched.core.value import value
 
 __all__ = ["CallEnded", "Feedback", "Note", "Recordable", "Review", "RunClosed", "RunOpened", "StructureTold"]
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class RunOpened:
     """A run began: from here on the log can tell a call's time within its run."""
 
     run: RunInfo
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Review:
     """A second thought about a running attempt: it is told when the verdict, or the reason for it, is a new one.
 
@@ -41,7 +42,7 @@ class Review:
     p_dead: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class CallEnded:
     """How a call ended. Seconds are measured from its arrival; ``status`` is ok or a `FailureKind` value.
 
@@ -68,7 +69,7 @@ class CallEnded:
     reviews: tuple[Review, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class RunClosed:
     """How a run ended; ``outcome`` is ok, late, deadline, error or cancelled; ``skipped`` the steps left out."""
 

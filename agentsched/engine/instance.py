@@ -46,9 +46,14 @@ _NOTHING_TO_READ: tuple[list[tuple[Sequence, int]], int, float] = [], 0, 0.0
 
 
 class _Block:
-    """A planned run of steps with one batch, and how far it is; ``step_end_s`` is the end of the step in progress."""
+    """A planned run of steps with one batch, and how far it is.
 
-    __slots__ = ("done", "parts", "span", "step_end_s", "steps")
+    Attributes:
+        end_s: when the last of the steps ends.
+        step_end_s: when the step in progress does.
+    """
+
+    __slots__ = ("done", "end_s", "parts", "span", "step_end_s", "steps")
 
     def __init__(self, span: Span, steps: int, parts: list[tuple[Sequence, int]]) -> None:
         self.span = span
@@ -56,11 +61,22 @@ class _Block:
         self.parts = parts
         self.done = 0
         self.step_end_s = span.end_of(1)
+        self.end_s = self.step_end_s if steps == 1 else span.end_of(steps)
+
+    def ended_by(self, now: float) -> int:
+        """Return how many further steps have ended at ``now``."""
+        return (self.steps if now >= self.end_s else self.span.steps_by(now, self.steps)) - self.done
 
     def end(self, steps: int) -> None:
         """So many further steps have ended."""
         self.done += steps
-        self.step_end_s = self.span.end_of(self.done + 1)
+        if self.done < self.steps:
+            self.step_end_s = self.span.end_of(self.done + 1)
+
+    def cut(self, steps: int) -> None:
+        """It is over after so many steps."""
+        self.steps = steps
+        self.end_s = self.span.end_of(steps)
 
 
 class Instance:
@@ -150,7 +166,7 @@ class Instance:
 
     def next_event_at(self) -> float | None:
         """Return the end of the planned run of steps, or the start of an outage before it; None when idle."""
-        return self._soonest(inf if self._block is None else self._block.span.end_of(self._block.steps))
+        return self._soonest(inf if self._block is None else self._block.end_s)
 
     def advance(self, now: float) -> list[Emission]:
         """Return everything that happened up to ``now`` and was not reported yet, in order.
@@ -189,8 +205,8 @@ class Instance:
     def load(self) -> Load:
         """Return what the instance holds, as of the last call."""
         return Load(
-            running=len(self._prefilling) + len(self._decoding),
-            waiting=len(self._waiting),
+            running=len(self._prefilling) + self._decoding.count,
+            waiting=self._waiting.count,
             kv_used_tokens=self._kv_used,
             kv_tokens=self.profile.kv_tokens,
             cached_tokens=min(self._cache.tokens, self.profile.kv_tokens - self._kv_used),
@@ -214,7 +230,7 @@ class Instance:
         checks = {
             "kv used": (self._kv_used, held),
             "kv of decoding": (self._decoding.kv_tokens, counted),
-            "sequences": (len(self._sequences), len(running) + len(self._waiting) + self._on_the_way()),
+            "sequences": (len(self._sequences), len(running) + self._waiting.count + self._on_the_way()),
             "kv over limit": (max(0, self._kv_used - self.profile.kv_tokens), 0),
             "slots over limit": (max(0, len(running) - self.profile.max_slots), 0),
             "idle with work": (int(bool(running) and self._block is None), 0),
@@ -260,7 +276,7 @@ class Instance:
                 self._enqueue(self._arriving.popleft()[1], arrival)
             elif block is not None and step_end <= now:
                 at = now if now <= outage and now <= arrival else min(outage, arrival)
-                self._apply(block, block.span.steps_by(at, block.steps) - block.done)
+                self._apply(block, block.ended_by(at))
             else:
                 break
         self._now = now
@@ -280,26 +296,26 @@ class Instance:
         if block is None or (block.done == 0 and block.span.start_s == now):
             self._plan(now)
         else:
-            block.steps = block.done + 1
+            block.cut(block.done + 1)
 
     def _cut_at(self, instant: float) -> None:
         """End the planned run with the step that is in progress at the instant."""
         block = self._block
         if block is not None:
-            block.steps = max(block.done + 1, block.span.steps_begun_before(instant, block.steps))
+            block.cut(max(block.done + 1, block.span.steps_begun_before(instant, block.steps)))
 
     # One run of steps ------------------------------------------------------------------------------------------------
 
     def _plan(self, start: float) -> None:
         """Choose the batch that runs from ``start`` and for how many steps it stays the same."""
         self._block = None
-        if self._waiting:
+        if self._waiting.count:
             self._admit()
         parts, completing, prefill_s = self._prefill_parts() if self._prefilling else _NOTHING_TO_READ
-        while self._kv_used + len(self._decoding) + completing > self.profile.kv_tokens:
+        while self._kv_used + self._decoding.count + completing > self.profile.kv_tokens:
             self._preempt(start)
             parts, completing, prefill_s = self._prefill_parts()
-        batch = len(self._decoding)
+        batch = self._decoding.count
         if not batch and not parts:
             return
         factor = self._slowdowns.factor_at(start)
@@ -342,7 +358,7 @@ class Instance:
             ids = tuple([sequence.request.request_id for sequence in prefilled])
             cached = tuple([sequence.cached_tokens or 0 for sequence in prefilled])
             self._pending.append(Emission(block.span, skipped, steps, members, ids, cached, finished))
-        self._plan(block.span.end_of(block.steps))
+        self._plan(block.end_s)
 
     def _end_prefill(self, parts: Iterable[tuple[Sequence, int]]) -> tuple[Sequence, ...]:
         """Book the prefilled tokens; returns the sequences whose prompt is complete, each with one token more."""
@@ -386,10 +402,10 @@ class Instance:
 
     def _admissible(self) -> Sequence | None:
         """Return the head of the queue if it could join the batch now."""
-        head = self._waiting.head()
+        head = self._waiting.head() if self._waiting.count else None
         if head is None:
             return None
-        running = len(self._prefilling) + len(self._decoding)
+        running = len(self._prefilling) + self._decoding.count
         if running >= self.profile.max_slots:
             return None
         reserve = int(self.profile.kv_watermark * self.profile.kv_tokens) if running else 0

@@ -64,13 +64,14 @@ class PrefixCache:
     def _use(self, chain: tuple[int, ...]) -> None:
         """Hold these blocks as the most recently used, the last of the chain as the oldest of them."""
         blocks = self._blocks
-        if not blocks.keys().isdisjoint(chain):
+        if chain and chain[0] in blocks:  # without the first block none of those that cover it is held either
             deque(map(blocks.pop, chain, repeat(None)), maxlen=0)  # a loop of its own takes twice as long
         blocks.update(dict.fromkeys(reversed(chain)))
 
     def squeeze(self, free_tokens: int) -> None:
         """Drop the least recently used blocks until at most ``free_tokens`` tokens are held."""
-        self._trim(free_tokens // self._block_tokens)
+        if len(self._blocks) * self._block_tokens > free_tokens:
+            self._trim(free_tokens // self._block_tokens)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -109,7 +109,7 @@ class HardwareProfile:
             pairs: sum over these tokens of the context tokens before each.
         """
         linear = tokens / self.prefill_tokens_per_s - self.prefill_hidden_s
-        return max(0.0, linear) + self.prefill_attention_s * pairs
+        return (linear if linear > 0.0 else 0.0) + self.prefill_attention_s * pairs
 
     def prior(self, *, mean_context_tokens: float = 1000.0, network_s: float = 0.0) -> Profile:
         """Return what a client may believe of an endpoint with this profile before it has seen an answer.

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from agentsched.core.value import value
+
 __all__ = ["Emission", "Load", "Rejection", "RejectionReason", "Request", "ServingModel", "Span"]
 
 RejectionReason = Literal["context_length", "unavailable", "rate_limited", "queue_full"]
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Request:
     """One generation as the instance sees it: sizes, urgency and cacheable blocks, no text.
 
@@ -40,7 +42,7 @@ class Request:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Rejection:
     """Why a request was not taken.
 
@@ -55,7 +57,7 @@ class Rejection:
     retry_after_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Span:
     """A run of steps with one batch, each ``growth_s`` longer than the one before (the KV cache grows).
 
@@ -98,7 +100,7 @@ class Span:
         return min(limit, ended if self.end_of(ended) == instant else ended + 1)
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Emission:
     """What one or more consecutive steps with the same batch produced.
 

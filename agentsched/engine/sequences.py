@@ -69,59 +69,59 @@ class Sequence:
 
 
 class WaitingQueue:
-    """Sequences ordered by key; those that left in the meantime are skipped."""
+    """Sequences ordered by key; those that left in the meantime are skipped.
+
+    Attributes:
+        count: how many they are.
+    """
 
     def __init__(self) -> None:
         self._heap: list[tuple[tuple[int, int], Sequence]] = []
-        self._size = 0
-
-    def __len__(self) -> int:
-        return self._size
+        self.count = 0
 
     def push(self, sequence: Sequence) -> None:
         """Add a sequence in phase WAITING."""
         heappush(self._heap, (sequence.key, sequence))
-        self._size += 1
+        self.count += 1
 
     def head(self) -> Sequence | None:
         """Return the most urgent sequence, or None."""
-        if not self._heap:
-            return None
         while self._heap and self._heap[0][1].phase is not Phase.WAITING:
             heappop(self._heap)
         return self._heap[0][1] if self._heap else None
 
     def pop(self) -> Sequence:
         """Take the most urgent sequence, which must exist; the caller changes its phase."""
-        self._size -= 1
+        self.count -= 1
         return heappop(self._heap)[1]
 
     def forget(self, sequence: Sequence) -> None:
         """Drop a waiting sequence; its heap entry goes when it comes up."""
         sequence.phase = Phase.GONE
-        self._size -= 1
+        self.count -= 1
 
     def clear(self) -> None:
         """Drop everything."""
         self._heap.clear()
-        self._size = 0
+        self.count = 0
 
 
 class DecodeSet:
     """The sequences that gain one token per step, with their sums kept up to date in O(log n) per change.
 
     All of them gain tokens together, so one common step count says what each has: nothing is touched per token.
+
+    Attributes:
+        count: how many they are.
+        steps: the step count.
+        kv_tokens: key/value tokens that they hold.
     """
 
     def __init__(self) -> None:
         self._members: dict[str, Sequence] = {}
         self._finish: list[tuple[int, tuple[int, int], Sequence]] = []
         self._ids: tuple[str, ...] | None = None
-        self.steps = 0
-        self.kv_tokens = 0
-
-    def __len__(self) -> int:
-        return len(self._members)
+        self.count = self.steps = self.kv_tokens = 0
 
     def ids(self) -> tuple[str, ...]:
         """Return the members' request ids, oldest member first."""
@@ -139,6 +139,7 @@ class DecodeSet:
         sequence.joined_at = self.steps
         sequence.finishes_at = self.steps + sequence.request.output_tokens - sequence.generated
         self._members[sequence.request.request_id] = sequence
+        self.count += 1
         heappush(self._finish, (sequence.finishes_at, sequence.key, sequence))
         self.kv_tokens += sequence.kv_held
         self._ids = None
@@ -146,6 +147,7 @@ class DecodeSet:
     def leave(self, sequence: Sequence) -> None:
         """Remove a member, writing what it has gained into it; the caller sets its next phase."""
         del self._members[sequence.request.request_id]
+        self.count -= 1
         gained = self.steps - sequence.joined_at
         sequence.generated += gained
         sequence.kv_held += gained
@@ -157,7 +159,7 @@ class DecodeSet:
     def gain(self, steps: int) -> int:
         """Give every member ``steps`` tokens; returns how many tokens that makes."""
         self.steps += steps
-        gained = steps * len(self._members)
+        gained = steps * self.count
         self.kv_tokens += gained
         return gained
 
@@ -186,7 +188,7 @@ class DecodeSet:
         self._members.clear()
         self._finish.clear()
         self._ids = None
-        self.kv_tokens = 0
+        self.count = self.kv_tokens = 0
 
     def _drop_stale(self) -> None:
         """Forget heap entries of sequences that left, or left and came back (then a newer entry exists)."""

@@ -6,6 +6,7 @@ lognormal whose width follows the misfit, and less than a lognormal body with a 
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,10 +62,19 @@ class LatencyFactors:
             return np.exp(_PRIOR)
         pooled = self._pooled[: QUANTILES + count]
         order = pooled.argsort(kind="stable")
-        total = _PRIOR_ANSWERS + count
-        mass = np.where(order < QUANTILES, _PRIOR_ANSWERS / (QUANTILES * total), 1.0 / total)
-        result: Array = np.exp(np.interp(LEVELS, np.add.accumulate(mass) - mass / 2, pooled[order]))
+        mass = _masses(count)[order]
+        middle = np.add.accumulate(mass)
+        mass *= 0.5
+        middle -= mass
+        result: Array = np.exp(np.interp(LEVELS, middle, pooled[order]))
         return result
+
+
+@lru_cache(maxsize=_KEPT)
+def _masses(count: int) -> Array:
+    """What the prior's quantiles and ``count`` answers each count for, of a total of 1."""
+    total = _PRIOR_ANSWERS + count
+    return np.repeat((_PRIOR_ANSWERS / (QUANTILES * total), 1.0 / total), (QUANTILES, count))
 
 
 def aged(learned: float, prior: float, unseen_s: float, half_life_s: float) -> float:

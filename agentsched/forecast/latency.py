@@ -24,6 +24,12 @@ PACE_MEMORY_S = 8.0
 KNOWN_SPREAD = 0.15
 """Log-standard-deviation of a latency around its prediction, for a known length, until an endpoint shows its own."""
 
+# Arrays without dimensions: numpy makes one of every scalar, which takes as long as the sum itself.
+_ZERO: Array = np.array(0.0)
+_ONE: Array = np.array(1.0)
+_LEAST_OF_ALONE: Array = np.array(0.8)
+_MINUS_MEMORY_S: Array = np.array(-PACE_MEMORY_S)
+
 _NOISE_ORDER: NDArray[np.intp] = np.argsort((np.arange(QUANTILES) * 19 + 7) % QUANTILES)
 _NOISE: Array = normal_quantiles(QUANTILES)[_NOISE_ORDER]
 """Standard normal quantiles in a fixed permutation: sorted ones would add up comonotonically with sorted lengths."""
@@ -38,11 +44,11 @@ def tpot_if_joined(states: EndpointStates) -> Array:
     d = w * max(.8 a, tpot + b (n + 1 - n_seen)) + (1 - w) (a + b (n + 1)), w = exp(-age / 8 s), n with what is known of
     other clients.
     """
-    alone, per_batch, joined = states.tpot_alone_s, states.tpot_per_batch_s, states.in_flight_all + 1.0
+    alone, per_batch, joined = states.tpot_alone_s, states.tpot_per_batch_s, states.in_flight_all + _ONE
     profile = alone + per_batch * joined
-    result: Array = np.maximum(0.8 * alone, states.tpot_s + per_batch * (joined - states.tpot_in_flight))
+    result: Array = np.maximum(_LEAST_OF_ALONE * alone, states.tpot_s + per_batch * (joined - states.tpot_in_flight))
     result -= profile
-    result *= np.exp(states.seen_age_s / -PACE_MEMORY_S)
+    result *= np.exp(states.seen_age_s / _MINUS_MEMORY_S)
     result += profile
     return result
 
@@ -68,7 +74,11 @@ def completion_samples(ttft_s: float, tpot_s: float, output_tokens: Array, sprea
 
 def answer_samples(ttft_s: float, tpot_s: float, output_tokens: Array, factors: Array) -> Array:
     """As `completion_samples`; ``factors``: quantiles of actual over predicted times, shape (QUANTILES,)."""
-    samples: Array = (ttft_s + np.maximum(0.0, output_tokens - 1.0) * tpot_s) * factors[_NOISE_ORDER]
+    samples: Array = output_tokens - _ONE
+    np.maximum(samples, _ZERO, out=samples)
+    samples *= tpot_s
+    samples += ttft_s
+    samples *= factors[_NOISE_ORDER]
     return samples
 
 

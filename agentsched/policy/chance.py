@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 __all__ = ["fractions"]
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_SHIFTS = tuple(np.uint64(bits) for bits in (30, 27, 31, 11))
-_UNIT = 2.0**-53
+# Arrays without dimensions: numpy makes one of every scalar, which takes as long as the sum itself.
+_GOLDEN = np.array(0x9E3779B97F4A7C15, np.uint64)
+_FIRST, _SECOND = np.array(0xBF58476D1CE4E5B9, np.uint64), np.array(0x94D049BB133111EB, np.uint64)
+_SHIFTS = tuple(np.array(bits, np.uint64) for bits in (30, 27, 31, 11))
+_UNIT = np.array(2.0**-53)
 
 
 def fractions(key: str, count: int, seed: int = 0) -> NDArray[np.float64]:
@@ -35,7 +36,8 @@ def fractions(key: str, count: int, seed: int = 0) -> NDArray[np.float64]:
     z ^= z >> _SHIFTS[1]
     z *= _SECOND
     z ^= z >> _SHIFTS[2]
-    return (z >> _SHIFTS[3]).astype(np.float64) * _UNIT
+    lots: NDArray[np.float64] = (z >> _SHIFTS[3]).astype(np.float64) * _UNIT
+    return lots
 
 
 @lru_cache(maxsize=64)

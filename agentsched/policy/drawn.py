@@ -22,6 +22,7 @@ class Random:
     """
 
     name = "random"
+    reads_speeds = False
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = whole("seed", seed)
@@ -46,6 +47,7 @@ class PowerOfTwo:
     """
 
     name = "power_of_two"
+    reads_speeds = False
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = whole("seed", seed)

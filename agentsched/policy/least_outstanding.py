@@ -16,6 +16,7 @@ class LeastOutstanding:
     """
 
     name = "least_outstanding"
+    reads_speeds = False
 
     def choose(self, situation: Situation) -> Choice:
         """Place the call."""

@@ -55,6 +55,7 @@ class LiteLLMLatency:
     """
 
     name = "litellm_latency"
+    reads_speeds = False
     space: ClassVar[Space] = {"buffer": Between(0.0, 2.0)}
 
     def __init__(self, buffer: float = 0.0) -> None:
@@ -102,6 +103,7 @@ class LiteLLMShuffle:
     """
 
     name = "litellm_shuffle"
+    reads_speeds = False
 
     def __init__(self, weights: str = "") -> None:
         self._weights = _read_weights(weights)

@@ -38,6 +38,7 @@ class PeakEwma:
     """
 
     name = "peak_ewma"
+    reads_speeds = False
     space: ClassVar[Space] = {"decay_s": Between(0.5, 200.0, log=True), "sampled": OneOf((True, False))}
 
     def __init__(self, decay_s: float = 10.0, sampled: bool = True) -> None:

@@ -31,6 +31,7 @@ class PrefixAffinity:
     """
 
     name = "prefix_affinity"
+    reads_speeds = False
     space: ClassVar[Space] = {"bound": Between(1.01, 8.0, log=True), "share": Between(0.0, 1.0)}
 
     def __init__(self, bound: float = 1.25, share: float = 0.5) -> None:

@@ -17,6 +17,7 @@ class RoundRobin:
     """
 
     name = "round_robin"
+    reads_speeds = False
 
     def __init__(self) -> None:
         self._turns = 0

@@ -1,9 +1,8 @@
 """What the scheduler wants done; live code and the simulator differ only in who does it."""
 
-from dataclasses import dataclass
-
 from agentsched.core.call import AttemptLimits, Failure, Way
 from agentsched.core.records import Recordable
+from agentsched.core.value import value
 
 __all__ = [
     "Action",
@@ -16,7 +15,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Start:
     """Send the call to this endpoint.
 
@@ -35,7 +34,7 @@ class Start:
     after: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Cancel:
     """Stop this attempt upstream; nothing more is expected of it."""
 
@@ -44,7 +43,7 @@ class Cancel:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class ReviewAt:
     """Send `ReviewDue` for this call at this instant, instead of at the one asked for before."""
 
@@ -52,7 +51,7 @@ class ReviewAt:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Deliver:
     """This attempt's answer is the call's answer: hand it over, from its first byte.
 
@@ -64,7 +63,7 @@ class Deliver:
     endpoint: str
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Fail:
     """The call has no answer.
 
@@ -84,7 +83,7 @@ class Fail:
     skipped: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Record:
     """Something for the log and the learner."""
 

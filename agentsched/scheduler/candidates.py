@@ -1,5 +1,7 @@
 """Who may serve a call, whatever their state: model groups, capabilities, quality, context length, pins."""
 
+import math
+
 from agentsched.core.call import Failure, FailureKind, ModelCall
 from agentsched.core.endpoint import Pool
 
@@ -14,21 +16,24 @@ class Candidates:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._known: dict[tuple[str, frozenset[str], float, str | None], tuple[int, ...]] = {}
-        self._roomy = all(endpoint.context_tokens is None for endpoint in pool.endpoints)
+        self._known: dict[tuple[str, frozenset[str], float, str | None], tuple[tuple[int, ...], float]] = {}
 
     def of(self, call: ModelCall) -> tuple[int, ...]:
         """Indices of the endpoints that may serve the call."""
         kind = (call.model, call.needs, call.min_quality, call.pinned)
-        able = self._known.get(kind)
-        if able is None:
+        known = self._known.get(kind)
+        if known is None:
             if len(self._known) >= _MOST_KINDS:
                 self._known.clear()
-            able = self._known[kind] = tuple(i for i in self._pool.serving(call.model) if self._suits(i, call))
-        if self._roomy:
-            return able
+            able = tuple(i for i in self._pool.serving(call.model) if self._suits(i, call))
+            known = self._known[kind] = able, min((self._room(i) for i in able), default=math.inf)
+        able, least_room = known
         size = call.input_tokens + (call.max_tokens or 0)
-        return tuple(i for i in able if (room := self._pool.endpoints[i].context_tokens) is None or size <= room)
+        return able if size <= least_room else tuple(i for i in able if size <= self._room(i))
+
+    def _room(self, i: int) -> float:
+        room = self._pool.endpoints[i].context_tokens
+        return math.inf if room is None else room
 
     def _suits(self, i: int, call: ModelCall) -> bool:
         endpoint = self._pool.endpoints[i]

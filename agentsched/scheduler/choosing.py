@@ -126,7 +126,17 @@ class Choosing:
         why = "queued" if why == "first" and state.waiting else "migrate" if way and why != "hedge" else why
         if why in ("left", "migrate") and endpoint.quality < state.left_quality:
             why = "degrade"
-        attempt = self._ledger.begin_attempt(state, placement, now, streams=streams, way=way, known_tokens=known)
+        # Only who has a deadline, and a try left, will ask how long there is time for another.
+        asks = call.deadline_at is not None and self._rules.retry.max_attempts > 1
+        attempt = self._ledger.begin_attempt(
+            state,
+            placement,
+            now,
+            streams=streams,
+            rival_q95_s=placement.rival_q95_s() if asks else np.inf,
+            way=way,
+            known_tokens=known,
+        )
         keep, after = streams and resumable(call, self._rules), None if source is None else source.attempt_id
         limits = self._limits(state, now)
         self._outbox.put(Start(call.call_id, attempt.attempt_id, placement.name, limits, streams, way, keep, after))

@@ -107,11 +107,11 @@ def next_review(state: CallState, rules: Rules, now: float) -> float:
         if at < soonest:
             soonest = at
         if attempt.first_at is None:
-            if _may_be_left(state) or _third_may_come(state):
+            if _may_be_left(state, rules) or _third_may_come(state):
                 at = _next_look(state, attempt, rules, now)
                 if at < soonest:
                     soonest = at
-        elif not attempt.paused and _may_be_left(state):
+        elif not attempt.paused and _may_be_left(state, rules):
             at = attempt.progress_at + _surely_stalled_s(attempt)
             soonest = min(soonest, at if at > now else now + _REVIEW_EVERY_S)
             if state.delivered is None:
@@ -160,9 +160,10 @@ def _surely_stalled_s(attempt: AttemptState) -> float:
 # -- silent attempts -------------------------------------------------------------------------------------------------
 
 
-def _may_be_left(state: CallState) -> bool:
-    """Whether another attempt could still replace the only one."""
-    return len(state.attempts) == 1 and len(state.candidates) > 1 and state.call.repeatable
+def _may_be_left(state: CallState, rules: Rules) -> bool:
+    """Whether another attempt might still replace the only one; where the rules allow none, nobody thinks of it."""
+    allowed = rules.retry.max_attempts > 1 and state.call.repeatable
+    return allowed and len(state.attempts) == 1 and len(state.candidates) > 1
 
 
 def _third_may_come(state: CallState) -> bool:

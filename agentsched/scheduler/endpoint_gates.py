@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from agentsched.core.endpoint import Endpoint
 from agentsched.core.rules import BreakerRules
-from agentsched.scheduler.endpoint_rows import EndpointRows
+from agentsched.scheduler.endpoint_rows import EndpointRows, figures
 from agentsched.scheduler.rate_bucket import Order, RateBucket, Spend
 
 __all__ = ["EndpointGates"]
@@ -55,8 +55,10 @@ class EndpointGates:
         self.blocked_until, self.open_until, self.told_until = row(-np.inf), row(-np.inf), row(-np.inf)
         self.request_buckets = [None if e.rpm is None else RateBucket(e.rpm) for e in endpoints]
         self.token_buckets = [None if e.tpm is None else RateBucket(e.tpm) for e in endpoints]
+        self._in_flight, self._slots = figures(rows.in_flight), figures(rows.slots)
+        self._error_rate, self._service_s = figures(rows.error_rate), figures(self.service_s)
         self._failed_at = row(-np.inf)
-        self._limited = [i for i, e in enumerate(endpoints) if e.rpm is not None or e.tpm is not None]
+        self._limited = dict.fromkeys(i for i, e in enumerate(endpoints) if e.rpm is not None or e.tpm is not None)
         self._full = 0  # how many endpoints have no free slot
         self._closed_until = self._errors_until = -math.inf
 
@@ -70,15 +72,19 @@ class EndpointGates:
         Calls that wait there already and are more urgent than ``order`` go first. ``hearsay``: whether what other
         clients said of rests and breakers counts.
         """
-        if now >= self._closed_until and not self._limited:
+        if now < self._closed_until:
+            until = np.maximum(self.blocked_until[indices], self.open_until[indices])
+            if hearsay:
+                until = np.maximum(until, self.told_until[indices])
+            closed: Array = np.maximum(0.0, until - now)
+        elif self._limited:
+            closed = np.zeros(indices.size)
+        else:
             return None
-        until = np.maximum(self.blocked_until[indices], self.open_until[indices])
-        if hearsay:
-            until = np.maximum(until, self.told_until[indices])
-        closed: Array = np.maximum(0.0, until - now)
         if self._limited:
-            for k, i in enumerate(indices):
-                closed[k] = max(closed[k], self._limit_wait_s(int(i), tokens, now, order))
+            for k, i in enumerate(indices.tolist()):
+                if i in self._limited and (wait_s := self._limit_wait_s(i, tokens, now, order)) > closed[k]:
+                    closed[k] = wait_s
         return closed
 
     def queue_s(self, indices: NDArray[np.intp]) -> Array | None:
@@ -99,7 +105,7 @@ class EndpointGates:
 
     def full(self, i: int) -> bool:
         """Whether every slot is taken."""
-        return bool(self._rows.in_flight[i] >= self._rows.slots[i])
+        return self._in_flight[i] >= self._slots[i]
 
     def _limit_wait_s(self, i: int, tokens: float, now: float, order: Order | None) -> float:
         requests, total = self.request_buckets[i], self.token_buckets[i]
@@ -134,9 +140,8 @@ class EndpointGates:
 
     def begin(self, i: int, tokens: float, now: float) -> Spend | None:
         """An attempt starts: it takes a slot, a request and its expected tokens; returns the tokens to be corrected."""
-        rows = self._rows
-        rows.in_flight[i] += 1.0
-        self._full += rows.in_flight.item(i) == rows.slots.item(i)
+        self._in_flight[i] += 1.0
+        self._full += self._in_flight[i] == self._slots[i]
         requests, total = self.request_buckets[i], self.token_buckets[i]
         if requests is not None:
             requests.spend(now, 1.0)
@@ -147,9 +152,8 @@ class EndpointGates:
 
     def end(self, i: int, spend: Spend | None, tokens: float | None) -> None:
         """An attempt ended: its slot is free; its tokens are corrected to ``tokens`` where they are known."""
-        rows = self._rows
-        self._full -= rows.in_flight.item(i) == rows.slots.item(i)
-        rows.in_flight[i] -= 1.0
+        self._full -= self._in_flight[i] == self._slots[i]
+        self._in_flight[i] -= 1.0
         bucket = self.token_buckets[i]
         if bucket is not None and spend is not None and tokens is not None:
             bucket.correct(spend, tokens)
@@ -185,14 +189,14 @@ class EndpointGates:
 
     def saw_service(self, i: int, seconds: float) -> None:
         """An answer took ``seconds``: what a waiting call may expect of a full endpoint."""
-        self.service_s[i] += 0.1 * (seconds - self.service_s[i])
+        self._service_s[i] += 0.1 * (seconds - self._service_s[i])
 
     # -- health --------------------------------------------------------------------------------------------------------
 
     def errors(self, i: int, now: float) -> float:
         """The recent share of failed attempts, in [0, 1]."""
         fade = max(0.0, 1.0 - (now - float(self._failed_at[i])) / _ERROR_MEMORY_S)
-        return float(self._rows.error_rate[i]) * fade
+        return self._error_rate[i] * fade
 
     def errors_all(self, indices: NDArray[np.intp], now: float) -> Array | None:
         """What `errors` is for each of the rows ``indices``, shape (indices,). None: none failed lately."""
@@ -205,7 +209,7 @@ class EndpointGates:
     def succeeded(self, i: int) -> bool:
         """An attempt came to a good end; answers whether this closed an open breaker."""
         was_open = self.failures_in_row[i] >= self._breaker.failures
-        self._rows.error_rate[i] -= self._rows.error_rate[i] / _ERROR_COUNT
+        self._error_rate[i] -= self._error_rate[i] / _ERROR_COUNT
         self.failures_in_row[i] = self.limits_in_row[i] = 0
         self.cooldown_s[i] = self._breaker.cooldown_s
         self.open_until[i] = -np.inf
@@ -215,7 +219,7 @@ class EndpointGates:
     def failed(self, i: int, now: float) -> bool:
         """An attempt failed through the endpoint's fault; answers whether this opened the breaker (anew)."""
         rate = self.errors(i, now)
-        self._rows.error_rate[i] = rate + (1.0 - rate) / _ERROR_COUNT
+        self._error_rate[i] = rate + (1.0 - rate) / _ERROR_COUNT
         self._failed_at[i] = now
         self._errors_until = now + _ERROR_MEMORY_S
         was_open = self.failures_in_row[i] >= self._breaker.failures

@@ -23,6 +23,8 @@ _TPOT_TAU_S = 1.0
 _EXCESS_DECAY_S = 5.0
 """How fast an observed excess of TTFT over its prediction is forgotten, seconds."""
 
+_EXCESS_DECAY_ARRAY_S = np.array(_EXCESS_DECAY_S)  # without dimensions: numpy makes one of every scalar
+
 _SLOW_COUNT = 40.0
 """Answers over which the slow corrections of a profile (pace, idle TTFT) average; the profile itself counts as one."""
 
@@ -57,6 +59,8 @@ class EndpointSpeeds:
         self._endpoints, self._rows, self._others = endpoints, rows, others
         self._in_flight, self._seen_at = figures(rows.in_flight), figures(rows.seen_at)
         self._tpot_s, self._tpot_in_flight = figures(rows.tpot_s), figures(rows.tpot_in_flight)
+        self._excess_s, self._excess_at = figures(rows.excess_ttft_s), figures(rows.excess_at)
+        self._ttft_idle_s = figures(rows.ttft_idle_s)
         self._tpot_alone_s, self._tpot_per_batch_s = figures(rows.tpot_alone_s), figures(rows.tpot_per_batch_s)
         count, profiles = len(endpoints), [endpoint.profile for endpoint in endpoints]
         self._prior_alone_s = [p.tpot_s for p in profiles]
@@ -75,8 +79,7 @@ class EndpointSpeeds:
 
     def excess_s(self, i: int, now: float) -> float:
         """What first tokens there take beyond what the profile explains, seconds, as last seen and decayed to now."""
-        held: float = self._rows.excess_ttft_s.item(i)
-        return held * math.exp((self._rows.excess_at.item(i) - now) / _EXCESS_DECAY_S)
+        return self._excess_s[i] * math.exp((self._excess_at[i] - now) / _EXCESS_DECAY_S)
 
     def spread(self, i: int) -> float:
         """Log-standard-deviation of latencies around their predictions at row ``i``, for known lengths."""
@@ -87,10 +90,10 @@ class EndpointSpeeds:
         return self._factors[i].quantiles()
 
     @staticmethod
-    def decay(excess_s: Array, excess_at: Array, now: float) -> None:
+    def decay(excess_s: Array, excess_at: Array, now: Array | float) -> None:
         """Turn excesses as last seen into what `excess_s` is now; ``excess_at`` is overwritten, too."""
         excess_at -= now
-        excess_at /= _EXCESS_DECAY_S
+        excess_at /= _EXCESS_DECAY_ARRAY_S
         excess_s *= np.exp(excess_at, out=excess_at)
 
     # -- what is seen --------------------------------------------------------------------------------------------------
@@ -98,12 +101,12 @@ class EndpointSpeeds:
     def saw_first_token(self, i: int, ttft_s: float, unloaded_s: float, crowd: float, now: float) -> None:
         """TTFT seen: the excess over ``unloaded_s`` (idle base + own prefill) is load; without a crowd it is base."""
         self.heard[i] += 1
-        rows, excess = self._rows, ttft_s - unloaded_s
-        rows.excess_ttft_s[i] = max(0.0, 0.5 * self.excess_s(i, now) + 0.5 * excess)
-        rows.excess_at[i] = rows.seen_at[i] = now
+        excess = ttft_s - unloaded_s
+        self._excess_s[i] = max(0.0, 0.5 * self.excess_s(i, now) + 0.5 * excess)
+        self._excess_at[i] = self._seen_at[i] = now
         if crowd <= 2.0:
             self.ttft_count[i] = min(self.ttft_count[i] + 1.0, _SLOW_COUNT)
-            rows.ttft_idle_s[i] = max(1e-3, rows.ttft_idle_s.item(i) + excess / self.ttft_count[i])
+            self._ttft_idle_s[i] = max(1e-3, self._ttft_idle_s[i] + excess / self.ttft_count[i])
 
     def saw_pace(self, i: int, tokens: float, seconds: float, now: float) -> None:
         """``tokens`` came in ``seconds`` on one stream: the pace of everybody there, averaged over about a second."""

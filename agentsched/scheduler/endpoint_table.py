@@ -26,6 +26,7 @@ from agentsched.scheduler.endpoint_rows import (
     STAKE,
     STAKE_TOKENS,
     EndpointRows,
+    figures,
 )
 from agentsched.scheduler.endpoint_speeds import EndpointSpeeds
 from agentsched.scheduler.events import OthersSeen
@@ -58,6 +59,7 @@ class EndpointTable:
         self.endpoints = tuple(endpoints)
         self.index = {endpoint.name: i for i, endpoint in enumerate(self.endpoints)}
         self.rows = rows = EndpointRows(self.endpoints)
+        self._prefill_tokens = figures(rows.prefill_tokens)
         self.others, self.coverage = Others(self.index, clients), Coverage()
         self.speeds = EndpointSpeeds(self.endpoints, rows, self.others)
         self.gates = EndpointGates(self.endpoints, rows, breaker)
@@ -71,8 +73,9 @@ class EndpointTable:
         self._drop_finished_prefill(now)
         self.speeds.age(now)
         seen = self.rows.all.copy() if indices.size == len(self.endpoints) else self.rows.all.take(indices, axis=1)
-        np.subtract(now, seen[SEEN_AT], out=seen[SEEN_AT])
-        self.speeds.decay(seen[EXCESS], seen[EXCESS_AT], now)
+        at = np.array(now)
+        np.subtract(at, seen[SEEN_AT], out=seen[SEEN_AT])
+        self.speeds.decay(seen[EXCESS], seen[EXCESS_AT], at)
         seen[READY] = ready_in_s
         errors = self.gates.errors_all(indices, now)
         seen[ERRORS] = 0.0 if errors is None else errors
@@ -195,7 +198,7 @@ class EndpointTable:
 
     def begin(self, i: int, input_tokens: float, tokens: float, now: float) -> Spend | None:
         """An attempt starts: it takes a slot, a request and its expected tokens; returns the tokens to be corrected."""
-        self.rows.prefill_tokens[i] += input_tokens
+        self._prefill_tokens[i] += input_tokens
         return self.gates.begin(i, tokens, now)
 
     def expect_prefill_done(self, i: int, input_tokens: float, at: float) -> None:
@@ -211,7 +214,7 @@ class EndpointTable:
 
     def prefill_done(self, i: int, input_tokens: float) -> None:
         """A first token came, or the attempt ended without one."""
-        self.rows.prefill_tokens[i] = max(0.0, self.rows.prefill_tokens[i] - input_tokens)
+        self._prefill_tokens[i] = max(0.0, self._prefill_tokens[i] - input_tokens)
 
     def saw_answer(self, i: int, seconds: float, tokens: float) -> None:
         """An answer of so many tokens (0: nobody counted) took ``seconds``: what a call that waits may expect there."""

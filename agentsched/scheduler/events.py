@@ -1,11 +1,10 @@
 """What can happen to the scheduler: plain frozen values, so that a run can be recorded and replayed."""
 
-from dataclasses import dataclass
-
 from agentsched.core.call import Failure, Handed, ModelCall, RunInfo, Usage
 from agentsched.core.load import EndpointLoad
 from agentsched.core.protocols import LengthPredictor, QualityPredictor, RemainderPredictor
 from agentsched.core.shared import EndpointKnowledge
+from agentsched.core.value import value
 
 __all__ = [
     "AttemptFailed",
@@ -25,14 +24,14 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class RunStarted:
     """A workflow began."""
 
     run: RunInfo
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class RunEnded:
     """A workflow ended; ``outcome`` is ok, late, deadline, error or cancelled.
 
@@ -43,14 +42,14 @@ class RunEnded:
     outcome: str
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class CallArrived:
     """An agent asks for a model call."""
 
     call: ModelCall
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class CallCancelled:
     """The caller no longer wants the answer: it was cancelled, closed its stream, or its loop is gone."""
 
@@ -58,7 +57,7 @@ class CallCancelled:
     loop_closed: bool = False
 
 
-@dataclass(slots=True)  # not frozen, though nobody writes to it: most events are of this kind, and it is made faster so
+@value()
 class TokensProgressed:
     """Output tokens so far; the first event of an attempt is its first token.
 
@@ -74,14 +73,14 @@ class TokensProgressed:
     age_s: float = 0.0
 
 
-@dataclass(slots=True)  # not frozen, as the one above
+@value()
 class StreamsProgressed:
     """`TokensProgressed` of several attempts at one instant, each as (attempt, its output tokens so far)."""
 
     tokens: tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class AttemptFinished:
     """An attempt has its whole answer."""
 
@@ -89,7 +88,7 @@ class AttemptFinished:
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class AttemptFailed:
     """An attempt ended without its whole answer."""
 
@@ -97,14 +96,14 @@ class AttemptFailed:
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class ReviewDue:
     """The instant asked for by `ReviewAt` has come for this call."""
 
     call_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class EndpointLimited:
     """A server told its limits: what is left of requests and tokens, and seconds until they are whole again."""
 
@@ -115,7 +114,7 @@ class EndpointLimited:
     reset_tokens_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class ForecastsReplaced:
     """New knowledge, made outside, takes effect; ``qualities`` None: nothing is known beyond what is declared."""
 
@@ -124,7 +123,7 @@ class ForecastsReplaced:
     qualities: QualityPredictor | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class OthersSeen:
     """What other clients have at the endpoints, all of them together: replaces what was known of others.
 
@@ -145,7 +144,7 @@ class OthersSeen:
     clients: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class OthersKnow:
     """What other clients know of the endpoints, all of them together: replaces what they said before.
 

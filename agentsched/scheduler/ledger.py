@@ -219,12 +219,14 @@ class Ledger:
         now: float,
         *,
         streams: bool,
+        rival_q95_s: float,
         way: Way | None = None,
         known_tokens: int = 0,
     ) -> AttemptState:
         """An attempt starts: it takes a slot, its share of the limits, and money that it is expected to cost.
 
-        ``streams``: its tokens will be seen. ``way``: how it goes on with what the caller has.
+        ``streams``: its tokens will be seen. ``rival_q95_s``: what the alternative would take. ``way``: how it goes on
+        with what the caller has.
         """
         call, table, i = state.call, self.table, placement.endpoint
         self.leave_waiting(state, now)
@@ -236,13 +238,13 @@ class Ledger:
             started_at=now,
             spend=table.begin(i, uncached, call.input_tokens + state.lengths.mean, now),
             uncached_tokens=uncached,
-            in_flight=int(table.rows.in_flight[i]),
+            in_flight=int(table.rows.in_flight.item(i)),
             committed_usd=self.expected_cost_usd(i, call, state.lengths),
             predicted_ttft_s=placement.ttft_s,
             predicted_tpot_s=placement.tpot_s,
             predicted_e2e_s=placement.e2e_s,
-            unloaded_ttft_s=float(table.rows.ttft_idle_s[i]) + uncached / float(table.rows.prefill_tokens_per_s[i]),
-            rival_q95_s=placement.rival_q95_s(),
+            unloaded_ttft_s=table.rows.ttft_idle_s.item(i) + uncached / table.rows.prefill_tokens_per_s.item(i),
+            rival_q95_s=rival_q95_s,
             progress_at=now,
             streams=streams,
             way=way,
@@ -315,6 +317,8 @@ class Ledger:
 
         What running attempts are expected to cost is taken off.
         """
+        if state.run.run.max_cost_usd is None and state.run.around is None:
+            return state.candidates
         left, _ = min(state.run.capped(), default=(None, None))
         if left is None:
             return state.candidates

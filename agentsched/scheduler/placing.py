@@ -12,6 +12,7 @@ from agentsched.core.protocols import Policy, QualityPredictor, RememberingPolic
 from agentsched.core.remainder import RemainderForecast
 from agentsched.forecast.latency import answer_samples, tpot_if_joined, ttft_if_joined
 from agentsched.scheduler.call_state import CallState, RunState
+from agentsched.scheduler.endpoint_speeds import EndpointSpeeds
 from agentsched.scheduler.endpoint_table import EndpointTable
 
 __all__ = ["Placement", "Placer", "seconds_of"]
@@ -20,6 +21,8 @@ Array = NDArray[np.float64]
 _Rows = tuple[NDArray[np.intp], tuple[str, ...]]
 
 _RIVALS_SHOWN = 3
+
+_ZERO: Array = np.array(0.0)  # without dimensions: numpy makes one of every scalar
 
 _MOST_SORTED = 32
 """Of more candidates only the best are sorted."""
@@ -30,7 +33,7 @@ class Placement:
     """The policy's choice with the forecasts behind it; ``position`` indexes the arrays, ``endpoint`` the table.
 
     Attributes:
-        samples, ordered: equally likely end-to-end times, seconds, aligned with the output lengths, and ascending.
+        speeds: know how far actual times lie from predicted ones.
     """
 
     situation: Situation
@@ -41,8 +44,25 @@ class Placement:
     ttft_s: float
     tpot_s: float
     e2e_s: float
-    samples: Array
-    ordered: Array
+    speeds: EndpointSpeeds
+    _samples: Array | None = None
+    _ordered: Array | None = None
+
+    @property
+    def samples(self) -> Array:
+        """Equally likely end-to-end times, seconds, aligned with the output lengths; worked out if anybody asks."""
+        if self._samples is None:
+            lengths, factors = self.situation.output_tokens.values, self.speeds.factors(self.endpoint)
+            self._samples = answer_samples(self.ttft_s, self.tpot_s, lengths, factors)
+        return self._samples
+
+    @property
+    def ordered(self) -> Array:
+        """The same, ascending."""
+        if self._ordered is None:
+            self._ordered = self.samples.copy()
+            self._ordered.sort()
+        return self._ordered
 
     @property
     def name(self) -> str:
@@ -58,7 +78,7 @@ class Placement:
         slack, rest_s = situation.slack_s, situation.rest_s
         if rest_s is not None and run_due_at is not None:
             left = run_due_at - situation.now - rest_s  # for this call, were the rest to take so long
-            in_time = int(np.add.reduce(ordered.searchsorted(left, side="right")))
+            in_time: int = sum(ordered.searchsorted(left, "right").tolist())
             return in_time / (ordered.size * rest_s.size)
         return None if slack is None else int(ordered.searchsorted(slack, side="right")) / ordered.size
 
@@ -89,13 +109,12 @@ class Placement:
 
     def _rivals(self) -> tuple[tuple[str, float], ...]:
         """The best of the others that the policy would have taken."""
-        names, scores = self.situation.names, self.choice.scores
-        losses = -scores
+        names, losses = self.situation.names, -self.choice.scores
         if losses.size > _MOST_SORTED:
             best = sorted(losses.argpartition(_RIVALS_SHOWN)[: _RIVALS_SHOWN + 1].tolist(), key=losses.item)
         else:
             best = losses.argsort(kind="stable")[: _RIVALS_SHOWN + 1].tolist()
-        told = [(names[k], scores.item(k)) for k in best if k != self.position and scores.item(k) > -math.inf]
+        told = [(names[k], -loss) for k in best if k != self.position and (loss := losses.item(k)) < math.inf]
         return tuple(told[:_RIVALS_SHOWN])
 
     def likely_s(self) -> tuple[float, float]:
@@ -160,13 +179,12 @@ class Placer:
             if better_known is not None:
                 states = replace(states, quality=better_known.mean)
         cached = self._cached(candidates, call, state.run)
-        uncached = np.maximum(0.0, call.input_tokens - cached)
         situation = Situation(
             call=call,
             names=names,
             states=states,
             cached_tokens=cached,
-            ttft_s=ttft_if_joined(states, uncached),
+            ttft_s=ttft_if_joined(states, np.maximum(_ZERO, call.input_tokens - cached)),
             tpot_s=tpot_if_joined(states),
             output_tokens=state.lengths,
             remainder=state.remainder,
@@ -178,10 +196,6 @@ class Placer:
         choice = self.policy.choose(situation)
         position = choice.index
         ttft_s, tpot_s = situation.ttft_s.item(position), situation.tpot_s.item(position)
-        factors = self._table.speeds.factors(candidates[position])
-        samples = answer_samples(ttft_s, tpot_s, state.lengths.values, factors)
-        ordered = samples.copy()
-        ordered.sort()
         return Placement(
             situation=situation,
             choice=choice,
@@ -191,8 +205,7 @@ class Placer:
             ttft_s=ttft_s,
             tpot_s=tpot_s,
             e2e_s=ttft_s + max(0.0, state.lengths.quantile(0.5) - 1.0) * tpot_s,
-            samples=samples,
-            ordered=ordered,
+            speeds=self._table.speeds,
         )
 
     def _ready_in_s(

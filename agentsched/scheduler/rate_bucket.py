@@ -1,7 +1,7 @@
 """Requests or tokens per minute, kept as a bucket that refills evenly."""
 
 import math
-from bisect import bisect_left, insort
+from bisect import bisect_left
 
 __all__ = ["RateBucket", "Spend"]
 
@@ -37,7 +37,7 @@ class RateBucket:
     other clients spend is told now and then; for a minute it is taken to go on at that pace.
     """
 
-    __slots__ = ("_at", "_level", "_others", "_others_until", "_queue", "_recent", "_recent_at", "limit")
+    __slots__ = ("_ahead", "_at", "_level", "_orders", "_others", "_others_until", "_recent", "_recent_at", "limit")
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
@@ -45,7 +45,8 @@ class RateBucket:
         self._at = -math.inf
         self._others, self._others_until = 0.0, -math.inf
         self._recent, self._recent_at = 0.0, -math.inf
-        self._queue: list[tuple[Order, float]] = []
+        self._orders: list[Order] = []  # of those that wait, and what each waits for
+        self._ahead: list[float] = []
 
     def _per_s(self, now: float) -> float:
         others = self._others if now < self._others_until else 0.0
@@ -95,17 +96,19 @@ class RateBucket:
     def wait_s(self, now: float, amount: float, order: Order | None = None) -> float:
         """Seconds until ``amount`` may be spent, after what waits and is more urgent than ``order``; 0: now."""
         self._refill(now)
-        if order is not None and self._queue:
-            amount += sum(ahead for _, ahead in self._queue[: bisect_left(self._queue, (order, -math.inf))])
+        if order is not None and self._orders:
+            amount += sum(self._ahead[: bisect_left(self._orders, order)])
         missing = min(amount, self.limit) - self._level
         return 0.0 if missing <= _ENOUGH else missing / self._per_s(now)
 
     def enter(self, order: Order, amount: float) -> None:
         """A call waits for ``amount``."""
-        insort(self._queue, (order, amount))
+        place = bisect_left(self._orders, order)
+        self._orders.insert(place, order)
+        self._ahead.insert(place, amount)
 
     def leave(self, order: Order) -> None:
         """It does so no longer."""
-        place = bisect_left(self._queue, (order, -math.inf))
-        if place < len(self._queue) and self._queue[place][0] == order:
-            del self._queue[place]
+        place = bisect_left(self._orders, order)
+        if place < len(self._orders) and self._orders[place] == order:
+            del self._orders[place], self._ahead[place]

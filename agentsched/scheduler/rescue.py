@@ -1,13 +1,12 @@
 """Second thoughts about running attempts: what is known of one and of its alternative, and what becomes of it."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from agentsched.core.call import Failure, FailureKind, Way
 from agentsched.core.records import Review
 from agentsched.core.rules import Rules
+from agentsched.core.value import value
 from agentsched.forecast.latency import completion_samples, lognormal_factors
 from agentsched.policy.rectify import SURELY_DEAD, Judgement, Running, Verdict, judge_lull, judge_running, judge_silence
 from agentsched.scheduler import clocks
@@ -46,7 +45,7 @@ _OUTLOOK_COUNT = 64.0
 """Calls over which both averages run."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Thought:
     """What to do about an attempt and why, with the place that would take over, and when to think again at the latest.
 

@@ -18,7 +18,8 @@ class ShareBudget:
 
     def deposit(self) -> None:
         """A call arrived."""
-        self._balance = min(self._most, self._balance + self._share)
+        if self._balance < self._most:
+            self._balance = min(self._most, self._balance + self._share)
 
     @property
     def available(self) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from agentsched.engine.profile import DisaggregatedProfile, EngineProfile, HardwareProfile, HostedProfile
+from agentsched.engine.profile import EngineProfile, HardwareProfile, HostedProfile
 from agentsched.errors import ConfigError
 from agentsched.sim.plan import MODEL
 from agentsched.sim.scenario import Scenario
@@ -16,24 +16,26 @@ def unloaded_s(profile: EngineProfile, input_tokens: int, output_tokens: int) ->
 
     Exact for an instance and for a pair; at a hosted API every part takes its median.
     """
+    if isinstance(profile, HardwareProfile):
+        return profile.frontend_s + _prefill_s(profile, input_tokens) + _decode_s(profile, input_tokens, output_tokens)
     if isinstance(profile, HostedProfile):
         prefill_s = 0.0 if profile.prefill_tokens_per_s is None else input_tokens / profile.prefill_tokens_per_s
         return profile.ttft_median_s + prefill_s + (output_tokens - 1) * profile.tpot_median_s
-    if isinstance(profile, DisaggregatedProfile):
-        reads, decodes = profile.prefill, profile.decode
-        first_s = reads.frontend_s + _prefill_s(reads, input_tokens)
-        if output_tokens == 1:
-            return first_s
-        second_s = decodes.step_base_s + decodes.prefill_s(1, input_tokens)
-        rest_s = _decode_s(decodes, input_tokens + 1, output_tokens - 1)
-        return first_s + profile.transfer_s(input_tokens) + second_s + rest_s
-    return profile.frontend_s + _prefill_s(profile, input_tokens) + _decode_s(profile, input_tokens, output_tokens)
+    reads, decodes = profile.prefill, profile.decode
+    first_s = reads.frontend_s + _prefill_s(reads, input_tokens)
+    if output_tokens == 1:
+        return first_s
+    second_s = decodes.step_base_s + decodes.prefill_s(1, input_tokens)
+    rest_s = _decode_s(decodes, input_tokens + 1, output_tokens - 1)
+    return first_s + profile.transfer_s(input_tokens) + second_s + rest_s
 
 
 def _prefill_s(profile: HardwareProfile, input_tokens: int) -> float:
     total, done = 0.0, 0
     while done < input_tokens:
-        tokens = min(profile.prefill_chunk_tokens, input_tokens - done)
+        tokens = input_tokens - done
+        if tokens > profile.prefill_chunk_tokens:
+            tokens = profile.prefill_chunk_tokens
         pairs = tokens * done + 0.5 * tokens * (tokens - 1)
         total += profile.step_base_s + profile.prefill_s(tokens, pairs)
         done += tokens

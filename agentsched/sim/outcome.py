@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from hashlib import blake2b
 
+from agentsched.core.value import value
 from agentsched.engine.request import Load
 
 __all__ = ["Outcome", "RunResult"]
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class RunResult:
     """How a run ended.
 

@@ -1,7 +1,8 @@
 """What a run will do if nobody hinders it: its calls with their true sizes, drawn before any policy has a say."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from agentsched.core.value import value
 
 __all__ = ["MODEL", "CallPlan", "Drawn", "RunPlan", "critical_path"]
 
@@ -9,7 +10,7 @@ MODEL = "model"
 """The model name that calls ask for where nobody says otherwise; every endpoint of a simulated pool serves it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class CallPlan:
     """One call of a run.
 
@@ -50,7 +51,7 @@ class CallPlan:
     optional: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class RunPlan:
     """One run of a workflow.
 
@@ -79,7 +80,7 @@ class RunPlan:
     max_cost_usd: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Drawn:
     """One run whose arrival, deadline and client are not yet settled.
 

@@ -31,6 +31,9 @@ MOST_CLIENTS = 32
 
 _SHORTEST_SHARE_S = 0.001
 
+_SELDOM = 1.0 / 6.0
+"""Tokens that nobody looks at are told of this often, in idle timeouts: often enough for that clock."""
+
 FIRST_CHOICE_ONLY = Rules(
     retry=RetryRules(max_attempts=1), hedge=HedgeRules(max_extra=0.0, reserve=0.0, max_moves=0.0, max_waste=0.0)
 )
@@ -133,23 +136,26 @@ class Simulation(Course):
         watch: Watcher | None = None,
     ) -> None:
         timeline, book = Timeline(), Book()
-        servers = _servers(scenario, setup.seed, timeline)
+        policies = [make_policy() for _ in range(setup.clients)]
         pool = client_pool(scenario, setup.seed, mean_context_tokens=averages.context_tokens)
         shed = AdmissionRules(scenario.admission.floor, scenario.admission.give_up)
         rules = replace(setup.rules, admission=shed) if shed != AdmissionRules() else setup.rules
         skip = SkipRules(scenario.skip.min_gain)
         rules = replace(rules, skip=skip) if skip != SkipRules() else rules
+        read = watch is not None or any(_reads_paces(policy, rules, scenario, setup) for policy in policies)
+        progress_s = scenario.progress if read else max(scenario.progress, _SELDOM * rules.stream.idle_timeout)
+        servers = _servers(scenario, setup.seed, timeline, progress_s)
         given = [predictors(setup.knowledge, book, scenario, averages, setup.rests) for _ in range(setup.clients)]
         clients = [
             Client(
-                Scheduler(pool, make_policy(), *known, rules, setup.clients),
+                Scheduler(pool, policy, *known, rules, setup.clients),
                 servers,
                 timeline,
                 learner=learner_of(setup.knowledge, setup.rests, known),
                 mover=None if setup.migration is None else Mover(setup.migration),
                 watch=watch,
             )
-            for known in given
+            for policy, known in zip(policies, given, strict=True)
         ]
         Exchange(
             setup.share,
@@ -165,7 +171,22 @@ class Simulation(Course):
         super().__init__(timeline, servers, clients, book, manners)
 
 
-def _servers(scenario: Scenario, seed: int, timeline: Timeline) -> dict[str, Server]:
+def _reads_paces(policy: Policy, rules: Rules, scenario: Scenario, setup: Setup) -> bool:
+    """Whether the outcome may depend on how many tokens there are of an answer that is still being written.
+
+    Policies may look at the paces that follow from them; so do second thoughts and what becomes of late runs and of
+    optional steps; a call that is cut costs what it has written; and whole answers are asked for as streams by how long
+    they are expected to take.
+    """
+    cut = scenario.deadlines is not None and scenario.deadlines.on_late == "raise"
+    optional = scenario.workload is not None or any(
+        stage.optional for one in scenario.workflows for stage in one.stages
+    )
+    thinks = rules.retry.max_attempts > 1 or rules.admission != AdmissionRules() or setup.migration is not None
+    return getattr(policy, "reads_speeds", True) or thinks or cut or optional or scenario.continuation
+
+
+def _servers(scenario: Scenario, seed: int, timeline: Timeline, progress_s: float) -> dict[str, Server]:
     models = serving_models(scenario, seed)
     groups: list[Endpoints] = [group for group in scenario.endpoints for _ in group.names]
     servers: dict[str, Server] = {}
@@ -176,7 +197,7 @@ def _servers(scenario: Scenario, seed: int, timeline: Timeline) -> dict[str, Ser
             model,
             timeline,
             network_s=scenario.network if group.network is None else group.network,
-            progress_s=scenario.progress,
+            progress_s=progress_s,
             block_tokens=None if isinstance(profile, HostedProfile) else profile.block_tokens,
         )
         if group.faults:

@@ -7,6 +7,7 @@ import pytest
 from agentsched.core.call import FailureKind
 from agentsched.core.rules import HedgeRules, RetryRules, Rules
 from agentsched.forecast.length import EmpiricalLengths
+from agentsched.scheduler.events import ReviewDue
 from agentsched.scheduler.recording import decode, encode
 from tests.scheduler.bench import Bench, FixedLengths, endpoint
 
@@ -49,13 +50,29 @@ def test_each_reason_is_told_once_and_followed_by_what_was_done():
     [
         (Rules(hedge=HedgeRules(max_extra=0.0, reserve=0.0)), "the share of second attempts is spent"),
         (Rules(hedge=HedgeRules(max_waste=0.0)), "the tokens for second attempts are spent"),
-        (Rules(retry=RetryRules(max_attempts=1)), "no further try is allowed"),
     ],
-    ids=["calls", "tokens", "tries"],
+    ids=["calls", "tokens"],
 )
 def test_what_barred_a_second_attempt_is_told(rules, why):
     bench = Bench("a", "b", lengths=FixedLengths(20.0), rules=rules)
     assert ("keep", why) in told(silent(bench))
+
+
+def test_that_no_try_is_left_is_told():
+    bench = Bench("a", "b", lengths=FixedLengths(20.0), rules=Rules(retry=RetryRules(max_attempts=2)))
+    seen = bench.call(60.0)
+    bench.fail(seen)
+    bench.advance(60.1)
+    assert ("keep", "no further try is allowed") in told(seen)
+
+
+def test_who_may_try_but_once_has_no_second_thoughts():
+    bench = Bench("a", "b", lengths=FixedLengths(20.0), rules=Rules(retry=RetryRules(max_attempts=1)))
+    seen = bench.call(60.0)
+    bench.advance(59.9)
+    assert not any(isinstance(event, ReviewDue) for event, *_ in bench.history)
+    bench.advance(0.2)
+    assert seen.ended.status == "deadline"
 
 
 def test_a_busy_alternative_is_told():
