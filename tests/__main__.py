@@ -6,6 +6,7 @@ fast suite; further sessions make virtual environments of their own.
     python -m tests openai3       the suite against the locked set with openai 3 (httpx2)
     python -m tests extras        every extra alone in a clean environment, and all of them together
     python -m tests langchain     LangChain's own tests of chat models, for the explicit chat model
+    python -m tests compiled      the rooms whose modules hatch_build.py compiles; skipped without a C compiler
     python -m tests frameworks    every framework by every way of calling a model: the table of docs/frameworks.md
     python -m tests torch         the tests of training, which are skipped where torch is not installed
     python -m tests fuzz          the long property-based tests
@@ -45,10 +46,10 @@ TOGETHER = "langgraph,crewai,autogen"
 """Extras that also have to go together."""
 
 
-def run(*command: str | os.PathLike[str], **environment: str) -> None:
-    """Run a command from the top of the checkout; the session fails with it."""
+def run(*command: str | os.PathLike[str], cwd: Path = ROOT, **environment: str) -> None:
+    """Run a command, from the top of the checkout if nothing else is said; the session fails with it."""
     print("$", " ".join(str(part) for part in command), flush=True)
-    subprocess.run(command, cwd=ROOT, check=True, env=_ENVIRONMENT | os.environ | environment)
+    subprocess.run(command, cwd=cwd, check=True, env=_ENVIRONMENT | os.environ | environment)
 
 
 def fast(python: str = sys.executable) -> None:
@@ -61,7 +62,7 @@ def fast(python: str = sys.executable) -> None:
     pytest(python)
 
 
-def pytest(python: str, *arguments: str) -> None:
+def pytest(python: str, *arguments: str, cwd: Path = ROOT) -> None:
     """The fast tests; the few that fail once more."""
     cache = ROOT / ".pytest_cache" / Path(python).parent.parent.name
     shutil.rmtree(cache, ignore_errors=True)
@@ -77,12 +78,12 @@ def pytest(python: str, *arguments: str) -> None:
         *arguments,
     )
     try:
-        run(*command)
+        run(*command, cwd=cwd)
     except subprocess.CalledProcessError as error:
         failed = _last_failed(cache)
         if error.returncode != TESTS_FAILED or not 0 < len(failed) <= REPEATED:
             raise
-        run(*command, "--last-failed")
+        run(*command, "--last-failed", cwd=cwd)
         print("passed only when repeated:", *failed, sep="\n  ", flush=True)
 
 
@@ -149,6 +150,32 @@ def langchain() -> None:
     pytest(python, "tests/integrations/langchain")
 
 
+def compiled() -> None:
+    """The tests of what hatch_build.py compiles, from a place where the sources are not to be found."""
+    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        print("there is no C compiler: nothing is compiled, nothing tested", flush=True)
+        return
+    python = fresh_environment("compiled")
+    run(python, "-m", "pip", "install", "--quiet", ".[dev]", HATCH_BUILD_HOOK_ENABLE_CUSTOM="1")
+    place = Path(python).parents[1] / "checkout"
+    place.mkdir()
+    for name in ("tests", "examples", "docs", "integrations", "pyproject.toml", "README.md"):
+        (place / name).symlink_to(ROOT / name)
+    run(python, "-c", _IS_COMPILED, cwd=place)
+    rooms = ("engine", "scheduler", "policy", "sim", "emulator", "dispatch", "testing")
+    pytest(python, *(f"tests/{room}" for room in rooms), cwd=place)
+
+
+_IS_COMPILED = """
+from agentsched.engine import instance
+from agentsched.scheduler import recording, scheduler
+from agentsched.sim import timeline
+for module in instance, scheduler, timeline:
+    assert not module.__file__.endswith(".py"), f"{module.__file__} is not compiled"
+assert recording.__file__.endswith(".py")
+"""
+
+
 def frameworks() -> None:
     """The matrix: frameworks that go with the lock of openai 2, those that go with that of openai 3, and the rest."""
     pythons: list[str] = []
@@ -200,6 +227,7 @@ SESSIONS: dict[str, Callable[[], None]] = {
     "openai3": locked("openai3"),
     "extras": extras,
     "langchain": langchain,
+    "compiled": compiled,
     "frameworks": frameworks,
     "torch": torch,
     "fuzz": fuzz,

@@ -174,9 +174,9 @@ class Simulation(Course):
 def _reads_paces(policy: Policy, rules: Rules, scenario: Scenario, setup: Setup) -> bool:
     """Whether the outcome may depend on how many tokens there are of an answer that is still being written.
 
-    Policies may look at the paces that follow from them; so do second thoughts and what becomes of late runs and of
-    optional steps; a call that is cut costs what it has written; and whole answers are asked for as streams by how long
-    they are expected to take.
+    Policies may look at the paces that follow from them; so do second thoughts, admission and what becomes of optional
+    steps; a call that is cut costs what it has written; and whole answers are asked for as streams by how long they are
+    expected to take. Where none of this is so, only answers that a server breaks off are counted less exactly.
     """
     cut = scenario.deadlines is not None and scenario.deadlines.on_late == "raise"
     optional = scenario.workload is not None or any(

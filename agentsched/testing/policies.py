@@ -1,6 +1,7 @@
 """The conformance check of policies: what `agentsched.core.protocols.Policy` promises, put to the test."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -69,12 +70,25 @@ _SCENARIO: dict[str, Any] = {
 """A pool that is full at times, breaks down, and has a rate limit; runs that are cut at their deadlines."""
 
 
+_SPEEDS = (
+    "tpot_s",
+    "tpot_in_flight",
+    "seen_age_s",
+    "excess_ttft_s",
+    "tpot_alone_s",
+    "tpot_per_batch_s",
+    "prefill_tokens_per_s",
+    "ttft_idle_s",
+)
+
+
 def check_policy(make: Callable[[], Policy], *, seed: int = 0, situations: int = 140) -> None:
     """Put a policy to every promise of its socket; takes about a second.
 
     It must name itself; answer every situation, from 1 to 512 candidates and however extreme, with a candidate that has
     the best score, no score being NaN; never take one that will never be ready while another will; change neither the
-    situation nor, by choosing, itself; and do a recorded run again exactly.
+    situation nor, by choosing, itself; choose alike whatever the speeds, if it says that it does not read them; and do
+    a recorded run again exactly.
 
     Args:
         make: makes a new policy, always with the same options.
@@ -92,6 +106,9 @@ def check_policy(make: Callable[[], Policy], *, seed: int = 0, situations: int =
         where = f"{policy.name}: {len(situation.names)} candidates, {situation.call}"
         _require(_same(policy.choose(situation), choice), f"choosing has changed the policy; {where}")
         _require(_same(make().choose(situation), choice), f"a new policy chooses otherwise; {where}")
+        if not getattr(policy, "reads_speeds", True):
+            index = policy.choose(_at_other_speeds(situation)).index
+            _require(index == choice.index, f"it chooses otherwise at other speeds, which it says not to read; {where}")
     _check_replay(make)
 
 
@@ -113,6 +130,14 @@ def _chosen(policy: Policy, situation: Situation) -> Choice:
     if np.isfinite(ready).any():
         _require(bool(np.isfinite(ready[choice.index])), f"the choice will never be ready, but others will; {where}")
     return choice
+
+
+def _at_other_speeds(situation: Situation) -> Situation:
+    """The same, but for what is believed of speeds, and what follows from that."""
+    seen = situation.states
+    states = replace(seen, **{name: getattr(seen, name)[::-1] * 3.0 for name in _SPEEDS})
+    ttft_s, tpot_s = situation.ttft_s[::-1] * 3.0, situation.tpot_s[::-1] * 3.0
+    return replace(situation, states=states, ttft_s=ttft_s, tpot_s=tpot_s, rest_s=None, correction=3.0)
 
 
 def _same(one: Choice, other: Choice) -> bool:

@@ -25,11 +25,11 @@ def break_limit(ledger):
 
 
 def break_owner(ledger):
-    ledger._open["running.1"] = "waiting"
+    ledger._open["running.1"] = ledger.calls["waiting"], ledger.calls["running"].attempts["running.1"]
 
 
 def break_orphan(ledger):
-    ledger._open["nobody.1"] = "nobody"
+    ledger._open["nobody.1"] = ledger._open["running.1"]
 
 
 def break_prefill(ledger):

@@ -7,18 +7,22 @@ import pytest
 
 from agentsched.core.call import FailureKind, ModelCall
 from agentsched.core.remainder import RunHistory
+from agentsched.core.rules import Rules
 from agentsched.errors import ConfigError
 from agentsched.policy.least_outstanding import SpeedWeightedLeastOutstanding
+from agentsched.policy.round_robin import RoundRobin
 from agentsched.policy.shortest_completion import ShortestExpectedCompletion
+from agentsched.policy.table import POLICIES, make_policy
 from agentsched.scheduler.events import AttemptFailed, CallArrived
 from agentsched.sim.averages import averages_of
 from agentsched.sim.knowledge import Book, Knowledge, predictors
 from agentsched.sim.pool import client_pool
 from agentsched.sim.scenario_files import load_scenario
-from agentsched.sim.simulation import Setup, simulate
+from agentsched.sim.simulation import FIRST_CHOICE_ONLY, Setup, Simulation, simulate
 from agentsched.sim.workload import draw_runs
 from tests.sim.conftest import a_call, a_run, play
 
+UNREAD = sorted(name for name, policy in POLICIES.items() if not getattr(policy, "reads_speeds", True))
 BOTH = [SpeedWeightedLeastOutstanding, ShortestExpectedCompletion]
 HARD = {
     "faults": {"slowdown": {"factor": 3, "duration": 2, "every": 8}, "failure": {"duration": 1, "every": 10}},
@@ -176,3 +180,45 @@ def test_beliefs_of_speeds_are_within_the_error():
 def test_a_setup_out_of_range_is_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Setup(**wrong)
+
+
+def reading(policy):
+    policy.reads_speeds = True
+    return policy
+
+
+def simulated(scenario, make, rules=FIRST_CHOICE_ONLY):
+    """What came of a simulation, but for what answers that broke off had cost, and how much happened in it."""
+    setup, averages = Setup(rules=rules), averages_of(scenario)
+    runs = draw_runs(scenario, 1, load=None, duration_s=20.0, clients=1, mean_ideals_s=averages.ideal_s)
+    simulation = Simulation(scenario, make, setup, averages)
+    simulation.run(runs)
+    ended = [replace(run, output_tokens=0, cost_usd=0.0) for run in simulation.outcome(0.0, 20.0).runs]
+    return ended, simulation.timeline.happened
+
+
+@pytest.mark.parametrize("scenario", ["s1", "s4"])
+@pytest.mark.parametrize("name", UNREAD)
+def test_tokens_that_nobody_looks_at_are_told_of_seldom_and_nothing_changes(name, scenario):
+    scenario = load_scenario(scenario)
+    seldom = simulated(scenario, lambda: make_policy(name))
+    often = simulated(scenario, lambda: reading(make_policy(name)))
+    assert seldom[0] == often[0]
+    assert seldom[1] < 0.9 * often[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rules": Rules()},
+        {"deadlines": {"multiples": [{"times": 1.5, "share": 1}], "on_late": "raise"}},
+        {"admission": {"floor": 0.1}},
+        {"continuation": True},
+    ],
+    ids=["second thoughts", "late runs are cut", "runs are refused", "streams go on"],
+)
+def test_they_are_told_of_often_where_anything_may_depend_on_them(small, change):
+    rules = change.pop("rules", FIRST_CHOICE_ONLY)
+    scenario = small(load=3, **change)
+    told = simulated(scenario, RoundRobin, rules)
+    assert told == simulated(scenario, lambda: reading(RoundRobin()), rules)

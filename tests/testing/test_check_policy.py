@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from agentsched.core.decision import Choice, Decision, Situation
+from agentsched.policy.shortest_completion import ShortestExpectedCompletion
 from agentsched.testing import check_policy, random_situations, situation
 from agentsched.testing.situations import IDLE
 
@@ -142,6 +143,14 @@ def test_a_policy_s_own_mistake_is_shown_as_it_is():
 
     with pytest.raises(ValueError, match="not about writing"):
         check_policy(Broken)
+
+
+def test_a_policy_that_reads_speeds_in_secret_is_found():
+    class Secret(ShortestExpectedCompletion):
+        reads_speeds = False
+
+    with pytest.raises(AssertionError, match="at other speeds, which it says not to read"):
+        check_policy(Secret)
 
 
 # -- situations ------------------------------------------------------------------------------------------------------
