@@ -162,7 +162,7 @@ def compiled() -> None:
     for name in ("tests", "examples", "docs", "integrations", "pyproject.toml", "README.md"):
         (place / name).symlink_to(ROOT / name)
     run(python, "-c", _IS_COMPILED, cwd=place)
-    rooms = ("engine", "scheduler", "policy", "sim", "emulator", "dispatch", "testing")
+    rooms = ("engine", "scheduler", "policy", "sim", "testing", "emulator", "dispatch", "bench", "demo")
     pytest(python, *(f"tests/{room}" for room in rooms), cwd=place)
 
 

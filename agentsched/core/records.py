@@ -1,4 +1,4 @@
-"""What happened, as the log and the learner are told: frozen records, emitted on the hot path, written elsewhere."""
+"""What happened, as the log and the learner are told: records that nobody changes, emitted on the hot path."""
 
 from dataclasses import dataclass
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from math import ceil
 from typing import Any
 
@@ -313,7 +314,7 @@ class EndpointServer:
     async def _load(self, request: web.Request) -> web.Response:
         load = self.driver.load()
         counted = {"received": self.received, "successes": self.successes}
-        return web.json_response({**counted, **{name: getattr(load, name) for name in load.__slots__}})
+        return web.json_response({**counted, **asdict(load)})
 
     async def _slow_down(self, request: web.Request) -> web.Response:
         try:

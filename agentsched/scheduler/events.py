@@ -1,4 +1,4 @@
-"""What can happen to the scheduler: plain frozen values, so that a run can be recorded and replayed."""
+"""What can happen to the scheduler: plain values that nobody writes to, so that a run can be recorded and replayed."""
 
 from agentsched.core.call import Failure, Handed, ModelCall, RunInfo, Usage
 from agentsched.core.load import EndpointLoad
