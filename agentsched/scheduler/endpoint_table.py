@@ -82,12 +82,13 @@ class EndpointTable:
         in_flight_all, prefill_all = seen[0], seen[1]
         if self._staked:
             np.maximum(seen[QUEUE_STAKE], seen[QUEUE_STAKE_MEAN], out=seen[QUEUE_STAKE])
-        if self.others.known(now):
+        told = self.others.known(now)
+        if told:
             others = self.others.rows(now).take(indices, axis=1)
             in_flight_all, prefill_all = in_flight_all + others[0], prefill_all + others[1]
             seen[STAKE : QUEUE_STAKE + 1] += others[2:]
             seen[EXCESS] = np.maximum(seen[EXCESS], self._behind_others_s(indices, in_flight_all))
-        if self._staked or self.others.count:
+        if self._staked or told:
             seen[STAKE_TOKENS] /= np.maximum(seen[STAKE], _LEAST_STAKE)
         return EndpointStates(*(*seen[:SHOWN], in_flight_all, prefill_all))
 

@@ -140,6 +140,15 @@ def test_what_one_tells_another_takes():
     assert hearer.loads()[0].in_flight == 1.0, "only one's own is told on"
 
 
+def test_who_has_nothing_at_stake_hears_what_others_have():
+    teller, hearer = scheduler(Staked()), scheduler(Staked())
+    call(teller, 0, 0.0)
+    call(teller, 1, 0.0)
+    hearer.handle(OthersSeen(teller.loads(), at=0.0), now=0.0)
+    assert shown(hearer, 0.0).stake_per_s.tolist() == pytest.approx([0.5, 0.0])
+    assert shown(hearer, 0.0).stake_tokens.tolist() == pytest.approx([100.0, 0.0])
+
+
 def test_news_replace_news_and_old_ones_fade():
     made = scheduler(Staked())
     made.handle(OthersSeen((EndpointLoad("a", 8.0), EndpointLoad("b", 4.0)), at=0.0), now=0.0)
