@@ -67,11 +67,18 @@ class Attempts:
         self._progressed(event.attempt_id, event.output_tokens, now, now - event.age_s, event.paused, event.handed)
 
     def all_progressed(self, event: StreamsProgressed, now: float) -> None:
-        """Tokens of several attempts came: the same as one after another, also in when stakes are worked out anew."""
+        """Tokens of several attempts came: the same as one after another.
+
+        That goes for when stakes are worked out anew, too, and for places that one of them left: who waits gets them
+        before the next one is thought about.
+        """
+        ledger = self._ledger
         for k, (attempt_id, tokens) in enumerate(event.tokens):
             self._progressed(attempt_id, tokens, now, now, False, Handed.TEXT)
             if k == 0:
-                self._ledger.stakes.refresh(now, hurried=False)
+                ledger.stakes.refresh(now, hurried=False)
+            if ledger.freed:
+                self._choosing.serve_waiting(now)
 
     def _progressed(self, attempt_id: str, tokens: int, now: float, at: float, paused: bool, handed: Handed) -> None:
         found = self._ledger.attempt(attempt_id)

@@ -10,10 +10,11 @@ from agentsched.core.decision import Choice, Situation, Stake
 from agentsched.core.endpoint import Pool, Profile
 from agentsched.core.load import EndpointLoad, combined_loads
 from agentsched.core.protocols import Policy
+from agentsched.core.rules import Rules, StreamRules
 from agentsched.forecast.length import EmpiricalLengths
 from agentsched.forecast.remainder import EmpiricalRemainders
 from agentsched.policy.deadline_aware import DeadlineAware
-from agentsched.scheduler.actions import Start
+from agentsched.scheduler.actions import Action, Cancel, Start
 from agentsched.scheduler.events import (
     AttemptFinished,
     CallArrived,
@@ -25,7 +26,7 @@ from agentsched.scheduler.events import (
 from agentsched.scheduler.knowledge import first_hand
 from agentsched.scheduler.recording import decode, encode
 from agentsched.scheduler.scheduler import Scheduler
-from tests.scheduler.bench import endpoint
+from tests.scheduler.bench import FirstReady, FixedLengths, endpoint
 
 PROFILE = Profile(ttft_s=0.1, tpot_s=0.02, tpot_per_batch_s=0.0)
 K = 16
@@ -198,3 +199,21 @@ def test_tokens_told_together_are_the_same_as_one_after_another():
     assert encode(first_hand(alone.ledger.table, 3.0)) == encode(first_hand(together.ledger.table, 3.0))
     assert alone.loads() == together.loads()
     assert all(load.stake_per_s > 0.0 for load in alone.loads())
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_who_waits_is_served_before_the_next_stream_is_thought_about(together: bool):
+    """Two streams crawl at an endpoint that is full, and leave it; two calls that can go nowhere else wait there."""
+    pool = Pool([endpoint("a", profile=PROFILE, max_concurrency=2), endpoint("b", profile=PROFILE)])
+    rules = Rules(stream=StreamRules(upgrade_from_s=0.0))
+    made = Scheduler(pool, FirstReady(), FixedLengths(200.0), EmpiricalRemainders(), rules)
+    made.handle(RunStarted(RunInfo("r", "w", 0.0)), now=0.0)
+    for k, pinned in enumerate((None, None, "a", "a")):
+        made.handle(CallArrived(ModelCall(f"c{k}", "r", "w", "s", k, "m", deadline_at=60.0, pinned=pinned)), now=0.0)
+    done: list[Action] = []
+    for tokens in range(1, 9):
+        told = ("c0.1", tokens), ("c1.1", tokens)
+        events = [StreamsProgressed(told)] if together else [TokensProgressed(*one) for one in told]
+        done += [action for event in events for action in made.handle(event, now=float(tokens))]
+    told_to = [(type(action), action.call_id) for action in done if isinstance(action, Cancel | Start)]
+    assert told_to == [(Cancel, "c0"), (Start, "c0"), (Start, "c2"), (Cancel, "c1"), (Start, "c1"), (Start, "c3")]
