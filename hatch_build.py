@@ -47,12 +47,19 @@ def _compiled(modules: list[str], folder: Path) -> dict[Path, Path]:
     from mypyc.build import mypycify  # noqa: PLC0415
     from setuptools import Distribution  # noqa: PLC0415
     from setuptools.command.build_ext import build_ext  # noqa: PLC0415
+    from setuptools.errors import CompileError  # noqa: PLC0415
 
     arguments = [*_MYPY_ARGUMENTS, f"--cache-dir={folder / 'mypy'}", *modules]
     extensions = mypycify(arguments, opt_level="2", debug_level="0", target_dir=str(folder / "c"))
     command = build_ext(Distribution({"name": "agentsched", "ext_modules": extensions}))
     command.build_temp, command.build_lib = str(folder / "objects"), str(folder / "made")
     command.ensure_finalized()
-    command.run()
+    try:
+        command.run()
+    except CompileError as error:
+        needs = (
+            "this needs a C compiler and Python's headers; without HATCH_BUILD_HOOK_ENABLE_CUSTOM nothing is compiled"
+        )
+        raise SystemExit(f"{needs} ({error})") from error
     made = folder / "made"
     return {path: path.relative_to(made) for path in made.rglob("*") if path.is_file()}

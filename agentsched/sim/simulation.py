@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from agentsched.core.endpoint import Pool
 from agentsched.core.protocols import Policy
 from agentsched.core.rules import AdmissionRules, HedgeRules, RetryRules, Rules, SkipRules
 from agentsched.engine.profile import HostedProfile
@@ -142,7 +143,7 @@ class Simulation(Course):
         rules = replace(setup.rules, admission=shed) if shed != AdmissionRules() else setup.rules
         skip = SkipRules(scenario.skip.min_gain)
         rules = replace(rules, skip=skip) if skip != SkipRules() else rules
-        read = watch is not None or any(_reads_paces(policy, rules, scenario, setup) for policy in policies)
+        read = watch is not None or any(_reads_paces(policy, rules, scenario, setup, pool) for policy in policies)
         progress_s = scenario.progress if read else max(scenario.progress, _SELDOM * rules.stream.idle_timeout)
         servers = _servers(scenario, setup.seed, timeline, progress_s)
         given = [predictors(setup.knowledge, book, scenario, averages, setup.rests) for _ in range(setup.clients)]
@@ -171,19 +172,21 @@ class Simulation(Course):
         super().__init__(timeline, servers, clients, book, manners)
 
 
-def _reads_paces(policy: Policy, rules: Rules, scenario: Scenario, setup: Setup) -> bool:
+def _reads_paces(policy: Policy, rules: Rules, scenario: Scenario, setup: Setup, pool: Pool) -> bool:
     """Whether the outcome may depend on how many tokens there are of an answer that is still being written.
 
     Policies may look at the paces that follow from them; so do second thoughts, admission and what becomes of optional
-    steps; a call that is cut costs what it has written; and whole answers are asked for as streams by how long they are
-    expected to take. Where none of this is so, only answers that a server breaks off are counted less exactly.
+    steps; a call that is cut costs what it has written; limits of tokens count those of answers that broke off; and
+    whole answers are asked for as streams by how long they are expected to take. Where none of this is so, only the
+    cost of answers that a server breaks off is less exact, and the idle clock of those that stand still.
     """
     cut = scenario.deadlines is not None and scenario.deadlines.on_late == "raise"
     optional = scenario.workload is not None or any(
         stage.optional for one in scenario.workflows for stage in one.stages
     )
     thinks = rules.retry.max_attempts > 1 or rules.admission != AdmissionRules() or setup.migration is not None
-    return getattr(policy, "reads_speeds", True) or thinks or cut or optional or scenario.continuation
+    counts = any(endpoint.tpm is not None for endpoint in pool.endpoints)
+    return getattr(policy, "reads_speeds", True) or thinks or cut or optional or counts or scenario.continuation
 
 
 def _servers(scenario: Scenario, seed: int, timeline: Timeline, progress_s: float) -> dict[str, Server]:

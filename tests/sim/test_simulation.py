@@ -23,6 +23,7 @@ from agentsched.sim.workload import draw_runs
 from tests.sim.conftest import a_call, a_run, play
 
 UNREAD = sorted(name for name, policy in POLICIES.items() if not getattr(policy, "reads_speeds", True))
+API = {"ttft_median_s": 0.2, "ttft_sigma": 0.4, "tpot_median_s": 0.005, "tpot_sigma": 0.2}
 BOTH = [SpeedWeightedLeastOutstanding, ShortestExpectedCompletion]
 HARD = {
     "faults": {"slowdown": {"factor": 3, "duration": 2, "every": 8}, "failure": {"duration": 1, "every": 10}},
@@ -214,8 +215,9 @@ def test_tokens_that_nobody_looks_at_are_told_of_seldom_and_nothing_changes(name
         {"deadlines": {"multiples": [{"times": 1.5, "share": 1}], "on_late": "raise"}},
         {"admission": {"floor": 0.1}},
         {"continuation": True},
+        {"endpoints": [{"name": "api", "profile": {**API, "tokens_per_minute": 100_000}}]},
     ],
-    ids=["second thoughts", "late runs are cut", "runs are refused", "streams go on"],
+    ids=["second thoughts", "late runs are cut", "runs are refused", "streams go on", "tokens are limited"],
 )
 def test_they_are_told_of_often_where_anything_may_depend_on_them(small, change):
     rules = change.pop("rules", FIRST_CHOICE_ONLY)
