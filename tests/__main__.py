@@ -46,10 +46,10 @@ TOGETHER = "langgraph,crewai,autogen"
 """Extras that also have to go together."""
 
 
-def run(*command: str | os.PathLike[str], cwd: Path = ROOT, **environment: str) -> None:
+def run(*command: str | os.PathLike[str], cwd: Path | None = None, **environment: str) -> None:
     """Run a command, from the top of the checkout if nothing else is said; the session fails with it."""
     print("$", " ".join(str(part) for part in command), flush=True)
-    subprocess.run(command, cwd=cwd, check=True, env=_ENVIRONMENT | os.environ | environment)
+    subprocess.run(command, cwd=cwd or ROOT, check=True, env=_ENVIRONMENT | os.environ | environment)
 
 
 def fast(python: str = sys.executable) -> None:
@@ -62,7 +62,7 @@ def fast(python: str = sys.executable) -> None:
     pytest(python)
 
 
-def pytest(python: str, *arguments: str, cwd: Path = ROOT) -> None:
+def pytest(python: str, *arguments: str, cwd: Path | None = None) -> None:
     """The fast tests; the few that fail once more."""
     cache = ROOT / ".pytest_cache" / Path(python).parent.parent.name
     shutil.rmtree(cache, ignore_errors=True)
