@@ -24,6 +24,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 import tomllib
 import venv
@@ -152,8 +153,9 @@ def langchain() -> None:
 
 def compiled() -> None:
     """The tests of what hatch_build.py compiles, from a place where the sources are not to be found."""
-    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
-        print("there is no C compiler: nothing is compiled, nothing tested", flush=True)
+    headers = Path(sysconfig.get_path("include"), "Python.h").exists()
+    if not headers or not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        print("there is no C compiler, or no Python.h: nothing is compiled, nothing tested", flush=True)
         return
     python = fresh_environment("compiled")
     run(python, "-m", "pip", "install", "--quiet", ".[dev]", HATCH_BUILD_HOOK_ENABLE_CUSTOM="1")

@@ -7,9 +7,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_what_is_to_be_compiled_is_there_and_off_unless_asked_for():
-    hook = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"][
-        "custom"
-    ]
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    hook = wheel["hooks"]["custom"]
     assert hook["enable-by-default"] is False
     found = [{path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern)} for pattern in hook["modules"]]
     assert all(found), "a pattern matches no file"

@@ -15,9 +15,7 @@ __all__ = ["Choice", "Decision", "EndpointStates", "Situation", "Stake"]
 Array = NDArray[np.float64]
 
 
-# This and `Situation` are not frozen, though nobody writes to them: a frozen dataclass sets its fields one by one
-# through object.__setattr__, which for these two takes 2 us of a decision.
-@dataclass(slots=True, eq=False)
+@value(eq=False)
 class EndpointStates:
     """What this client knows of some endpoints, a struct of arrays: element i of each is one endpoint. Read only.
 
@@ -71,7 +69,7 @@ class EndpointStates:
     prefill_tokens_all: Array
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # no `value`: it keeps what it has worked out
 class Situation:
     """Everything a policy may look at when it places one call. Read only.
 

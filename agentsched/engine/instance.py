@@ -29,6 +29,7 @@ from collections.abc import Iterable
 from math import inf
 from typing import Literal
 
+from agentsched.engine.block import Block
 from agentsched.engine.interruptions import Outages, Slowdowns
 from agentsched.engine.prefix import PrefixCache
 from agentsched.engine.profile import HardwareProfile
@@ -43,40 +44,6 @@ Scheduling = Literal["fcfs", "lower_first", "higher_first"]
 
 
 _NOTHING_TO_READ: tuple[list[tuple[Sequence, int]], int, float] = [], 0, 0.0
-
-
-class _Block:
-    """A planned run of steps with one batch, and how far it is.
-
-    Attributes:
-        end_s: when the last of the steps ends.
-        step_end_s: when the step in progress does.
-    """
-
-    __slots__ = ("done", "end_s", "parts", "span", "step_end_s", "steps")
-
-    def __init__(self, span: Span, steps: int, parts: list[tuple[Sequence, int]]) -> None:
-        self.span = span
-        self.steps = steps
-        self.parts = parts
-        self.done = 0
-        self.step_end_s = span.end_of(1)
-        self.end_s = self.step_end_s if steps == 1 else span.end_of(steps)
-
-    def ended_by(self, now: float) -> int:
-        """Return how many further steps have ended at ``now``."""
-        return (self.steps if now >= self.end_s else self.span.steps_by(now, self.steps)) - self.done
-
-    def end(self, steps: int) -> None:
-        """So many further steps have ended."""
-        self.done += steps
-        if self.done < self.steps:
-            self.step_end_s = self.span.end_of(self.done + 1)
-
-    def cut(self, steps: int) -> None:
-        """It is over after so many steps."""
-        self.steps = steps
-        self.end_s = self.span.end_of(steps)
 
 
 class Instance:
@@ -115,7 +82,7 @@ class Instance:
         self._slowdowns = Slowdowns()
         self._outages = Outages()
         self._down_until = -inf
-        self._block: _Block | None = None
+        self._block: Block | None = None
         self._pending: list[Emission] = []
         self._now = -inf
         self._arrivals = 0
@@ -321,12 +288,12 @@ class Instance:
         factor = self._slowdowns.factor_at(start)
         first_s = factor * (self.profile.decode_step_s(batch, self._decoding.kv_tokens) + prefill_s)
         if parts:
-            self._block = _Block(Span(start, first_s, 0.0), 1, parts)
+            self._block = Block(Span(start, first_s, 0.0), 1, parts)
             return
         span = Span(start, first_s, factor * self.profile.step_per_kv_token_s * batch)
         # A preemption may have made room for the head of the queue: it enters with the next step.
         alike = self._steps_alike(span, batch) if self._admissible() is None else 1
-        self._block = _Block(span, alike, parts)
+        self._block = Block(span, alike, parts)
 
     def _steps_alike(self, span: Span, batch: int) -> int:
         """Return after how many steps the batch changes by itself: a finish, full memory or another pace."""
@@ -340,7 +307,7 @@ class Instance:
                 steps = span.steps_begun_before(change, steps)
         return max(1, steps)
 
-    def _apply(self, block: _Block, steps: int) -> None:
+    def _apply(self, block: Block, steps: int) -> None:
         """Let ``steps`` further steps of the block end."""
         members = self._decoding.ids() if self._detail else ()
         skipped = block.done

@@ -1,7 +1,7 @@
 """Where a call goes: gathers what is known, asks the policy, and says what it expects."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ _MOST_SORTED = 32
 """Of more candidates only the best are sorted."""
 
 
-@dataclass(slots=True, eq=False)  # not frozen: see EndpointStates
+@dataclass(slots=True, eq=False)  # no `value`: it keeps what it has worked out
 class Placement:
     """The policy's choice with the forecasts behind it; ``position`` indexes the arrays, ``endpoint`` the table.
 
@@ -45,8 +45,8 @@ class Placement:
     tpot_s: float
     e2e_s: float
     speeds: EndpointSpeeds
-    _samples: Array | None = None
-    _ordered: Array | None = None
+    _samples: Array | None = field(default=None, init=False, repr=False)
+    _ordered: Array | None = field(default=None, init=False, repr=False)
 
     @property
     def samples(self) -> Array:

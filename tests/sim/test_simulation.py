@@ -16,6 +16,7 @@ from agentsched.policy.table import POLICIES, make_policy
 from agentsched.scheduler.events import AttemptFailed, CallArrived
 from agentsched.sim.averages import averages_of
 from agentsched.sim.knowledge import Book, Knowledge, predictors
+from agentsched.sim.migrating import Migration
 from agentsched.sim.pool import client_pool
 from agentsched.sim.scenario_files import load_scenario
 from agentsched.sim.simulation import FIRST_CHOICE_ONLY, Setup, Simulation, simulate
@@ -23,6 +24,7 @@ from agentsched.sim.workload import draw_runs
 from tests.sim.conftest import a_call, a_run, play
 
 UNREAD = sorted(name for name, policy in POLICIES.items() if not getattr(policy, "reads_speeds", True))
+STAGE = {"step": "s", "prompt": 500, "output": {"median": 300, "sigma": 0.5}}
 API = {"ttft_median_s": 0.2, "ttft_sigma": 0.4, "tpot_median_s": 0.005, "tpot_sigma": 0.2}
 BOTH = [SpeedWeightedLeastOutstanding, ShortestExpectedCompletion]
 HARD = {
@@ -188,9 +190,9 @@ def reading(policy):
     return policy
 
 
-def simulated(scenario, make, rules=FIRST_CHOICE_ONLY):
+def simulated(scenario, make, rules=FIRST_CHOICE_ONLY, migration=None):
     """What came of a simulation, but for what answers that broke off had cost, and how much happened in it."""
-    setup, averages = Setup(rules=rules), averages_of(scenario)
+    setup, averages = Setup(rules=rules, migration=migration), averages_of(scenario)
     runs = draw_runs(scenario, 1, load=None, duration_s=20.0, clients=1, mean_ideals_s=averages.ideal_s)
     simulation = Simulation(scenario, make, setup, averages)
     simulation.run(runs)
@@ -209,18 +211,18 @@ def test_tokens_that_nobody_looks_at_are_told_of_seldom_and_nothing_changes(name
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "how"),
     [
-        {"rules": Rules()},
-        {"deadlines": {"multiples": [{"times": 1.5, "share": 1}], "on_late": "raise"}},
-        {"admission": {"floor": 0.1}},
-        {"continuation": True},
-        {"endpoints": [{"name": "api", "profile": {**API, "tokens_per_minute": 100_000}}]},
+        ({}, {"rules": Rules()}),
+        ({}, {"migration": Migration()}),
+        ({"deadlines": {"multiples": [{"times": 1.5, "share": 1}], "on_late": "raise"}}, {}),
+        ({"admission": {"floor": 0.1}}, {}),
+        ({"workflows": [{"name": "w", "share": 1, "stages": [{**STAGE, "optional": True}, STAGE]}]}, {}),
+        ({"continuation": True}, {}),
+        ({"endpoints": [{"name": "api", "profile": {**API, "tokens_per_minute": 100_000}}]}, {}),
     ],
-    ids=["second thoughts", "late runs are cut", "runs are refused", "streams go on", "tokens are limited"],
+    ids=["thoughts", "moves", "runs are cut", "runs are refused", "steps are optional", "streams go on", "limits"],
 )
-def test_they_are_told_of_often_where_anything_may_depend_on_them(small, change):
-    rules = change.pop("rules", FIRST_CHOICE_ONLY)
+def test_they_are_told_of_often_where_anything_may_depend_on_them(small, change, how):
     scenario = small(load=3, **change)
-    told = simulated(scenario, RoundRobin, rules)
-    assert told == simulated(scenario, lambda: reading(RoundRobin()), rules)
+    assert simulated(scenario, RoundRobin, **how) == simulated(scenario, lambda: reading(RoundRobin()), **how)
