@@ -85,6 +85,7 @@ class BackgroundLearner:
         self._sampling = RunSampling(clock.monotonic())
         self._told_sampling = False
         self._thread: threading.Thread | None = None
+        self._former: threading.Thread | None = None
         self._over = False
         self._starting = ProcessLock()
         self._stop = threading.Event()
@@ -119,7 +120,7 @@ class BackgroundLearner:
             if self._thread is None:
                 self._stop.clear()
                 _ = self._queue
-                thread = threading.Thread(target=self._work, name="agentsched-learn", daemon=True)
+                thread = threading.Thread(target=self._work, args=(self._former,), name="agentsched-learn", daemon=True)
                 try:
                     start_apart(thread)
                 except RuntimeError:  # no thread can be started: the process is ending, or at its limit
@@ -127,7 +128,9 @@ class BackgroundLearner:
                 else:
                     self._thread, self._over = thread, False
 
-    def _work(self) -> None:
+    def _work(self, former: threading.Thread | None) -> None:
+        if former is not None:  # lessons that come while it is being closed: it may not be done with those before them
+            former.join()
         if self._to_recall:
             self._to_recall = False
             self._recall()
@@ -295,6 +298,7 @@ class BackgroundLearner:
         """End the thread once it has learned what was taken."""
         thread, self._thread = self._thread, None
         if thread is not None:
+            self._former = thread
             self._stop.set()
             self._queue.put(None)
             thread.join(_FLUSH_S)

@@ -1,7 +1,10 @@
+import threading
+
 import pytest
 
 from agentsched.core.call import ModelCall
 from agentsched.core.records import CallEnded
+from agentsched.dispatch import learning
 from agentsched.dispatch.learning import BackgroundLearner
 
 
@@ -53,6 +56,33 @@ def test_a_change_is_learned_anew_in_a_thread_of_its_own():
     finally:
         learner.close()
     assert learner._aside is None
+
+
+def test_a_lesson_that_comes_while_it_is_being_closed_waits_for_those_before_it(monkeypatch):
+    """Two threads of one learner at a time would learn into the same books, and take each other's end for their own."""
+    monkeypatch.setattr(learning, "_FLUSH_S", 0.6)
+    handing_out, go_on, handed_out = threading.Event(), threading.Event(), []
+
+    def learned(*known) -> None:
+        handed_out.append(known)
+        handing_out.set()
+        assert go_on.wait(10.0)
+
+    learner = BackgroundLearner(learned, lambda drift: None, lambda result: None)
+    learner.take(answered(0, 100))
+    assert handing_out.wait(10.0)
+    former = learner._thread
+    learner.close()
+    learner.take(answered(1, 200))
+    learner.flush()
+    assert len(handed_out) == 1
+    go_on.set()
+    former.join(10.0)
+    assert not former.is_alive()
+    monkeypatch.setattr(learning, "_FLUSH_S", 10.0)
+    learner.flush()
+    assert len(handed_out) == 2
+    learner.close()
 
 
 def test_closing_ends_what_is_learned_anew():
